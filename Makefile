@@ -1,0 +1,44 @@
+# `make help` lists what there is. Everything is built into $(VENV), in this folder unless you say otherwise.
+
+SHELL := /bin/sh
+VENV ?= .venv
+PY := $(VENV)/bin/python
+
+# The demo's options, passed on only when given.
+DEMO := $(if $(FRAMES),--frames "$(FRAMES)") $(if $(SOURCE),--source "$(SOURCE)") \
+        $(if $(RATE),--rate "$(RATE)") $(if $(TOPIC),--topic "$(TOPIC)")
+# More arguments for pytest, such as PYTEST='-k planner'.
+PYTEST ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo lint test test-all
+
+help:
+	@echo 'make demo              watch the perception node answer a replay camera; Ctrl-C ends it'
+	@echo '     FRAMES=200        end by itself after 200 frames, with a summary'
+	@echo '     SOURCE=...        a rosbag2, MCAP or rosbag1 file, a video, a folder of pictures, a webcam index'
+	@echo '     RATE=10           frames per second instead of the source'"'"'s own rate'
+	@echo '     TOPIC=/camera     which image topic of a bag'
+	@echo 'make test              linters and all tests but the slow ones (PYTEST="-k name" picks)'
+	@echo 'make test-all          linters and all tests'
+	@echo 'make lint              linters only'
+	@echo 'make env               only set up the environment, in $(VENV)'
+	@echo 'Every target sets up what it needs first. VENV=path puts the environment elsewhere, PYTHON=path picks the'
+	@echo 'Python (3.10 to 3.12) that it is made with.'
+
+env:
+	@python=$$(environment/interpreter.sh) && "$$python" -m environment --venv "$(VENV)"
+
+demo: env
+	@"$(PY)" -m impatient_ros.ros.demo $(DEMO)
+
+lint: env
+	@"$(PY)" -m ruff check --quiet --output-format=concise
+	@"$(PY)" -m ruff format --check --quiet
+	@"$(PY)" -m mypy --no-error-summary
+
+test: lint
+	@"$(PY)" -m pytest -q -m 'not slow' $(PYTEST)
+
+test-all: lint
+	@"$(PY)" -m pytest -q $(PYTEST)

@@ -1,0 +1,1 @@
+"""The runtime: camera frames in, the best answer by each frame's deadline out."""

@@ -1,0 +1,147 @@
+"""Who may import whom: read from the source, so that an import inside a function counts too."""
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+ROS = ('rclpy', 'cv_bridge', 'launch', 'launch_ros', 'ament_index_python')
+ROS_SUFFIXES = ('_msgs', '_srvs', '_interfaces')
+
+
+def is_ros(package):
+    return package in ROS or package.endswith(ROS_SUFFIXES)
+
+
+def source_modules():
+    """Module name -> path, for the runtime and training."""
+    files = [file for package in ('impatient_ros', 'training') for file in (ROOT / package).rglob('*.py')]
+    return {
+        '.'.join(file.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__'): file
+        for file in files
+    }
+
+
+# Run by a Python of its own with the modules as arguments.
+IMPORT_WITHOUT_ROS = f"""
+import importlib, sys
+
+class NoRos:
+    def find_spec(self, name, path=None, target=None):
+        package = name.split('.')[0]
+        if package in {ROS!r} or package.endswith({ROS_SUFFIXES!r}):
+            raise ModuleNotFoundError('blocked: ' + name, name=name)
+
+sys.meta_path.insert(0, NoRos())
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+
+MODULES = source_modules()
+RUNTIME = sorted(name for name in MODULES if name.split('.')[0] == 'impatient_ros')
+OUTSIDE_ROS = [name for name in RUNTIME if not name.startswith('impatient_ros.ros')]
+TRAINING = sorted(name for name in MODULES if name.split('.')[0] == 'training')
+
+
+def imports_of(source, module, *, is_package=False):
+    """Names of all modules that `source` imports, except for type checkers; relative ones made absolute."""
+    tree = ast.parse(source)
+    skipped = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and 'TYPE_CHECKING' in ast.unparse(node.test):
+            skipped.update(id(below) for statement in node.body for below in ast.walk(statement))
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            parts = module.split('.') if is_package else module.split('.')[:-1]
+            base = parts[: len(parts) - node.level + 1] if node.level else []
+            name = '.'.join([*base, *([node.module] if node.module else [])])
+            found.add(name)
+            # `from package import module` imports the module too
+            found.update(f'{name}.{alias.name}' for alias in node.names if f'{name}.{alias.name}' in MODULES)
+    return found
+
+
+@cache
+def direct(module):
+    file = MODULES[module]
+    return frozenset(imports_of(file.read_text(), module, is_package=file.name == '__init__.py'))
+
+
+def reached_from(module):
+    """Everything that `module` imports, directly or through our own modules."""
+    reached, waiting = set(), [module]
+    while waiting:
+        for name in direct(waiting.pop()) - reached:
+            reached.add(name)
+            if name in MODULES:
+                waiting.append(name)
+    return reached
+
+
+def packages(names):
+    return {name.split('.')[0] for name in names}
+
+
+def test_imports_are_read_wherever_they_stand():
+    source = """
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    import unseen
+def function():
+    from . import resources
+    from ..elsewhere import thing
+    import rclpy.node
+"""
+    assert imports_of(source, 'impatient_ros.runtime.eager') == {
+        'typing',
+        'impatient_ros.runtime',
+        'impatient_ros.elsewhere',
+        'rclpy.node',
+    }
+    assert imports_of('from . import resources', 'impatient_ros.planner') == {
+        'impatient_ros',
+        'impatient_ros.resources',
+    }
+
+
+@pytest.mark.parametrize('module', OUTSIDE_ROS)
+def test_only_the_ros_folder_reaches_rclpy_or_messages(module):
+    assert [name for name in packages(reached_from(module)) if is_ros(name)] == []
+
+
+PLANNING = ('planner', 'budgets', 'latency', 'profile_cache')
+BOOKKEEPING = ('monitor', 'frames', 'ledger', 'records')
+PICTURES = ('images', 'preprocess', 'preparation', 'sources')
+
+
+@pytest.mark.parametrize('name', PLANNING + BOOKKEEPING + PICTURES)
+def test_planning_bookkeeping_and_pictures_know_no_torch(name):
+    module = f'impatient_ros.{name}'
+    assert module in MODULES, f'{module} is gone: correct this list'
+    assert packages(reached_from(module)) & {'torch', 'torchvision'} == set()
+
+
+@pytest.mark.parametrize('module', RUNTIME)
+def test_the_runtime_does_not_import_training(module):
+    assert 'training' not in packages(direct(module))
+
+
+@pytest.mark.parametrize('module', TRAINING)
+def test_training_does_not_reach_ros(module):
+    assert [name for name in packages(reached_from(module)) if is_ros(name)] == []
+
+
+def test_the_runtime_outside_the_ros_folder_imports_where_there_is_no_ros():
+    done = subprocess.run(
+        [sys.executable, '-c', IMPORT_WITHOUT_ROS, *OUTSIDE_ROS], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
