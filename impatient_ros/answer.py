@@ -1,0 +1,40 @@
+"""What comes out for a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ['Answer']
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the network said about a frame, and when.
+
+    Attributes:
+        label, class_index, confidence: the most probable class; None, None and 0 when there is no answer.
+        probabilities: calibrated, float64 [classes]; empty when there is no answer.
+        exit_index: the exit that answered, 0-based; None when there is no answer.
+        planned_exit_index: the exit that the plan aimed at before the first stage; None when infeasible.
+        elapsed: seconds from the call to this answer.
+        slack: seconds that were left until the deadline (negative: late); None without a deadline.
+        met: there is an answer, and it was in time.
+        infeasible: the budget was below the cost of the first exit, so nothing was executed.
+        stages_executed: how many stages ran for it.
+        slowdown: of the machine against its profile, as the plan assumed it.
+    """
+
+    label: str | None
+    class_index: int | None
+    confidence: float
+    probabilities: np.ndarray
+    exit_index: int | None
+    planned_exit_index: int | None
+    elapsed: float
+    slack: float | None
+    met: bool
+    infeasible: bool = False
+    stages_executed: int = 0
+    slowdown: float = 1.0

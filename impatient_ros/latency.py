@@ -1,0 +1,252 @@
+"""How long the network takes on this machine: measured profiles, and the slowdown of the moment against them.
+
+A `LatencyProfile` holds measured samples of the *remaining* cost (seconds) from every stage boundary to
+every exit, for the two ways to run: contract (only the target's head) and interruptible (every head on the
+way). Each sample is one run timed end to end, since the cost of a path is not the sum of quantiles of its
+parts. Position p means that the first p stages have been executed.
+
+A `Slowdown` follows, frame by frame, how much slower than its profile the machine is now.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+__all__ = ['CACHE_FORMAT', 'LatencyProfile', 'Slowdown', 'StagedRun', 'measure']
+
+CACHE_FORMAT = 1
+Table = list[list[list[float]]]  # [position][exit] -> samples in seconds, empty where the path does not exist
+
+
+class StagedRun(Protocol):
+    """One frame going through a staged network; how `measure` sees a runtime."""
+
+    def stage(self) -> None:
+        """Execute the next stage."""
+
+    def exit(self) -> object:
+        """Execute the head at the current position, up to scores in host memory."""
+
+    def wait(self) -> None:
+        """Return when everything launched has been executed (a device may lag behind)."""
+
+
+class LatencyProfile:
+    """Samples of the remaining cost in seconds, and what can be asked of them.
+
+    Args:
+        contract: `contract[p][t]`, samples from position p to the scores of exit t without any other head;
+            defined for p <= t + 1 (at p = t + 1 only the head is left).
+        interruptible: `interruptible[p][t]`, from position p (heads before it done) through every head up
+            to t;
+            defined for p <= t.
+
+    Raises:
+        ValueError: the tables' shapes do not fit together, or a defined path has no sample.
+    """
+
+    def __init__(self, contract: Table, interruptible: Table) -> None:
+        self.exits = len(contract[0]) if contract else 0
+        if self.exits == 0:
+            raise ValueError('a latency profile needs at least one exit')
+        for name, table, last in (('contract', contract, 1), ('interruptible', interruptible, 0)):
+            if len(table) < self.exits + last or any(len(row) != self.exits for row in table):
+                raise ValueError(f'the {name} table does not have a row per boundary and a column per exit')
+            for p, row in enumerate(table):
+                for t, samples in enumerate(row):
+                    wrong = any(not (math.isfinite(s) and s >= 0) for s in samples)
+                    if wrong or (p <= t + last and not samples):
+                        raise ValueError(f'the {name} table has no usable samples from {p} to exit {t}')
+        self._tables: dict[str, Table] = {
+            'contract': [[sorted(samples) for samples in row] for row in contract],
+            'interruptible': [[sorted(samples) for samples in row] for row in interruptible],
+        }
+
+    def quantile(self, mode: str, position: int, exit_index: int, probability: float) -> float:
+        """The `probability` quantile of the remaining cost, seconds (linear between samples)."""
+        samples = self._tables[mode][position][exit_index]
+        rank = probability * (len(samples) - 1)
+        low = int(rank)
+        high = min(low + 1, len(samples) - 1)
+        return samples[low] + (rank - low) * (samples[high] - samples[low])
+
+    def probability(self, mode: str, position: int, exit_index: int, available: float) -> float:
+        """P(remaining cost <= available seconds); never quite 0 or 1 (rule of succession)."""
+        samples = self._tables[mode][position][exit_index]
+        return (bisect_right(samples, available) + 0.5) / (len(samples) + 1)
+
+    def head(self, exit_index: int, probability: float = 0.5) -> float:
+        """The quantile of the cost of one head alone, seconds."""
+        return self.quantile('contract', exit_index + 1, exit_index, probability)
+
+    def least(self, exit_index: int) -> float:
+        """The shortest contract run to an exit that was measured, seconds."""
+        return self._tables['contract'][0][exit_index][0]
+
+    def expected(self, position: int, heads: Sequence[int]) -> float:
+        """Median cost in seconds of evaluating `heads` (ascending) from `position`."""
+        if not heads:
+            return 0.0
+        target = heads[-1]
+        if len(heads) > 1 and list(heads) == list(range(position, target + 1)):
+            return self.quantile('interruptible', position, target, 0.5)
+        return self.quantile('contract', position, target, 0.5) + sum(self.head(h) for h in heads[:-1])
+
+    def costs(self, mode: str, probability: float = 0.5) -> tuple[float, ...]:
+        """The cost of each exit from the preprocessed tensor on, seconds [T]."""
+        return tuple(self.quantile(mode, 0, t, probability) for t in range(self.exits))
+
+    def to_dict(self) -> dict[str, Any]:
+        return {'format': CACHE_FORMAT, **self._tables}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LatencyProfile:
+        """The inverse of `to_dict`.
+
+        Raises:
+            ValueError: another format, or tables that do not fit.
+        """
+        if values.get('format') != CACHE_FORMAT:
+            raise ValueError(f'latency profile of format {values.get("format")!r}, this is {CACHE_FORMAT}')
+        try:
+            return cls(values['contract'], values['interruptible'])
+        except (KeyError, TypeError, IndexError) as error:
+            raise ValueError(f'not a latency profile: {error!r}') from error
+
+    @classmethod
+    def from_costs(cls, stages: Sequence[float], heads: Sequence[float]) -> LatencyProfile:
+        """A profile without spread from each stage's and head's cost (seconds): for simulation and tests."""
+        n = len(stages)
+        contract: Table = [[[] for _ in range(n)] for _ in range(n + 1)]
+        interruptible: Table = [[[] for _ in range(n)] for _ in range(n)]
+        for t in range(n):
+            for p in range(t + 2):
+                contract[p][t] = [sum(stages[p : t + 1]) + heads[t]]
+            for p in range(t + 1):
+                interruptible[p][t] = [sum(stages[p : t + 1]) + sum(heads[p : t + 1])]
+        return cls(contract, interruptible)
+
+
+def measure(
+    start: Callable[[], StagedRun],
+    exits: int,
+    clock: Callable[[], float],
+    *,
+    time_limit: float = 6.0,
+    rounds: int = 60,
+    least_rounds: int = 3,
+    warm_up: int = 3,
+    progress: Callable[[float, str], None] | None = None,
+) -> LatencyProfile:
+    """Time every contract path and the interruptible run, turn by turn, so that drift meets all of them
+    alike.
+
+    Args:
+        start: begins a run on a preprocessed input; called once per run.
+        exits: T.
+        clock: seconds; its differences are the latencies.
+        time_limit: seconds after which no further round starts (`least_rounds` are made in any case).
+        progress: called with the share done (0..1) and a text.
+    """
+    contract: Table = [[[] for _ in range(exits)] for _ in range(exits + 1)]
+    interruptible: Table = [[[] for _ in range(exits)] for _ in range(exits)]
+
+    def contract_run(target: int) -> None:
+        run = start()
+        run.wait()
+        marks = [clock()]
+        for _ in range(target + 1):
+            run.stage()
+            # Without waiting here: a contract run on a device is launched as a whole. On a device the marks
+            # of the inner boundaries therefore say when a stage was launched, and what remains includes
+            # what is queued.
+            marks.append(clock())
+        run.exit()
+        end = clock()
+        for position, mark in enumerate(marks):
+            contract[position][target].append(end - mark)
+
+    def interruptible_run() -> None:
+        run = start()
+        run.wait()
+        begins, ends = [], []
+        for _ in range(exits):
+            begins.append(clock())
+            run.stage()
+            run.exit()
+            ends.append(clock())
+        for t, end in enumerate(ends):
+            for position in range(t + 1):
+                interruptible[position][t].append(end - begins[position])
+
+    for _ in range(warm_up):
+        run = start()
+        for _ in range(exits):
+            run.stage()
+            run.exit()
+    began = clock()
+    for done in range(rounds):
+        spent = clock() - began
+        share = max(done / rounds, spent / time_limit if time_limit > 0 else 1.0)
+        if done >= least_rounds and spent >= time_limit:
+            break
+        if progress is not None:
+            progress(min(1.0, share), f'measuring latencies, round {done + 1}')
+        for target in range(exits):
+            contract_run(target)
+        interruptible_run()
+    if progress is not None:
+        progress(1.0, 'latencies measured')
+    return LatencyProfile(contract, interruptible)
+
+
+class Slowdown:
+    """xi: the factor between the machine now and its profile, with a margin that holds a rate of overruns.
+
+    `value` = level * margin. The level follows the ratio of observed to expected cost in the log domain; each
+    innovation is clipped, so that one hiccup does not carry it away while a lasting change is followed
+    within a few dozen frames. The margin is adaptive conformal control (Gibbs, Candes, "Adaptive conformal
+    inference under distribution shift", NeurIPS 2021): it grows by gain * (1 - rate) on an overrun and
+    shrinks by gain * rate otherwise, so the long-run share of overruns tends to `rate`.
+    """
+
+    def __init__(
+        self, rate: float = 0.01, *, follow: float = 0.15, clip: float = 0.5, gain: float = 0.05
+    ) -> None:
+        self.rate = rate
+        self._follow, self._clip, self._gain = follow, clip, gain
+        self._log_level = 0.0
+        self._log_margin = 0.0
+
+    @property
+    def value(self) -> float:
+        """What profiled costs are multiplied with."""
+        return math.exp(self._log_level + self._log_margin)
+
+    @property
+    def level(self) -> float:
+        return math.exp(self._log_level)
+
+    @property
+    def margin(self) -> float:
+        return math.exp(self._log_margin)
+
+    def observe(self, observed: float, expected: float) -> None:
+        """Note that what should have taken `expected` (profile median) took `observed` seconds."""
+        if not (observed > 0 and expected > 0):
+            return
+        innovation = math.log(observed / expected) - self._log_level
+        self._log_level += self._follow * max(-self._clip, min(self._clip, innovation))
+        self._log_level = max(-1.5, min(3.5, self._log_level))
+
+    def judge(self, overrun: bool) -> None:
+        """Note whether an answer that was promised in time (the protected one of a plan) came later."""
+        step = self._gain * ((1.0 if overrun else 0.0) - self.rate)
+        self._log_margin = max(-0.3, min(1.0, self._log_margin + step))
+
+    def reset(self) -> None:
+        """Forget everything (after measuring a new profile)."""
+        self._log_level = self._log_margin = 0.0

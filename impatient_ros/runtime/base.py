@@ -1,0 +1,79 @@
+"""The interface between whoever decides (anytime, latency) and whatever executes a staged network."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+import numpy as np
+
+__all__ = ['RUNTIMES', 'Run', 'Runtime', 'RuntimeUnavailableError']
+
+# What the parameter `runtime` may say.
+RUNTIMES = ('auto', 'eager', 'onnxruntime', 'cuda_graph')
+
+
+class RuntimeUnavailableError(RuntimeError):
+    """The runtime or device that was asked for does not exist on this machine; the message says what does."""
+
+
+class Runtime(ABC):
+    """Executes the stages and heads of one network for one frame at a time.
+
+    Attributes:
+        name: one of `RUNTIMES`.
+        device: 'cpu' or 'cuda', for people.
+        exits: T.
+    """
+
+    name: str
+    device: str
+    exits: int
+
+    @abstractmethod
+    def upload(self, image: np.ndarray) -> Any:
+        """Bring a preprocessed image, float32 [1, 3, H, W], to where stage 0 wants it."""
+
+    @abstractmethod
+    def stage(self, index: int, features: Any) -> Any:
+        """Execute stage `index` on the previous stage's features; may return before the device is done."""
+
+    @abstractmethod
+    def exit(self, index: int, features: Any) -> np.ndarray:
+        """Logits of exit `index`, float32 [classes], in host memory: waits for the device."""
+
+    def wait(self) -> None:
+        """Return when everything launched has been executed."""
+        return
+
+    @abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Everything that latencies depend on besides the network: machine, versions, threads (JSON
+        values).
+        """
+
+    def start(self, image: np.ndarray) -> Run:
+        """Begin a run on a preprocessed image, float32 [1, 3, H, W]."""
+        return Run(self, image)
+
+
+class Run:
+    """One frame on its way through the stages. Stages execute when asked for, never ahead."""
+
+    def __init__(self, runtime: Runtime, image: np.ndarray) -> None:
+        self._runtime = runtime
+        self._features = runtime.upload(image)
+        self.position = 0
+
+    def stage(self) -> None:
+        """Execute the next stage."""
+        self._features = self._runtime.stage(self.position, self._features)
+        self.position += 1
+
+    def exit(self) -> np.ndarray:
+        """Logits of the exit after the last executed stage, float32 [classes]."""
+        return self._runtime.exit(self.position - 1, self._features)
+
+    def wait(self) -> None:
+        """Return when everything launched has been executed."""
+        self._runtime.wait()

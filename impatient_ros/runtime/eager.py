@@ -1,0 +1,78 @@
+"""Stages on eager torch, CPU or CUDA."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from impatient_ros.runtime.base import Runtime
+
+if TYPE_CHECKING:
+    from impatient_ros.network import ImpatientNetwork
+
+__all__ = ['EagerRuntime']
+
+
+class EagerRuntime(Runtime):
+    """Runs the modules of an `ImpatientNetwork` as they are.
+
+    Args:
+        network: is put into eval() and onto the device.
+        device: a torch device.
+    """
+
+    name = 'eager'
+
+    def __init__(self, network: ImpatientNetwork, device: torch.device) -> None:
+        self._torch_device = device
+        self.device = device.type
+        self.exits = len(network.stages)
+        # Convolutions run up to a third faster on channels-last activations, on CPU and on GPU.
+        self._network = network.eval().to(device)
+        self._network.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def upload(self, image: np.ndarray) -> torch.Tensor:
+        host = torch.from_numpy(image)
+        return host.to(device=self._torch_device, memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def stage(self, index: int, features: Any) -> torch.Tensor:
+        return self._network.stages[index](features)
+
+    @torch.inference_mode()
+    def exit(self, index: int, features: Any) -> np.ndarray:
+        return self._network.exits[index](features)[0].float().cpu().numpy()
+
+    def wait(self) -> None:
+        if self.device == 'cuda':
+            torch.cuda.synchronize(self._torch_device)
+
+    def describe(self) -> dict[str, Any]:
+        description: dict[str, Any] = {
+            'runtime': self.name,
+            'device': self.device,
+            'machine': platform.machine(),
+            'processor': _processor_name(),
+            'cores': os.cpu_count(),
+            'torch': torch.__version__,
+            'threads': torch.get_num_threads(),
+        }
+        if self.device == 'cuda':
+            description['gpu'] = torch.cuda.get_device_name(self._torch_device)
+        return description
+
+
+def _processor_name() -> str:
+    try:
+        with open('/proc/cpuinfo', encoding='utf-8') as file:
+            for line in file:
+                if line.startswith('model name'):
+                    return line.partition(':')[2].strip()
+    except OSError:
+        pass
+    return platform.processor()

@@ -1,0 +1,299 @@
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from simulation import ACCURACIES, Clock, SimulatedRuntime, checkpoint, profile
+
+from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.latency import LatencyProfile
+from impatient_ros.planner import MODES
+from impatient_ros.preparation import PreparationCost
+
+IMAGE = np.zeros((4, 4, 3), np.uint8)
+
+
+def classifier(mode, *, factor=1.0, accuracies=ACCURACIES, preparation=0.0, logits=None, **options):
+    clock = Clock()
+    runtime = SimulatedRuntime(clock, factor=factor, logits=logits)
+    described = checkpoint(accuracies=accuracies, preparation=preparation, clock=clock)
+    return AnytimeClassifier(described, runtime, profile(), mode=mode, clock=clock, **options), runtime
+
+
+def stages(runtime):
+    return [entry for entry in runtime.log if entry.startswith('stage')]
+
+
+def test_contract_executes_the_stages_of_the_planned_exit_and_one_head():
+    clf, runtime = classifier('contract')
+    answer = clf.classify(IMAGE, budget=0.025)
+    assert runtime.log == ['stage 0', 'stage 1', 'exit 1']
+    assert (answer.exit_index, answer.planned_exit_index, answer.met) == (1, 1, True)
+    assert answer.elapsed == pytest.approx(0.021)
+    assert answer.slack == pytest.approx(0.004)
+    assert answer.stages_executed == 2
+
+
+def test_interruptible_evaluates_every_head_and_answers_with_the_last_in_time():
+    clf, runtime = classifier('interruptible')
+    given_away = []
+    answer = clf.classify(IMAGE, budget=0.025, on_answer=given_away.append)
+    assert runtime.log == ['stage 0', 'exit 0', 'stage 1', 'exit 1']
+    assert [a.exit_index for a in given_away] == [0, 1]
+    assert given_away[-1] is answer
+
+
+def test_without_a_deadline_the_best_exit_answers():
+    for mode in MODES:
+        clf, _ = classifier(mode)
+        answer = clf.classify(IMAGE)
+        assert answer.exit_index == 3
+        assert answer.met
+        assert answer.slack is None
+
+
+def test_an_infeasible_frame_is_not_even_decoded():
+    for mode in MODES:
+        clf, runtime = classifier(mode)
+        answer = clf.classify(lambda: pytest.fail('decoded'), budget=1e-6)
+        assert answer.infeasible
+        assert (answer.label, answer.exit_index, answer.planned_exit_index, answer.met) == (
+            None,
+            None,
+            None,
+            False,
+        )
+        assert answer.probabilities.size == 0
+        assert runtime.log == []
+
+
+def test_an_infeasible_frame_is_answered_late_where_late_answers_are_wanted():
+    clf, runtime = classifier('contract')
+    answer = clf.classify(IMAGE, budget=0.001, finish_late=True)
+    assert runtime.log == ['stage 0', 'exit 0']
+    assert answer.exit_index == 0
+    assert not answer.met
+    assert answer.slack < 0
+
+
+def test_a_frame_without_an_answer_is_abandoned_at_the_first_boundary_after_its_deadline():
+    clf, runtime = classifier('contract', factor=3.0)
+    answer = clf.classify(IMAGE, budget=0.045)
+    assert stages(runtime) == ['stage 0', 'stage 1']
+    assert 'exit 3' not in runtime.log
+    assert answer.label is None
+    assert not answer.infeasible
+    assert answer.planned_exit_index == 3
+
+
+def test_a_frame_slower_than_planned_still_answers_from_the_nearest_exit_when_not_bound_by_a_contract():
+    clf, runtime = classifier('adaptive', factor=2.0)
+    answer = clf.classify(IMAGE, budget=0.045)
+    assert answer.met
+    assert answer.exit_index is not None
+    assert answer.exit_index < 3
+    assert 'stage 3' not in runtime.log
+
+
+def test_a_slow_machine_is_learned():
+    clf, _ = classifier('contract', factor=2.0)
+    for _ in range(30):
+        clf.classify(IMAGE, budget=0.055)
+    assert clf.slowdown.level == pytest.approx(2.0, rel=0.1)
+    answer = clf.classify(IMAGE, budget=0.055)
+    assert answer.met
+    assert answer.exit_index == answer.planned_exit_index == 1
+
+
+def test_a_machine_that_became_faster_is_noticed_though_every_frame_is_infeasible():
+    clf, runtime = classifier('contract', factor=0.5)
+    assert clf.classify(IMAGE, budget=0.010).infeasible
+    for _ in range(10):
+        clf.refresh_slowdown()
+    assert runtime.log == ['stage 0', 'exit 0'] * 10
+    assert clf.classify(IMAGE, budget=0.010).exit_index == 0
+
+
+def test_preparation_is_learned_and_counts_against_the_budget():
+    clf, runtime = classifier('contract', preparation=0.010)
+    camera = PreparationCost()
+    first = clf.classify(IMAGE, budget=0.015, preparation=camera)
+    assert first.label is None
+    assert not first.infeasible, 'it was accepted before its preparation cost was known'
+    assert camera.value == pytest.approx(0.010)
+    assert clf.classify(IMAGE, budget=0.015, preparation=camera).infeasible
+    assert clf.classify(IMAGE, budget=0.035, preparation=camera).exit_index == 1
+    assert stages(runtime) == ['stage 0', 'stage 1']
+
+
+def test_reserve_is_kept_free_before_the_deadline():
+    clf, _ = classifier('contract')
+    assert clf.classify(IMAGE, budget=0.022).exit_index == 1
+    assert clf.classify(IMAGE, budget=0.022, reserve=0.005).exit_index == 0
+
+
+def test_a_deeper_answer_of_an_exit_that_is_less_accurate_does_not_replace_a_better_one():
+    clf, _ = classifier('interruptible', accuracies=(0.5, 0.9, 0.7, 0.95))
+    assert clf.classify(IMAGE, budget=0.040).exit_index == 1
+
+
+def test_a_sure_answer_ends_the_frame_early():
+    sure = [[0, 9, 0]] * 4
+    clf, runtime = classifier('interruptible', logits=sure, confidence_threshold=0.9)
+    assert clf.classify(IMAGE, budget=1.0).exit_index == 0
+    assert stages(runtime) == ['stage 0']
+    clf.confidence_threshold = 0.0
+    assert clf.classify(IMAGE, budget=1.0).exit_index == 3
+
+
+def test_probabilities_are_calibrated_with_the_exits_temperature():
+    clf, _ = classifier('contract', logits=[[0, 2, 0]] * 4)
+    clf.checkpoint.temperatures = (1.0, 1.0, 1.0, 4.0)
+    answer = clf.classify(IMAGE)
+    expected = np.exp([0, 0.5, 0]) / np.exp([0, 0.5, 0]).sum()
+    assert np.allclose(answer.probabilities, expected)
+    assert answer.confidence == pytest.approx(expected[1])
+    assert answer.label == 'class 1'
+    assert answer.class_index == 1
+
+
+@given(st.sampled_from(MODES), st.floats(0.0, 0.1), st.floats(0.5, 3.0))
+def test_no_stage_starts_after_the_deadline_and_met_means_in_time(mode, budget, factor):
+    clf, runtime = classifier(mode, factor=factor)
+    answer = clf.classify(IMAGE, budget=budget)
+    longest = 0.011 * factor
+    assert runtime.clock.now - 100.0 <= budget + longest + 1e-9
+    assert answer.met == (answer.label is not None and answer.elapsed <= budget)
+    assert answer.infeasible == (not runtime.log)
+
+
+@pytest.mark.parametrize('mode', ['interruptible', 'adaptive'])
+def test_a_deadline_that_moves_applies_to_the_frame_under_way(mode):
+    clf, runtime = classifier(mode)
+
+    def deadline():  # far away until the first stage has run, then almost here
+        return 100.025 if runtime.log else 109.0
+
+    answer = clf.classify(IMAGE, deadline=deadline)
+    assert answer.met
+    assert answer.exit_index == 1
+    assert stages(runtime) == ['stage 0', 'stage 1']
+
+
+def test_mode_changes_count_from_the_next_frame():
+    clf, runtime = classifier('contract')
+    clf.mode = 'interruptible'
+    clf.classify(IMAGE, budget=0.025)
+    assert 'exit 0' in runtime.log
+    with pytest.raises(ValueError, match='contract, interruptible, adaptive'):
+        clf.mode = 'fast'
+
+
+@pytest.mark.parametrize('times', [{'budget': 0.1, 'deadline': 0.1}, {'budget': float('nan')}])
+def test_impossible_times_are_refused(times):
+    clf, _ = classifier('contract')
+    with pytest.raises(ValueError, match='give'):
+        clf.classify(IMAGE, **times)
+
+
+def test_a_decoder_that_fails_leaves_the_classifier_usable():
+    clf, _ = classifier('contract')
+
+    def broken():
+        raise ValueError('not a picture')
+
+    with pytest.raises(ValueError, match='not a picture'):
+        clf.classify(broken, budget=0.1)
+    assert clf.classify(IMAGE, budget=0.1).met
+
+
+@pytest.fixture(scope='module')
+def file(tmp_path_factory):
+    torch = pytest.importorskip('torch')
+    from impatient_ros.checkpoint import save
+    from impatient_ros.network import ImpatientNetwork
+    from impatient_ros.preprocess import Preprocessing
+
+    torch.manual_seed(0)
+    network = ImpatientNetwork.from_torchvision('shufflenet_v2_x0_5', exits=4, classes=3, image_size=64)
+    path = tmp_path_factory.mktemp('model') / 'tiny.safetensors'
+    save(network, path, labels=('a', 'b', 'c'), preprocessing=Preprocessing.for_image_size(64))
+    return path
+
+
+@pytest.fixture(scope='module', autouse=True)
+def cache(tmp_path_factory):
+    # One for all tests of this module: profiling takes seconds.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+        yield
+
+
+class TestRealNetwork:
+    """Real torch, real time, a real file."""
+
+    def test_from_checkpoint_profiles_once_and_answers_by_the_deadline(self, file):
+        reports = []
+        clf = AnytimeClassifier.from_checkpoint(file, device='cpu', progress=lambda s, t: reports.append(t))
+        assert any('round' in text for text in reports)
+        again = []
+        AnytimeClassifier.from_checkpoint(file, device='cpu', progress=lambda s, t: again.append(t))
+        assert again == ['latency profile taken from the cache']
+        answer = clf.classify(np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8), budget=1.0)
+        assert answer.label in clf.labels
+        assert answer.probabilities.sum() == pytest.approx(1.0)
+        assert answer.met
+
+    def test_stages_behind_the_chosen_exit_never_run(self, file):
+        clf = AnytimeClassifier.from_checkpoint(file, device='cpu', mode='contract')
+        executed = []
+        network = clf.checkpoint.network
+        for kind, modules in (('stage', network.stages), ('exit', network.exits)):
+            for index, module in enumerate(modules):
+                module.register_forward_hook(lambda *_, name=f'{kind} {index}': executed.append(name))
+        # A profile by which only the first two exits fit, far from what this machine really takes.
+        assumed = LatencyProfile.from_costs((0.1, 0.1, 60.0, 60.0), (0.01,) * 4)
+        clf = AnytimeClassifier(clf.checkpoint, clf.runtime, assumed, mode='contract')
+        answer = clf.classify(np.zeros((64, 64, 3), np.uint8), budget=30.0)
+        assert answer.exit_index == 1
+        assert executed == ['stage 0', 'stage 1', 'exit 1']
+
+    def test_an_answer_is_given_away_while_a_later_stage_still_runs(self, file):
+        clf = AnytimeClassifier.from_checkpoint(file, device='cpu', mode='interruptible')
+        release, answered = threading.Event(), threading.Event()
+        clf.checkpoint.network.stages[1].register_forward_pre_hook(lambda *_: release.wait(10) and None)
+        worker = threading.Thread(
+            target=lambda: clf.classify(np.zeros((64, 64, 3), np.uint8), on_answer=lambda _: answered.set())
+        )
+        worker.start()
+        try:
+            assert answered.wait(10)
+            assert worker.is_alive()
+        finally:
+            release.set()
+            worker.join(10)
+
+    def test_unavailable_devices_and_runtimes_are_refused_with_what_to_write(self, file):
+        from impatient_ros.runtime import RuntimeUnavailableError
+
+        for options in (
+            {'device': 'gpu'},
+            {'device': 'cuda:99'},
+            {'runtime': 'tensorrt'},
+            {'runtime': 'cuda_graph'},
+        ):
+            with pytest.raises(RuntimeUnavailableError, match='write'):
+                AnytimeClassifier.from_checkpoint(file, **options)
+
+    @pytest.mark.cuda
+    def test_cuda_answers_like_the_cpu(self, file):
+        torch = pytest.importorskip('torch')
+        if not torch.cuda.is_available():
+            pytest.skip('needs a CUDA device')
+        image = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+        answers = [
+            AnytimeClassifier.from_checkpoint(file, device=device, mode='interruptible').classify(image)
+            for device in ('cpu', 'cuda')
+        ]
+        assert np.allclose(answers[0].probabilities, answers[1].probabilities, atol=1e-3)
