@@ -1,0 +1,138 @@
+"""How one frame ended, and the texts that carry it through frame_status."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+__all__ = ['CONFIDENT', 'FrameRecord', 'Outcome']
+
+CONFIDENT = 'confident'  # the reason of an answer that stopped before its planned exit: it was sure enough
+
+
+class Outcome(str, Enum):
+    """How a frame ended."""
+
+    answered = 'answered'  # an answer went out by the deadline
+    late = 'late'  # an answer went out, after the deadline
+    missed = 'missed'  # it was tried; no answer went out
+    infeasible = 'infeasible'  # the budget was below the cost of the first exit
+    superseded = 'superseded'  # a newer frame of its camera arrived before its turn
+    dropped = 'dropped'  # it could not be used, see the reason
+
+    def __str__(self) -> str:  # the same text in f-strings on every Python
+        return self.value
+
+    __hash__ = str.__hash__  # Enum's is interpreted, and every frame is counted by outcome
+
+
+_TRIED = (Outcome.answered, Outcome.late, Outcome.missed)
+
+
+@dataclass(frozen=True)
+class FrameRecord:
+    """One frame's end.
+
+    `stamp` is the image's (s, ROS clock); `budget` what was left when it was picked up, `elapsed` from there
+    to the answer, `slack` what was left at the answer (negative: late). `exits` is how many the network has.
+    `superseded` counts the frames given up for this one; these have records of their own, so it is not added
+    up again.
+    """
+
+    camera: str
+    stamp: float
+    outcome: Outcome
+    reason: str = ''
+    exit_index: int | None = None
+    planned_exit_index: int | None = None
+    exits: int = 0
+    budget: float | None = None
+    elapsed: float | None = None
+    slack: float | None = None
+    slowdown: float = 1.0
+    superseded: int = 0
+    fault: str | None = None
+    label: str | None = None
+    confidence: float | None = None
+
+    @property
+    def tried(self) -> bool:
+        """Whether its budget admitted an answer."""
+        return self.outcome in _TRIED
+
+    @property
+    def miss(self) -> bool:
+        """Whether it was tried and had no answer by its deadline."""
+        return self.outcome in (Outcome.late, Outcome.missed)
+
+    @property
+    def overrun(self) -> bool:
+        """Whether an exit was planned and was not ready as planned; stopping early when sure is none."""
+        if not self.tried or self.planned_exit_index is None:
+            return False
+        if self.miss or self.exit_index is None:
+            return True
+        return self.exit_index < self.planned_exit_index and self.reason != CONFIDENT
+
+    def to_values(self) -> dict[str, str]:
+        """The record as frame_status carries it: texts by key, '' for None, `fault` only where there is one.
+
+        For whoever reads it back (the demo, training's budgets from a bag) without ROS.
+        """
+        values = {
+            'outcome': self.outcome.value,
+            'reason': self.reason,
+            'exit_index': _whole_text(self.exit_index),
+            'planned_exit_index': _whole_text(self.planned_exit_index),
+            'exits': str(self.exits),
+            'budget_s': _number_text(self.budget),
+            'elapsed_s': _number_text(self.elapsed),
+            'slack_s': _number_text(self.slack),
+            'slowdown': _number_text(self.slowdown),
+            'superseded': str(self.superseded),
+        }
+        if self.fault:
+            values['fault'] = self.fault
+        return values
+
+    @classmethod
+    def from_values(cls, camera: str, stamp: float, values: Mapping[str, str]) -> 'FrameRecord':
+        """The inverse of `to_values`; label and confidence are not among the values.
+
+        Raises `ValueError` for a missing key or one that does not parse.
+        """
+        try:
+            return cls(
+                camera=camera,
+                stamp=stamp,
+                outcome=Outcome(values['outcome']),
+                reason=values['reason'],
+                exit_index=_whole(values['exit_index']),
+                planned_exit_index=_whole(values['planned_exit_index']),
+                exits=int(values['exits']),
+                budget=_number(values['budget_s']),
+                elapsed=_number(values['elapsed_s']),
+                slack=_number(values['slack_s']),
+                slowdown=float(values['slowdown']),
+                superseded=int(values['superseded']),
+                fault=values.get('fault') or None,
+            )
+        except KeyError as error:
+            raise ValueError(f'no frame status: the key {error} is missing among {sorted(values)}') from error
+        except ValueError as error:
+            raise ValueError(f'no frame status: {error}') from error
+
+
+def _whole_text(value: int | None) -> str:
+    return '' if value is None else str(int(value))
+
+
+def _number_text(value: float | None) -> str:
+    return '' if value is None else repr(float(value))  # float(): numpy's repr names its type
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text else None
+
+
+def _number(text: str) -> float | None:
+    return float(text) if text else None

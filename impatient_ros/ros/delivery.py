@@ -1,0 +1,289 @@
+"""Answers go out by their deadline, even while a later stage is still being executed. No ROS import.
+
+The thread that classifies (`begin`, `offer`, `finish`) hands every answer over; a second thread watches the
+deadline of the frame under way and sends what is there when the time is up. Whoever comes first sends; each
+frame ends in exactly one `FrameRecord`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from impatient_ros.answer import Answer
+from impatient_ros.frames import Frame
+from impatient_ros.preparation import RollingQuantile
+from impatient_ros.records import CONFIDENT, FrameRecord, Outcome
+from impatient_ros.ros.deadlines import Deadline
+
+__all__ = ['Delivery', 'Manner', 'Outputs']
+
+_log = logging.getLogger(__name__)
+
+
+class Outputs(Protocol):
+    """Where answers and records go; both are called from either thread, never for the same frame at once."""
+
+    def answer(self, frame: Frame, answer: Answer | None) -> None:
+        """Publish an answer, or (None) that there is none."""
+
+    def record(self, frame: Frame, record: FrameRecord) -> None:
+        """Publish and count how a frame ended."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a frame is to be delivered: the parameters `publish_mode`, `on_miss`, `confidence_threshold`."""
+
+    every: bool = False
+    on_miss: str = 'silent'
+    confidence_threshold: float = 0.0
+
+
+@dataclass
+class _UnderWay:
+    frame: Frame
+    deadline: Deadline
+    begun: float  # steady
+    until: float  # steady, the deadline
+    budget: float
+    reserve: float
+    manner: Manner
+    exits: int
+    planned: int | None = None
+    slowdown: float = 1.0
+    best: Answer | None = None
+    sent: Answer | None = None
+    sent_slack: float | None = None
+    ended: bool = False
+    record: FrameRecord | None = None
+    expired: bool = False  # past its deadline without an answer, and still wanted
+    lock: threading.Lock = field(default_factory=threading.Lock)  # serialises sending
+
+
+class Delivery:
+    """Delivers one frame at a time.
+
+    Args:
+        outputs: where answers and records go.
+        ros_now: nanoseconds of the node's ROS clock; lateness is judged by it.
+        steady_now: seconds of the clock that the classifier uses.
+    """
+
+    def __init__(
+        self,
+        outputs: Outputs,
+        ros_now: Callable[[], int],
+        steady_now: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._outputs = outputs
+        self._ros_now = ros_now
+        self._steady_now = steady_now
+        # What waking up and publishing take, from the instant that was meant to the answer being out.
+        self._lag = RollingQuantile(0.95, start=0.0)
+        self._changed = threading.Condition()
+        self._current: _UnderWay | None = None
+        self._others: deque[tuple[Frame, FrameRecord]] = deque()
+        self._closed = False
+        self._thread = threading.Thread(target=self._watch, name='delivery', daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send what is due and end the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    @property
+    def lag(self) -> float:
+        """Learned seconds between deciding to send and the answer being out."""
+        return self._lag.value
+
+    def reserve(self, floor: float) -> float:
+        """Seconds to keep free before a deadline."""
+        return max(floor, self._lag.value)
+
+    def begin(self, frame: Frame, deadline: Deadline, reserve: float, manner: Manner, exits: int) -> float:
+        """A frame is picked up. Returns its budget in seconds."""
+        begun = self._steady_now()
+        budget = deadline.budget(self._ros_now())
+        with self._changed:
+            self._current = _UnderWay(frame, deadline, begun, begun + budget, budget, reserve, manner, exits)
+            self._changed.notify_all()
+        return budget
+
+    def until(self) -> float:
+        """The deadline of the frame under way on the steady clock; moves with `move`."""
+        current = self._current
+        return float('inf') if current is None else current.until
+
+    def move(self, deadline: Callable[[Frame], Deadline]) -> None:
+        """The deadline of the frame under way may have changed: `deadline(frame)` says what it is now."""
+        with self._changed:
+            current = self._current
+            if current is not None and not current.ended:
+                current.deadline = deadline(current.frame)
+                current.until = self._steady_now() + current.deadline.budget(self._ros_now())
+                self._changed.notify_all()
+
+    def plan(self, exit_index: int | None, slowdown: float) -> None:
+        """What the frame under way aims at, and the slowdown that this assumes."""
+        if self._current is not None:
+            self._current.planned, self._current.slowdown = exit_index, slowdown
+
+    def offer(self, answer: Answer) -> None:
+        """A better answer for the frame under way."""
+        with self._changed:
+            current = self._current
+            if current is None or current.ended:
+                return
+            current.best = answer
+            self._changed.notify_all()
+        if current.manner.every:
+            self._send(current, answer, self._steady_now())
+
+    def finish(self, final: Answer) -> FrameRecord | None:
+        """The classifier is done with the frame under way. Returns how it ended."""
+        current = self._current
+        if current is None:
+            return None
+        if final.exit_index is not None:
+            self._send(current, final, current.begun + final.elapsed)
+        self._end(current, final)
+        self._forget(current)
+        return current.record
+
+    def drop(self, reason: str) -> None:
+        """The frame under way cannot be used."""
+        current = self._current
+        if current is None:
+            return
+        with current.lock:
+            if not current.ended:
+                current.ended = True
+                self._outputs.record(current.frame, self._record(current, Outcome.dropped, reason))
+        self._forget(current)
+
+    def discard(self, frame: Frame, outcome: Outcome, reason: str = '') -> None:
+        """A frame ended without being picked up; its record is sent by the watching thread."""
+        record = FrameRecord(
+            frame.camera,
+            frame.stamp * 1e-9,
+            outcome,
+            reason,
+            superseded=frame.superseded,
+            fault=frame.fault,
+        )
+        with self._changed:
+            self._others.append((frame, record))
+            self._changed.notify_all()
+
+    def _forget(self, current: _UnderWay) -> None:
+        with self._changed:
+            if self._current is current:
+                self._current = None
+            self._changed.notify_all()
+
+    def _send(self, current: _UnderWay, answer: Answer, meant: float) -> None:
+        """Publish `answer` unless the frame has ended, it is out already, or it is too late to be wanted."""
+        with current.lock:
+            if current.ended or current.sent is answer:
+                return
+            late = current.deadline.budget(self._ros_now()) < 0
+            if late and (current.manner.on_miss != 'late' or current.sent is not None):
+                return
+            self._outputs.answer(current.frame, answer)
+            current.sent = answer
+            current.sent_slack = current.deadline.budget(self._ros_now())
+            self._lag.observe(max(0.0, self._steady_now() - meant))
+
+    def _end(self, current: _UnderWay, final: Answer | None) -> None:
+        """Close the frame's books: exactly one record."""
+        with current.lock:
+            if current.ended:
+                return
+            current.ended = True
+            infeasible = final is not None and final.infeasible
+            if current.sent is not None:
+                outcome = Outcome.late if (current.sent_slack or 0.0) < 0 else Outcome.answered
+            else:
+                outcome = Outcome.infeasible if infeasible else Outcome.missed
+                if current.manner.on_miss == 'empty':
+                    self._outputs.answer(current.frame, None)
+            current.record = self._record(current, outcome, self._reason(current, final))
+            self._outputs.record(current.frame, current.record)
+
+    @staticmethod
+    def _reason(current: _UnderWay, final: Answer | None) -> str:
+        sent, threshold = current.sent, current.manner.confidence_threshold
+        if sent is None:
+            if final is not None and final.infeasible:
+                return 'budget below the first exit'
+            return 'no exit was ready by the deadline'
+        shallower = (sent.exit_index or 0) < (sent.planned_exit_index or 0)
+        if shallower and 0 < threshold <= sent.confidence:
+            return CONFIDENT
+        return 'deadline_fallback' if current.deadline.fallback else ''
+
+    def _record(self, current: _UnderWay, outcome: Outcome, reason: str) -> FrameRecord:
+        sent, slack = current.sent, current.sent_slack
+        return FrameRecord(
+            camera=current.frame.camera,
+            stamp=current.frame.stamp * 1e-9,
+            outcome=outcome,
+            reason=reason,
+            exit_index=None if sent is None else sent.exit_index,
+            planned_exit_index=current.planned,
+            exits=current.exits,
+            budget=current.budget,
+            elapsed=self._steady_now() - current.begun,
+            slack=slack if slack is not None else current.deadline.budget(self._ros_now()),
+            slowdown=current.slowdown,
+            superseded=current.frame.superseded,
+            fault=current.deadline.fault,
+            label=None if sent is None else sent.label,
+            confidence=None if sent is None else sent.confidence,
+        )
+
+    def _watch(self) -> None:
+        while True:
+            with self._changed:
+                due = None
+                while not self._others and due is None and not self._closed:
+                    current = self._current
+                    if current is None or current.ended or (current.expired and current.best is None):
+                        self._changed.wait()
+                        continue
+                    # With an answer in hand it must leave in time; without one, the deadline itself ends it.
+                    at = current.until - (current.reserve if current.best is not None else 0.0)
+                    left = at - self._steady_now()
+                    if left > 0:
+                        self._changed.wait(left)
+                    else:
+                        due = (current, at)
+                others = list(self._others)
+                self._others.clear()
+                if self._closed and not others and due is None:
+                    return
+            for frame, record in others:
+                self._outputs.record(frame, record)
+            if due is not None:
+                self._expire(*due)
+
+    def _expire(self, current: _UnderWay, at: float) -> None:
+        best = current.best
+        if best is not None:
+            self._send(current, best, at)
+        elif current.manner.on_miss == 'late':
+            current.expired = True  # its first answer ends it
+            return
+        self._end(current, None)

@@ -1,0 +1,37 @@
+"""The environment variables that let big images through: the DDS profile and the allocator's thresholds.
+
+With Fast DDS' defaults most 640x480 frames never arrive: the shared-memory segment is smaller than the
+message, which then travels as UDP fragments that one lost datagram spoils. Every process that *publishes*
+images needs the profile (camera drivers too), since its own segment must hold the image. glibc's defaults map
+and unmap each image's buffer anew, a page-fault storm that doubles the latency.
+
+Imports nothing of ROS, so that launch files, the demo and tests can prepare a child's environment with it.
+"""
+
+from collections.abc import Mapping
+
+from impatient_ros.resources import resource_path
+
+__all__ = ['transport_environment']
+
+# Fast DDS 2 (Humble to Jazzy) reads the first name, Fast DDS 3 (Kilted and later) the second.
+PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
+
+# Bytes. Buffers below the first are kept on the heap and reused; the heap shrinks only above the second.
+ALLOCATOR = {'MALLOC_MMAP_THRESHOLD_': '1073741824', 'MALLOC_TRIM_THRESHOLD_': '4294967296'}
+
+
+def transport_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The variables to add to `environ` for processes that send or receive images.
+
+    What is set already stays: if either name of the profile is set, somebody has chosen a profile and neither
+    is added; an allocator threshold that is set is not added. An empty value counts as not set.
+
+    Raises FileNotFoundError if the profile is not where this package was installed.
+    """
+    added: dict[str, str] = {}
+    if not any(environ.get(name) for name in PROFILE_VARIABLES):
+        profile = str(resource_path('config', 'fastdds.xml'))
+        added.update(dict.fromkeys(PROFILE_VARIABLES, profile))
+    added.update({name: value for name, value in ALLOCATOR.items() if not environ.get(name)})
+    return added

@@ -1,0 +1,165 @@
+"""The 1 Hz message: a status per camera and one for the model."""
+
+import logging
+
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticStatus
+
+from impatient_ros.monitor import FrameRecord, Monitor, Outcome
+from impatient_ros.ros.diagnostics import Diagnostics, ModelState
+
+TOPICS = {'front': '/front/image_raw', 'rear': '/rear/image_raw'}
+ACTIVE = ModelState(
+    'active',
+    active_for=60.0,
+    model='clothing10',
+    device='cpu',
+    runtime='eager',
+    mode='contract',
+    exits=3,
+    reserve=0.0021,
+    more={'profile': 'cached'},
+)
+
+pytestmark = pytest.mark.ros
+
+
+class Clock:
+    time = 1000.0
+
+    def __call__(self):
+        return self.time
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def monitor(clock):
+    monitor = Monitor(TOPICS, window=10.0, now=clock)
+    for camera in TOPICS:
+        for index in range(20):
+            monitor.record(
+                FrameRecord(
+                    camera=camera,
+                    stamp=1.0,
+                    outcome=Outcome.answered,
+                    exit_index=index % 2,
+                    planned_exit_index=index % 2,
+                    exits=3,
+                    slack=0.01,
+                    slowdown=1.25,
+                )
+            )
+    return monitor
+
+
+def statuses(message):
+    return {status.name: status for status in message.status}
+
+
+def values(status):
+    return {pair.key: pair.value for pair in status.values}
+
+
+def report(monitor, model=ACTIVE, diagnostics=None):
+    return (diagnostics or Diagnostics('perception')).build(monitor.snapshot(), model, Time(sec=7), TOPICS)
+
+
+@pytest.fixture
+def said(caplog):
+    """What has been logged so far, as (level, text)."""
+    caplog.set_level(logging.INFO, 'impatient_ros')
+    return lambda: [(record.levelname, record.getMessage()) for record in caplog.records]
+
+
+def test_there_is_a_status_per_camera_and_one_for_the_model(monitor, said):
+    found = report(monitor)
+    assert found.header.stamp == Time(sec=7)
+    assert list(statuses(found)) == ['perception: front', 'perception: rear', 'perception: model']
+    assert all(status.level == DiagnosticStatus.OK for status in found.status)
+    assert [status.hardware_id for status in found.status] == ['front', 'rear', 'cpu']
+    assert said() == []
+
+
+def test_a_camera_tells_rate_exits_slack_misses_slowdown_faults_and_losses(monitor, clock):
+    monitor.record(FrameRecord('front', 1.0, Outcome.missed, 'none ready', fault='zero_stamp', slowdown=1.5))
+    monitor.record(FrameRecord('front', 1.0, Outcome.dropped, 'truncated'))
+    monitor.not_received('front', 4)
+    clock.time += 2.0
+    status = statuses(report(monitor))['perception: front']
+    told = values(status)
+    assert told['rate_hz'] == '11.00'
+    assert told['exits_used'] == '10 10 0'
+    assert told['slack_p50_s'] == told['slack_min_s'] == '0.01'
+    assert float(told['miss_rate']) == pytest.approx(1 / 21, rel=1e-4)
+    assert told['overrun_rate'] == '0'
+    assert told['slowdown'] == '1.5'
+    assert (told['answered'], told['missed'], told['dropped'], told['frames']) == ('20', '1', '1', '22')
+    assert (told['input_faults'], told['input_faults.zero_stamp']) == ('1', '1')
+    assert told['dropped.truncated'] == '1'
+    assert told['not_received'] == '4'
+    assert status.level == DiagnosticStatus.WARN
+    for part in ('not received', 'truncated', 'zero_stamp'):
+        assert part in status.message
+
+
+def test_a_camera_that_has_answered_nothing_yet_has_empty_values():
+    status = statuses(report(Monitor(TOPICS)))['perception: front']
+    told = values(status)
+    assert told['miss_rate'] == told['slack_p50_s'] == told['slowdown'] == ''
+    assert told['exits_used'] == '0 0 0'
+
+
+def test_the_model_tells_what_runs_where(monitor):
+    status = statuses(report(monitor))['perception: model']
+    assert status.message == 'eager on cpu, contract'
+    told = values(status)
+    assert told['model'] == 'clothing10'
+    assert told['exits'] == '3'
+    assert told['reserve_s'] == '0.0021'
+    assert told['profile'] == 'cached'
+
+
+def test_a_silent_camera_is_an_error_once_the_node_has_been_active_long_enough(monitor, clock, said):
+    clock.time += 60.0
+    fresh = ModelState('active', active_for=1.0, exits=3)
+    assert statuses(report(monitor, fresh))['perception: front'].level == DiagnosticStatus.OK
+    found = report(monitor)
+    assert statuses(found)['perception: front'].level == DiagnosticStatus.ERROR
+    expected = [('ERROR', f'{camera}: no frame on {topic} for 60 s') for camera, topic in TOPICS.items()]
+    assert [(level, text.partition(':  ')[0].split(': is')[0]) for level, text in said()] == expected
+
+
+def test_nothing_is_wrong_with_cameras_while_the_node_is_inactive(monitor, clock, said):
+    clock.time += 60.0
+    diagnostics = Diagnostics('perception')
+    report(monitor, diagnostics=diagnostics)
+    before = said()
+    found = report(monitor, ModelState('inactive'), diagnostics)
+    assert {status.message for status in found.status} == {'inactive'}
+    assert {status.level for status in found.status} == {DiagnosticStatus.OK}
+    assert said() == before
+
+
+def test_a_slow_machine_is_announced_once_and_when_it_recovers(monitor, said):
+    diagnostics = Diagnostics('perception')
+    for slowdown in (1.4, 1.6, 1.3, 1.6, 1.2, 1.4):
+        report(monitor, ModelState('active', exits=3, slowdown=slowdown), diagnostics)
+    (raised, settled) = said()
+    assert raised[0] == 'WARNING'
+    assert '1.6 times slower than its profile' in raised[1]
+    assert settled == ('INFO', 'model: fine again')
+
+
+def test_a_camera_that_the_monitor_does_not_know_yet_is_listed(clock):
+    found = Diagnostics('p').build(Monitor(now=clock).snapshot(), ACTIVE, Time(), {'new': '/new'})
+    assert list(statuses(found)) == ['p: new', 'p: model']
+
+
+def test_without_topics_the_cameras_that_were_seen_are_listed(monitor):
+    found = Diagnostics('p').build(monitor.snapshot(), ModelState(), Time())
+    assert list(statuses(found)) == ['p: front', 'p: rear', 'p: model']
