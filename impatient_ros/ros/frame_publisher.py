@@ -1,0 +1,176 @@
+"""Publishing the frames of a source on an image topic, each when it is due.
+
+The publisher is reliable, so that subscribers of both kinds match, and keeps the last few frames only: a
+subscriber that does not keep up loses frames and never blocks the camera.
+"""
+
+import array
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from rclpy.duration import Duration
+from rclpy.event_handler import PublisherEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CompressedImage, Image
+
+from impatient_ros.images import ImageError
+from impatient_ros.ledger import Ledger
+from impatient_ros.ros.acquaintance import wait_until_known
+from impatient_ros.sources import RawFrame, SourceFrame
+from impatient_ros.sources.frame import RAW
+from impatient_ros.sources.pacing import Pacer
+from impatient_ros.sources.schedule import DueFrame, ReplayClock
+from impatient_ros.sources.transport import in_transport
+
+__all__ = ['FramePublisher']
+
+DEPTH = 5  # frames kept for reliable subscribers
+INTRODUCTION = 5.0  # s for the subscribers to learn of this publisher
+LEAD = 0.1  # s before the first frame in which /clock already runs
+STOP_CHECK = 0.1  # s; how soon a stop is noticed while waiting for a subscriber
+LINGER = 0.5  # s that the last frames stay available after they were published
+LAST_MOMENT = 0.2  # s of that when the camera is told to stop
+
+logger = logging.getLogger(__name__)
+
+
+class FramePublisher:
+    """Publishes scheduled frames on one image topic of `node`; an executor must spin the node meanwhile."""
+
+    def __init__(
+        self,
+        node: Node,
+        image_topic: str,
+        transport: str,
+        *,
+        frame_id: str = '',
+        reliable: bool = True,
+        with_clock: bool = False,
+        stop: threading.Event | None = None,
+        ledger: Ledger | None = None,
+    ) -> None:
+        self._node, self._transport, self._frame_id = node, transport, frame_id
+        self.topic = image_topic
+        self._stop = stop or threading.Event()
+        self._ledger = ledger or Ledger(None)
+        self._matched = threading.Event()
+        self._publisher = node.create_publisher(
+            Image if transport == RAW else CompressedImage,
+            image_topic,
+            QoSProfile(
+                reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+                history=HistoryPolicy.KEEP_LAST,
+                depth=DEPTH,
+            ),
+            event_callbacks=PublisherEventCallbacks(matched=self._on_matched),
+        )
+        self._clock_publisher = node.create_publisher(Clock, '/clock', 1) if with_clock else None
+        self._clock = ReplayClock()
+        self._pacer = Pacer(self._stop.wait)
+        self._epoch_ns = node.get_clock().now().nanoseconds  # the time of recordings that have none
+        self._last_stamp_ns = 0
+        self.published = 0
+        self.skipped = 0
+
+    @property
+    def lateness(self) -> float:
+        """Seconds that a frame was published after it was due, at worst."""
+        return self._pacer.lateness
+
+    def wait_for_subscriber(self, timeout: float) -> bool:
+        """Block until somebody subscribes and knows it; False after `timeout` seconds or when stopped."""
+        deadline = time.monotonic() + timeout
+        while not self._matched.wait(STOP_CHECK):
+            if self._stop.is_set() or time.monotonic() > deadline:
+                return False
+        if not wait_until_known(self._node, self.topic, INTRODUCTION, self._stop.is_set):
+            logger.warning('a subscriber may not know of %s yet: the first frames may be lost', self.topic)
+        return not self._stop.is_set()
+
+    def replay(self, frames: Iterable[DueFrame]) -> None:
+        """Publish the frames, each when it is due. Raises SourceError where the source is broken."""
+        self._pacer.start(LEAD)
+        for item in frames:
+            try:
+                frame = in_transport(item.frame, self._transport)
+            except ImageError as error:
+                self.skipped += 1
+                which = item.frame.name or self.published + self.skipped
+                logger.warning('frame %s is left out: %s', which, error)
+                continue
+            message = self._message(frame)
+            if not self._wait_for(item):
+                return
+            self._publish(message, item)
+            if self._stop.is_set():
+                return
+
+    def linger(self) -> None:
+        """Stay until reliable subscribers have the last frames and others had time to take them.
+
+        Best-effort subscribers acknowledge nothing; what they have not taken is gone with this process.
+        """
+        self._clock.release()
+        self._publisher.wait_for_all_acked(Duration(seconds=LINGER))
+        if not self._pacer.until(self._pacer.elapsed() + LINGER, self._tick):
+            time.sleep(LAST_MOMENT)
+
+    def _wait_for(self, item: DueFrame) -> bool:
+        if item.due is None:
+            return not self._stop.is_set()
+        self._clock.reach(item.due, self._instant_ns(item))
+        return self._pacer.until(item.due, self._tick)
+
+    def _instant_ns(self, item: DueFrame) -> int:
+        """When the frame was recorded, growing from lap to lap."""
+        if item.frame.recorded_ns is None:
+            return self._epoch_ns + round((item.due or 0.0) * 1e9)
+        return item.frame.recorded_ns + item.shift_ns
+
+    def _tick(self) -> None:
+        if self._clock_publisher is not None:
+            now_ns = self._clock.now_ns(self._pacer.elapsed())
+            self._clock_publisher.publish(Clock(clock=Time(nanoseconds=max(now_ns, 0)).to_msg()))
+
+    def _message(self, frame: SourceFrame) -> Any:
+        image = frame.image
+        # rclpy checks other types than array.array byte by byte
+        data = array.array('B')
+        data.frombytes(image.data)
+        if isinstance(image, RawFrame):
+            message = Image(encoding=image.encoding, height=image.height, width=image.width, step=image.step)
+            message.is_bigendian = image.is_bigendian
+        else:
+            message = CompressedImage(format=image.format)
+        message.data = data
+        message.header.frame_id = self._frame_id or frame.frame_id
+        return message
+
+    def _publish(self, message: Any, item: DueFrame) -> None:
+        stamp_ns = self._stamp_ns(item)
+        message.header.stamp = Time(nanoseconds=stamp_ns).to_msg()
+        self.published += 1
+        # entered first: the answer may come before publish returns
+        self._ledger.enter('frame', number=self.published, stamp_ns=stamp_ns, name=item.frame.name)
+        self._publisher.publish(message)
+
+    def _stamp_ns(self, item: DueFrame) -> int:
+        if self._clock_publisher is not None:
+            if item.frame.stamp_ns is None:
+                return self._instant_ns(item)
+            return item.frame.stamp_ns + item.shift_ns
+        stamp_ns = item.frame.stamp_ns if item.due is None else None  # a live frame's stamp is of now
+        now_ns = self._node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns
+        # frames are told apart by their stamps, also where the system's clock is set back
+        self._last_stamp_ns = max(now_ns, self._last_stamp_ns + 1)
+        return self._last_stamp_ns
+
+    def _on_matched(self, status: Any) -> None:
+        if status.current_count > 0:
+            self._matched.set()

@@ -1,0 +1,174 @@
+"""A camera that replays recordings: publishes the frames of a bag, video, folder of pictures or webcam.
+
+    python -m impatient_ros.ros.replay_camera SOURCE [--rate HZ] [--frames N] [--loop] [--topic T] [--clock]
+
+It starts when somebody subscribes. Frames are stamped with the time at which they are published; with --clock
+they keep their stamps, and /clock shows the recording's time for nodes with use_sim_time. SIGINT and SIGTERM
+end it.
+"""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
+
+from impatient_ros.ledger import Ledger
+from impatient_ros.ros.environment import transport_environment
+from impatient_ros.ros.frame_publisher import FramePublisher
+from impatient_ros.sources import Source, SourceError, open_source
+from impatient_ros.sources.frame import COMPRESSED, RAW
+from impatient_ros.sources.schedule import schedule
+
+__all__ = ['main']
+
+IMAGE_TOPIC = '/camera/image_raw'
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 when the replay ended or was interrupted, 1 when the source or a subscriber is missing or broken."""
+    argv = sys.argv[1:] if argv is None else argv
+    options = _parser().parse_args(remove_ros_args(['', *argv])[1:])
+    logging.basicConfig(level=logging.INFO, format='replay camera: %(message)s')
+    stop = threading.Event()
+    ledger = Ledger(sys.stdout if options.ledger else None, on_closed=stop.set)
+    try:
+        with open_source(options.source, topic=options.topic, transport=options.transport) as source:
+            if options.clock and source.live:
+                raise SourceError('a webcam has no recorded time: leave --clock out')
+            logger.info('%s', source.description)
+            ledger.enter('opened', description=source.description)
+            return _replay(source, options, argv, stop, ledger)
+    except SourceError as error:
+        logger.error('%s', error)
+        ledger.enter('error', message=str(error))
+        return 1
+
+
+def _replay(
+    source: Source,
+    options: argparse.Namespace,
+    argv: Sequence[str],
+    stop: threading.Event,
+    ledger: Ledger,
+) -> int:
+    # SIGINT too: a background job of a shell starts with it ignored
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: stop.set())
+    # the segment of the publisher must hold the image; Fast DDS reads this when the node is made
+    os.environ.update(transport_environment(os.environ))
+    rclpy.init(args=list(argv), signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node('replay_camera')
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    spinner = threading.Thread(target=_spin, args=(executor,), name='spinner', daemon=True)
+    try:
+        camera = _publisher(node, source, options, stop, ledger)
+        spinner.start()
+        ledger.enter('waiting', topic=camera.topic)
+        if options.wait > 0 and not camera.wait_for_subscriber(options.wait):
+            if stop.is_set():
+                return 0
+            raise SourceError(
+                f'nobody subscribed to {camera.topic} within {options.wait:g} s: is the node active, and in '
+                'the same ROS_DOMAIN_ID? (--wait 0 publishes without waiting)'
+            )
+        frames = schedule(source, rate=options.rate, frames=options.frames, loop=options.loop)
+        code = 0
+        try:
+            camera.replay(frames)
+        except SourceError as error:  # what was published counts all the same
+            logger.error('%s', error)
+            ledger.enter('error', message=str(error))
+            code = 1
+        finally:
+            skipped = source.skipped + camera.skipped
+            logger.info(
+                'published %d frames on %s, skipped %d, at most %.1f ms after they were due',
+                camera.published, camera.topic, skipped, 1e3 * camera.lateness,
+            )  # fmt: skip
+            ledger.enter('done', published=camera.published, skipped=skipped)
+        camera.linger()
+        return code
+    finally:
+        executor.shutdown()
+        if spinner.ident is not None:
+            spinner.join()
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+def _publisher(
+    node: Node, source: Source, options: argparse.Namespace, stop: threading.Event, ledger: Ledger
+) -> FramePublisher:
+    transport = options.transport or source.transport
+    topic = options.image_topic or (IMAGE_TOPIC + '/compressed' if transport == COMPRESSED else IMAGE_TOPIC)
+    return FramePublisher(
+        node,
+        topic,
+        transport,
+        frame_id=options.frame_id,
+        reliable=not options.best_effort,
+        with_clock=options.clock,
+        stop=stop,
+        ledger=ledger,
+    )
+
+
+def _spin(executor: SingleThreadedExecutor) -> None:
+    try:
+        executor.spin()
+    except ExternalShutdownException:
+        pass
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='replay_camera', description='Publish a recording as a camera would.', allow_abbrev=False
+    )
+    add = parser.add_argument
+    add(
+        'source', help='rosbag2 folder, .mcap, .db3, .bag, video, picture, folder of pictures or webcam index'
+    )
+    add('--topic', help='which image topic of a bag to replay')
+    add('--rate', type=positive_float, help='frames per second; default: the rate of the recording')
+    add('--frames', type=positive_int, help='end after so many; a shorter recording starts over')
+    add('--loop', action='store_true', help='start over for ever')
+    add('--image-topic', help=f'where to publish; default {IMAGE_TOPIC}, compressed {IMAGE_TOPIC}/compressed')
+    add('--transport', choices=(RAW, COMPRESSED), help='default: as the source has it')
+    add('--frame-id', default='', help="for the headers; default: the recording's")
+    add('--best-effort', action='store_true', help='offer best effort instead of reliable')
+    add('--clock', action='store_true', help='publish /clock and keep the stamps of the recording')
+    add(
+        '--wait', type=float, default=60.0, metavar='SECONDS', help='for a subscriber (default 60; 0: do not)'
+    )
+    add('--ledger', action='store_true', help='write each published frame to stdout as a line of JSON')
+    return parser
+
+
+def positive_float(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float('inf'):
+        raise argparse.ArgumentTypeError(f'{text} is not above 0')
+    return value
+
+
+def positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'{text} is not 1 or more')
+    return value
+
+
+if __name__ == '__main__':
+    sys.exit(main())
