@@ -1,0 +1,172 @@
+"""training.data: pictures from folders and zips, what is refused, and the batches drawn from them."""
+
+from __future__ import annotations
+
+import io
+import logging
+import shutil
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from training.augmentation import Augmentation
+from training.data import DataError, batches, decode, labels_of, read
+
+MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.2, 0.2)
+
+
+def jpeg(colour: tuple[int, int, int], shape: tuple[int, int] = (24, 32)) -> bytes:
+    """A plain picture of one RGB colour."""
+    picture = np.full((*shape, 3), colour[::-1], np.uint8)
+    return bytes(cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 95])[1])
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two splits of two classes: hats are red, shoes are blue."""
+    root = tmp_path / 'pictures'
+    for split, count in (('train', 6), ('validation', 2)):
+        for label, colour in (('shoes', (0, 0, 250)), ('hat', (250, 0, 0))):
+            (root / split / label).mkdir(parents=True)
+            for index in range(count):
+                (root / split / label / f'{index}.jpg').write_bytes(jpeg(colour))
+    return root
+
+
+def zipped(folder: Path) -> Path:
+    return Path(shutil.make_archive(str(folder), 'zip', folder))
+
+
+@pytest.mark.parametrize('form', ['folder', 'zip'])
+def test_a_folder_and_a_zip_of_it_read_alike(folder: Path, form: str) -> None:
+    pictures = read(folder if form == 'folder' else zipped(folder), 'train')
+    assert pictures.labels == ('hat', 'shoes')
+    assert pictures.targets.tolist() == [0] * 6 + [1] * 6
+    assert pictures.names[0] == 'train/hat/0.jpg'
+    assert pictures.rejected == ()
+    assert pictures.images[0].shape == (24, 32, 3)
+    np.testing.assert_allclose(pictures.images[0][12, 16], (250, 0, 0), atol=6)  # RGB, not BGR
+
+
+def test_larger_pictures_shrink_to_the_shorter_side_and_smaller_ones_stay(folder: Path) -> None:
+    (folder / 'train/hat/large.jpg').write_bytes(jpeg((250, 0, 0), (120, 60)))
+    pictures = read(folder, 'train', shorter_side=30)
+    shapes = dict(zip(pictures.names, (image.shape for image in pictures.images), strict=True))
+    assert shapes['train/hat/large.jpg'] == (60, 30, 3)
+    assert shapes['train/hat/0.jpg'] == (24, 32, 3)
+
+
+@pytest.mark.parametrize(
+    'broken',
+    [b'', b'no picture', jpeg((0, 0, 0))[:300], jpeg((0, 0, 0), (64, 64))[:-2]],
+    ids=['empty', 'text', 'cut in the header', 'cut before its end'],
+)
+def test_a_broken_picture_is_named_and_left_out(
+    folder: Path, broken: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / 'train/hat/broken.jpg').write_bytes(broken)
+    with caplog.at_level(logging.WARNING):
+        pictures = read(folder, 'train')
+    assert len(pictures) == 12
+    assert pictures.rejected == ('train/hat/broken.jpg',)
+    assert 'train/hat/broken.jpg' in caplog.text
+
+
+def test_a_zip_member_with_a_wrong_checksum_is_left_out(folder: Path) -> None:
+    archive = zipped(folder)
+    data = bytearray(archive.read_bytes())
+    with zipfile.ZipFile(io.BytesIO(bytes(data))) as listing:
+        info = listing.getinfo('train/hat/3.jpg')
+    data[info.header_offset + 30 + len(info.filename) + 40] ^= 0xFF
+    archive.write_bytes(bytes(data))
+    assert read(archive, 'train').rejected == ('train/hat/3.jpg',)
+
+
+def test_an_empty_class_folder_is_refused_by_name(folder: Path) -> None:
+    for split in ('train', 'validation'):
+        (folder / split / 'skirt').mkdir()
+    for source in (folder, zipped(folder)):
+        with pytest.raises(DataError, match='train/skirt holds no readable picture'):
+            read(source, 'train')
+
+
+def test_a_class_whose_pictures_are_all_broken_is_refused(folder: Path) -> None:
+    for picture in (folder / 'validation/hat').iterdir():
+        picture.write_bytes(b'broken')
+    with pytest.raises(DataError, match='validation/hat holds no readable picture'):
+        read(folder, 'validation')
+
+
+def test_labels_that_differ_between_splits_are_refused_by_name(folder: Path) -> None:
+    (folder / 'train/skirt').mkdir()
+    (folder / 'train/skirt/0.jpg').write_bytes(jpeg((0, 250, 0)))
+    with pytest.raises(DataError, match=r"'train' and 'validation' differ .* skirt"):
+        labels_of(folder)
+    with pytest.raises(DataError, match='skirt'):
+        read(folder, 'validation')
+
+
+def test_an_unknown_split_is_refused_and_the_known_ones_named(folder: Path) -> None:
+    with pytest.raises(DataError, match=r"no split 'test'; write one of train, validation"):
+        read(folder, 'test')
+
+
+def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
+    (tmp_path / 'notes.txt').write_text('nothing')
+    with pytest.raises(DataError, match='<split>/<class>/<picture>'):
+        read(tmp_path, 'train')
+    with pytest.raises(DataError, match='neither a folder nor a zip'):
+        read(tmp_path / 'notes.txt', 'train')
+    with pytest.raises(DataError, match='neither a folder nor a zip'):
+        read(tmp_path / 'missing.zip', 'train')
+
+
+def test_decoding_reads_png_and_refuses_garbage() -> None:
+    picture = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    data = bytes(cv2.imencode('.png', picture[:, :, ::-1])[1])
+    decoded = decode(data)
+    assert decoded is not None
+    np.testing.assert_array_equal(decoded, picture)
+    assert decode(b'\x89PNG\r\n') is None
+
+
+def epoch(folder: Path, seed: int = 0, **options: object) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    options = {'size': 16, 'batch_size': 5, **options}
+    rng = np.random.default_rng(seed)
+    return list(batches(read(folder, 'train'), mean=MEAN, std=STD, rng=rng, **options))  # type: ignore[arg-type]
+
+
+def test_an_epoch_has_whole_batches_of_normalised_pictures_and_probabilities(folder: Path) -> None:
+    drawn = epoch(folder)
+    assert len(drawn) == 2  # 12 pictures: the two left over would make a batch too small for batch norm
+    for x, target in drawn:
+        assert x.shape == (5, 3, 16, 16)
+        assert x.dtype == torch.float32
+        assert x.is_contiguous(memory_format=torch.channels_last)
+        assert target.shape == (5, 2)
+        torch.testing.assert_close(target.sum(1), torch.ones(5))
+
+
+def test_a_split_smaller_than_a_batch_still_makes_one(folder: Path) -> None:
+    ((x, _),) = epoch(folder, batch_size=64)
+    assert len(x) == 12
+
+
+def test_the_same_seed_draws_the_same_epoch_and_another_seed_does_not(folder: Path) -> None:
+    first, again, other = epoch(folder, 3), epoch(folder, 3), epoch(folder, 4)
+    for (x, target), (x2, target2) in zip(first, again, strict=True):
+        torch.testing.assert_close(x, x2)
+        torch.testing.assert_close(target, target2)
+    assert not torch.equal(first[0][0], other[0][0])
+
+
+def test_without_colour_erasing_and_mixing_views_keep_their_colour_and_label(folder: Path) -> None:
+    plain = Augmentation(colour=0.0, erase=0.0, mix=0.0)
+    for x, target in epoch(folder, augmentation=plain):
+        rgb = x * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
+        assert (rgb[:, 0].mean((1, 2)) > 0.9).tolist() == (target[:, 0] == 1).tolist()  # red: a hat
+        assert (rgb[:, 2].mean((1, 2)) > 0.9).tolist() == (target[:, 1] == 1).tolist()
