@@ -91,7 +91,7 @@ def test_the_interfaces_are_hidden_from_colcon():
 
 
 def dry_run(target, *settings):
-    environ = {name: value for name, value in os.environ.items() if not name.startswith('MAKE')}
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(('MAKE', 'VENV'))}
     shown = run('make', '--no-print-directory', '--dry-run', target, *settings, env=environ)
     assert shown.returncode == 0, shown.stderr
     return shown.stdout.splitlines()

@@ -316,6 +316,10 @@ def main(args: list[str] | None = None) -> int:
     thread.join()
     node.close()
     rclpy.try_shutdown()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # The ending interpreter would put the default handlers back, and a second Ctrl-C (launch forwards the
+        # terminal's) would make this clean end look like a crash.
+        signal.signal(number, signal.SIG_IGN)
     return code
 
 
