@@ -140,6 +140,15 @@ class AnytimeClassifier:
             self.slowdown.reset()
         return profile
 
+    def warm_up(self, image: np.ndarray) -> None:
+        """Preprocess uint8 [H, W, 3] and run all exits, without learning anything from it.
+
+        For the thread that will classify: a thread's first frame starts the libraries' worker threads and
+        takes several times as long as the next one.
+        """
+        with self._lock:
+            _run_all_exits(self.runtime, self.checkpoint.preprocessing(image))
+
     def refresh_slowdown(self) -> None:
         """Run the first exit on an empty image, only to see how fast the machine is now.
 
@@ -175,12 +184,10 @@ class AnytimeClassifier:
 
         Args:
             image: RGB, uint8 [H, W, 3], or a function that returns one: decoding then counts as preparation
-                and is
-                left out for an infeasible frame. What it raises passes through.
+                and is left out for an infeasible frame. What it raises passes through.
             budget: seconds from now to the deadline. Without budget and deadline the last exit answers.
-            deadline: instead of `budget`, the instant on this classifier's clock (`time.perf_counter`), or
-                a function
-                that returns it: a deadline that moves applies from the next stage boundary on.
+            deadline: instead of `budget`, the instant on this classifier's clock (`time.perf_counter`), or a
+                function that returns it: a deadline that moves applies from the next stage boundary on.
             reserve: seconds to keep free before the deadline, for whoever publishes.
             preparation: learned cost of decode and preprocessing of this kind of image (its camera's).
             on_plan: called in this thread with the exit that the frame aims at (None: no stage is executed)
@@ -241,10 +248,14 @@ def _profile(
         # A cached profile spares the measurement, not the warm-up: the first runs of a process are its
         # slowest.
         for _ in range(3):
-            run = runtime.start(tensor)
-            for _ in range(runtime.exits):
-                run.stage()
-                run.exit()
+            _run_all_exits(runtime, tensor)
         if progress is not None:
             progress(1.0, 'latency profile taken from the cache')
     return profile
+
+
+def _run_all_exits(runtime: Runtime, tensor: np.ndarray) -> None:
+    run = runtime.start(tensor)
+    for _ in range(runtime.exits):
+        run.stage()
+        run.exit()

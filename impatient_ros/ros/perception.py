@@ -22,6 +22,8 @@ from impatient_ros.ros.settings import CameraParameters, PerceptionParameters
 __all__ = ['Perception', 'PerceptionOutputs']
 
 REFRESH_EVERY = 10  # infeasible frames in a row after which the machine's speed is looked at again
+WARM_UP_SHAPE = (480, 640, 3)  # any usual camera: it is the first call of all that is slow
+WARM_UP_LIMIT = 60.0  # s; a machine that needs longer is not waited for
 
 _log = logging.getLogger(__name__)
 
@@ -69,11 +71,14 @@ class Perception:
         self._gaps: dict[str, SequenceGaps] = {}
         self._infeasible = 0  # in a row
         self._preparations: dict[str, PreparationCost] = {}
+        self._warm = threading.Event()
         self._thread = threading.Thread(target=self._work, name='classification', daemon=True)
 
     def start(self) -> None:
+        """Start the threads; returns when the one that classifies has warmed up."""
         self.delivery.start()
         self._thread.start()
+        self._warm.wait(WARM_UP_LIMIT)
 
     def stop(self) -> None:
         """Finish the frame under way, account for those that wait, end the threads."""
@@ -113,6 +118,12 @@ class Perception:
         return self.deadlines.of(frame.camera, int(frame.stamp), int(frame.arrival), budget, self._ros_now())
 
     def _work(self) -> None:
+        try:
+            self.classifier.warm_up(np.zeros(WARM_UP_SHAPE, np.uint8))
+        except Exception:  # noqa: BLE001
+            _log.exception('warming up failed; the first frames will tell more')
+        finally:
+            self._warm.set()
         while (frame := self._frames.take()) is not None:
             try:
                 self._process(frame)
@@ -143,11 +154,12 @@ class Perception:
             rgb.append(self._decode(frame.message, camera))
             return rgb[0]
 
+        preparation = self._preparations.setdefault(frame.camera, PreparationCost())
         answer = classifier.classify(
             decode,
             deadline=self.delivery.until,
             reserve=reserve,
-            preparation=self._preparations.setdefault(frame.camera, PreparationCost()),
+            preparation=preparation,
             on_plan=self.delivery.plan,
             on_answer=self.delivery.offer,
             finish_late=manner.on_miss == 'late',
@@ -156,6 +168,7 @@ class Perception:
         self._infeasible = self._infeasible + 1 if answer.infeasible else 0
         if self._infeasible and self._infeasible % REFRESH_EVERY == 0:
             classifier.refresh_slowdown()
+            preparation.relax()
         if record is not None and rgb and self._outputs.wants_picture(frame.camera):
             self._outputs.picture(frame, rgb[0], record)
 
