@@ -30,6 +30,7 @@ from impatient_ros.runtime import Runtime, select_runtime
 __all__ = ['Answer', 'AnytimeClassifier']
 
 Progress = Callable[[float, str], None]
+WARM_UP_SHAPE = (480, 640, 3)  # any usual camera's: it is the first call of all that is slow
 
 
 class AnytimeClassifier:
@@ -92,7 +93,7 @@ class AnytimeClassifier:
         checkpoint = load(path)
         chosen = select_runtime(checkpoint.network, runtime, device)
         profile = _profile(checkpoint, chosen, progress, refresh=False)
-        return cls(
+        classifier = cls(
             checkpoint,
             chosen,
             profile,
@@ -100,6 +101,8 @@ class AnytimeClassifier:
             miss_rate=miss_rate,
             confidence_threshold=confidence_threshold,
         )
+        classifier.warm_up()
+        return classifier
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -140,14 +143,15 @@ class AnytimeClassifier:
             self.slowdown.reset()
         return profile
 
-    def warm_up(self, image: np.ndarray) -> None:
-        """Preprocess uint8 [H, W, 3] and run all exits, without learning anything from it.
+    def warm_up(self) -> None:
+        """Preprocess an empty image and run all exits, without learning anything from it.
 
         For the thread that will classify: a thread's first frame starts the libraries' worker threads and
         takes several times as long as the next one.
         """
         with self._lock:
-            _run_all_exits(self.runtime, self.checkpoint.preprocessing(image))
+            tensor = self.checkpoint.preprocessing(np.zeros(WARM_UP_SHAPE, np.uint8))
+            _run_all_exits(self.runtime, tensor)
 
     def refresh_slowdown(self) -> None:
         """Run the first exit on an empty image, only to see how fast the machine is now.

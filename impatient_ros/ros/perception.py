@@ -22,7 +22,6 @@ from impatient_ros.ros.settings import CameraParameters, PerceptionParameters
 __all__ = ['Perception', 'PerceptionOutputs']
 
 REFRESH_EVERY = 10  # infeasible frames in a row after which the machine's speed is looked at again
-WARM_UP_SHAPE = (480, 640, 3)  # any usual camera: it is the first call of all that is slow
 WARM_UP_LIMIT = 60.0  # s; a machine that needs longer is not waited for
 
 _log = logging.getLogger(__name__)
@@ -119,7 +118,7 @@ class Perception:
 
     def _work(self) -> None:
         try:
-            self.classifier.warm_up(np.zeros(WARM_UP_SHAPE, np.uint8))
+            self.classifier.warm_up()
         except Exception:  # noqa: BLE001
             _log.exception('warming up failed; the first frames will tell more')
         finally:

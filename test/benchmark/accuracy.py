@@ -55,7 +55,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    classifier.warm_up(pictures.images[0])
     order = np.random.default_rng(options.seed).permutation(len(pictures))
     cells = {(policy, budget): Cell() for policy in (options.mode, LAST_EXIT) for budget in options.budgets}
     for index in track(order, description='classifying', console=Console(stderr=True)):
