@@ -12,14 +12,16 @@ class RollingQuantile:
 
     Args:
         probability: which quantile.
-        start: its value before anything was observed.
+        start: its value before enough was observed.
         window: how many observations are kept.
+        least: how many observations are enough.
     """
 
-    def __init__(self, probability: float, start: float, window: int = 100) -> None:
+    def __init__(self, probability: float, start: float, window: int = 100, least: int = 1) -> None:
         self._probability = probability
         self._latest: deque[float] = deque(maxlen=window)
-        self._value = start
+        self._start = self._value = start
+        self._least = least
 
     @property
     def value(self) -> float:
@@ -28,7 +30,8 @@ class RollingQuantile:
     def observe(self, value: float) -> None:
         self._latest.append(value)
         ordered = sorted(self._latest)
-        self._value = ordered[int(self._probability * (len(ordered) - 1))]
+        if len(ordered) >= self._least:
+            self._value = ordered[int(self._probability * (len(ordered) - 1))]
 
 
 class PreparationCost(RollingQuantile):
@@ -39,15 +42,14 @@ class PreparationCost(RollingQuantile):
     """
 
     def __init__(self) -> None:
-        super().__init__(0.9, start=0.0)
+        # Two frames: the very first one is slower than all that follow.
+        super().__init__(0.9, start=0.0, least=2)
 
-    def relax(self) -> None:
-        """Keep only the smallest observation.
+    def forget(self) -> None:
+        """Start anew.
 
         A cost that makes every frame infeasible is never observed again; whoever sees many infeasible frames
-        in a row calls this, and the next frame shows whether it is still so high.
+        in a row calls this, and the next frames show whether it is still so high.
         """
-        if self._latest:
-            smallest = min(self._latest)
-            self._latest.clear()
-            self.observe(smallest)
+        self._latest.clear()
+        self._value = self._start

@@ -127,9 +127,10 @@ def test_warming_up_runs_every_exit_and_learns_nothing():
 def test_preparation_is_learned_and_counts_against_the_budget():
     clf, runtime = classifier('contract', preparation=0.010)
     camera = PreparationCost()
-    first = clf.classify(IMAGE, budget=0.015, preparation=camera)
-    assert first.label is None
-    assert not first.infeasible, 'it was accepted before its preparation cost was known'
+    for _ in range(2):
+        early = clf.classify(IMAGE, budget=0.015, preparation=camera)
+        assert early.label is None
+        assert not early.infeasible, 'it was accepted before its preparation cost was known'
     assert camera.value == pytest.approx(0.010)
     assert clf.classify(IMAGE, budget=0.015, preparation=camera).infeasible
     assert clf.classify(IMAGE, budget=0.035, preparation=camera).exit_index == 1

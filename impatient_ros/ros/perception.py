@@ -167,7 +167,7 @@ class Perception:
         self._infeasible = self._infeasible + 1 if answer.infeasible else 0
         if self._infeasible and self._infeasible % REFRESH_EVERY == 0:
             classifier.refresh_slowdown()
-            preparation.relax()
+            preparation.forget()
         if record is not None and rgb and self._outputs.wants_picture(frame.camera):
             self._outputs.picture(frame, rgb[0], record)
 

@@ -1,0 +1,201 @@
+"""The thread that classifies, with a scripted classifier: real threads, no ROS, no network."""
+
+import threading
+from array import array
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from impatient_ros.answer import Answer
+from impatient_ros.records import Outcome
+from impatient_ros.ros.perception import REFRESH_EVERY, Perception
+from impatient_ros.ros.settings import parse
+
+SECOND = 1_000_000_000
+NOW = 100 * SECOND
+
+
+def image(fill=0, **fields):
+    values = {
+        'header': SimpleNamespace(stamp=SimpleNamespace(sec=100, nanosec=0)),
+        'width': 4,
+        'height': 2,
+        'step': 12,
+        'encoding': 'rgb8',
+        'is_bigendian': 0,
+        'data': array('B', [fill] * 24),
+    }
+    return SimpleNamespace(**{**values, **fields})
+
+
+def answer(infeasible=False):
+    return Answer(
+        label=None if infeasible else 'cat',
+        class_index=None if infeasible else 0,
+        confidence=0.0 if infeasible else 0.9,
+        probabilities=np.array([] if infeasible else [0.9, 0.1]),
+        exit_index=None if infeasible else 1,
+        planned_exit_index=None if infeasible else 1,
+        elapsed=0.0,
+        slack=0.01,
+        met=not infeasible,
+        infeasible=infeasible,
+    )
+
+
+class Classifier:
+    """Answers as `script` says; remembers what happened to it."""
+
+    exits = 2
+    miss_rate = 0.01
+
+    def __init__(self):
+        self.calls, self.threads, self.preparations = [], [], []
+        self.script = lambda decode: answer()
+
+    def warm_up(self):
+        self.calls.append('warm_up')
+        self.threads.append(threading.current_thread())
+
+    def refresh_slowdown(self):
+        self.calls.append('refresh_slowdown')
+
+    def classify(self, image, *, preparation, on_plan, on_answer, **_):
+        self.calls.append('classify')
+        self.threads.append(threading.current_thread())
+        self.preparations.append(preparation)
+        given = self.script(image)
+        if not given.infeasible:
+            on_plan(given.planned_exit_index, 1.0)
+            on_answer(given)
+        return given
+
+
+class Outputs:
+    def __init__(self):
+        self.records = []
+        self.changed = threading.Condition()
+
+    def answer(self, frame, given):
+        pass
+
+    def record(self, frame, record):
+        with self.changed:
+            self.records.append(record)
+            self.changed.notify_all()
+
+    def picture(self, frame, rgb, record):
+        pass
+
+    def wants_picture(self, camera):
+        return False
+
+    def wait_for(self, count):
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.records) >= count, 10), self.records
+        return self.records[-1]
+
+
+@pytest.fixture
+def scene():
+    classifier, outputs = Classifier(), Outputs()
+    complaints = []
+    parameters = parse({'camera_names': ['front'], 'budget.fixed': 5.0, 'budget.source': 'fixed'})
+    perception = Perception(
+        classifier,
+        lambda: parameters,
+        outputs,
+        lambda: NOW,
+        complain=lambda camera, text: complaints.append((camera, text)),
+    )
+    yield perception, classifier, outputs, complaints
+    perception.stop()
+
+
+def ask(perception, outputs, message=None):
+    count = len(outputs.records)
+    perception.receive('front', message or image(), None)
+    return outputs.wait_for(count + 1)
+
+
+def test_the_thread_that_classifies_has_warmed_up_when_start_returns(scene):
+    perception, classifier, outputs, _ = scene
+    perception.start()
+    assert classifier.calls == ['warm_up']
+    assert ask(perception, outputs).outcome is Outcome.answered
+    assert classifier.threads[0] is classifier.threads[1] is not threading.current_thread()
+
+
+def test_a_failing_warm_up_costs_no_frame(scene, caplog):
+    perception, classifier, outputs, _ = scene
+    classifier.warm_up = lambda: 1 / 0
+    perception.start()
+    assert 'warming up failed' in caplog.text
+    assert ask(perception, outputs).outcome is Outcome.answered
+
+
+def test_many_infeasible_frames_in_a_row_let_speed_and_preparation_be_learned_anew(scene):
+    perception, classifier, outputs, _ = scene
+    perception.start()
+    ask(perception, outputs)
+    preparation = classifier.preparations[0]
+    for _ in range(20):
+        preparation.observe(30.0)
+    classifier.script = lambda decode: answer(infeasible=True)
+    for _ in range(REFRESH_EVERY - 1):
+        assert ask(perception, outputs).outcome is Outcome.infeasible
+    assert 'refresh_slowdown' not in classifier.calls
+    assert preparation.value == 30.0
+    ask(perception, outputs)
+    perception.stop()
+    assert classifier.calls.count('refresh_slowdown') == 1
+    assert preparation.value == 0.0
+
+
+def test_a_broken_image_is_dropped_with_its_reason_and_the_next_one_answered(scene):
+    perception, classifier, outputs, complaints = scene
+    classifier.script = lambda decode: (decode(), answer())[1]
+    perception.start()
+    dropped = ask(perception, outputs, image(data=array('B', b'123')))
+    assert dropped.outcome is Outcome.dropped
+    assert dropped.reason
+    assert complaints[0][0] == 'front'
+    assert ask(perception, outputs).outcome is Outcome.answered
+
+
+def test_an_error_of_our_own_drops_one_frame_not_the_thread(scene):
+    perception, classifier, outputs, complaints = scene
+    perception.start()
+    classifier.script = lambda decode: 1 / 0
+    assert ask(perception, outputs).reason == 'internal_error'
+    assert 'ZeroDivisionError' in complaints[0][1]
+    classifier.script = lambda decode: answer()
+    assert ask(perception, outputs).outcome is Outcome.answered
+
+
+def test_what_waits_is_superseded_by_newer_frames_and_accounted_for_at_the_end(scene):
+    perception, classifier, outputs, _ = scene
+    busy, go_on = threading.Event(), threading.Event()
+
+    def wait(decode):
+        busy.set()
+        assert go_on.wait(10)
+        return answer()
+
+    classifier.script = wait
+    perception.start()
+    perception.receive('front', image(), None)
+    assert busy.wait(10)
+    perception.receive('front', image(), None)
+    perception.receive('front', image(), None)
+    assert outputs.wait_for(1).outcome is Outcome.superseded
+    stopper = threading.Thread(target=perception.stop)
+    stopper.start()
+    outputs.wait_for(2)
+    go_on.set()
+    stopper.join(10)
+    outcomes = [(record.outcome, record.reason) for record in outputs.records]
+    assert (Outcome.dropped, 'deactivated') in outcomes
+    assert (Outcome.answered, '') in outcomes
+    assert len(outcomes) == 3
