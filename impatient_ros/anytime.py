@@ -21,7 +21,8 @@ import numpy as np
 from impatient_ros.answer import Answer
 from impatient_ros.checkpoint import Checkpoint, load
 from impatient_ros.execution import FrameExecution, Image
-from impatient_ros.latency import LatencyProfile, Slowdown, measure
+from impatient_ros.forecast import Forecast
+from impatient_ros.latency import LatencyProfile, measure
 from impatient_ros.planner import Plan, Planner
 from impatient_ros.preparation import PreparationCost
 from impatient_ros.profile_cache import cached_profile
@@ -62,7 +63,6 @@ class AnytimeClassifier:
         self.checkpoint = checkpoint
         self.runtime = runtime
         self.confidence_threshold = confidence_threshold
-        self.slowdown = Slowdown(miss_rate)
         self._preparation = PreparationCost()
         self._planner = Planner(profile, checkpoint.accuracies, mode, miss_rate)
         self._clock = clock
@@ -116,6 +116,11 @@ class AnytimeClassifier:
         return self._planner.profile
 
     @property
+    def forecast(self) -> Forecast:
+        """What frames are forecast to cost now."""
+        return self._planner.forecast
+
+    @property
     def mode(self) -> str:
         return self._planner.mode
 
@@ -130,14 +135,12 @@ class AnytimeClassifier:
     @miss_rate.setter
     def miss_rate(self, miss_rate: float) -> None:
         self._planner.miss_rate = miss_rate
-        self.slowdown.rate = miss_rate
 
     def reprofile(self, progress: Progress | None = None) -> LatencyProfile:
-        """Measure the latency profile anew, replace the cached one, and forget the slowdown."""
+        """Measure the latency profile anew, replace the cached one, and forget what frames have shown."""
         with self._lock:
             profile = _profile(self.checkpoint, self.runtime, progress, refresh=True)
             self._planner = Planner(profile, self.checkpoint.accuracies, self.mode, self.miss_rate)
-            self.slowdown.reset()
         return profile
 
     def refresh_slowdown(self) -> None:
@@ -150,13 +153,14 @@ class AnytimeClassifier:
             run = self.runtime.start(np.zeros((1, *self.checkpoint.network.input_shape), np.float32))
             begin = self._clock()
             run.stage()
+            boundary = self._clock()
             run.exit()
-            self.slowdown.observe(self._clock() - begin, self.profile.expected(0, (0,)))
+            self.forecast.learn([0.0, boundary - begin], [(0, self._clock() - begin)])
 
     def plan(self, budget: float, preparation: PreparationCost | None = None) -> Plan:
         """What would be done with a frame of this budget (seconds) if it were picked up now."""
         cost = (preparation or self._preparation).value
-        return self._planner.plan(budget - cost, slowdown=self.slowdown.value)
+        return self._planner.plan(budget - cost)
 
     def classify(
         self,
@@ -213,7 +217,6 @@ class AnytimeClassifier:
                 self.checkpoint,
                 self.runtime,
                 self._planner,
-                self.slowdown,
                 clock=self._clock,
                 start=start,
                 deadline=until,

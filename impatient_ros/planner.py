@@ -1,27 +1,31 @@
 """Which exits to evaluate for which budget. Pure: no torch, no ROS, no clock.
 
-A plan is the set of heads still to be evaluated, in order; the last one is the target. The three modes are
-one search over such sets:
+A plan is the set of heads still to be evaluated, in order; the last one is the target. One search over such
+sets makes the three modes; they differ only in which sets they consider:
 
 - contract: exactly one head, the target (Russell & Zilberstein's contract algorithms);
 - interruptible: every head on the way to the target (anytime prediction);
-- adaptive: the target and at most one earlier head, its insurance, chosen for the highest expected accuracy.
+- adaptive: the target and at most one earlier head, its insurance.
 
-The first head that a plan evaluates is protected: it is only planned where the q-quantile of its cost,
-times the machine's slowdown, fits the budget. Everything after it is a gamble that costs nothing but time,
-and is taken by expectation: P(done in time) * gain in accuracy.
+A set is worth its expected accuracy: what each of its heads adds to the answer in hand, times the probability
+that it is done in time. While there is no answer, the first head of a set must be *protected*: the
+1 - miss_rate quantile of its cost fits the budget. Everything after the first answer is a gamble that costs
+nothing but time.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from impatient_ros.forecast import Forecast
 from impatient_ros.latency import LatencyProfile
 
 __all__ = ['MODES', 'Plan', 'Planner']
 
 MODES = ('contract', 'interruptible', 'adaptive')
+LEAST_CHANCE = 0.1  # a gamble below it is not taken: it would mostly hold up the frames after this one
 
 
 @dataclass(frozen=True)
@@ -32,16 +36,36 @@ class Plan:
         heads: exits still to be evaluated, ascending; empty: stop here.
         infeasible: there is no answer yet and not even the cheapest exit can be in time.
         protected: the exit whose completion in time is promised at the planner's quantile, if any.
+        promise: seconds from now within which it is promised.
     """
 
     heads: tuple[int, ...] = ()
     infeasible: bool = False
     protected: int | None = None
+    promise: float = field(default=math.inf, compare=False)
 
     @property
     def target(self) -> int | None:
         """The exit that the plan aims at."""
         return self.heads[-1] if self.heads else None
+
+
+@dataclass(frozen=True)
+class _Completion:
+    """Being done with a head, after certain others."""
+
+    head: int
+    stages: int  # from where the frame stands
+    cost: float  # s, profile median
+    log_cost: float
+
+
+@dataclass(frozen=True)
+class _Option:
+    """A set of heads and, for each of them, the index of its completion."""
+
+    heads: tuple[int, ...]
+    parts: tuple[int, ...]
 
 
 class Planner:
@@ -52,6 +76,7 @@ class Planner:
         accuracies: validation accuracy of each exit, 0..1.
         mode: one of `MODES`.
         miss_rate: 1 - q, the accepted risk of a protected answer.
+        forecast: of costs at the moment; without one the profile is taken as it is.
 
     Raises:
         ValueError: unknown mode, or not one accuracy per exit.
@@ -63,11 +88,13 @@ class Planner:
         accuracies: Sequence[float],
         mode: str = 'adaptive',
         miss_rate: float = 0.01,
+        forecast: Forecast | None = None,
     ) -> None:
         if len(accuracies) != profile.exits:
             raise ValueError(f'{len(accuracies)} accuracies for {profile.exits} exits; give one per exit')
         self.accuracies = tuple(float(a) for a in accuracies)
         self.profile = profile
+        self.forecast = forecast or Forecast(profile)
         self.miss_rate = miss_rate
         self.mode = mode
 
@@ -79,23 +106,24 @@ class Planner:
     def mode(self, mode: str) -> None:
         if mode not in MODES:
             raise ValueError(f'mode is {mode!r}; write one of {", ".join(MODES)}')
+        T = self.profile.exits
+        # What there is to choose from, by the stages executed and the first head still open.
+        self._choices = {
+            (position, first): self._choice(mode, position, first)
+            for position in range(T + 1)
+            for first in range(max(0, position - 1), T)
+        }
         self._mode = mode
 
     @property
     def miss_rate(self) -> float:
-        return self._miss_rate
+        return self.forecast.rate
 
     @miss_rate.setter
     def miss_rate(self, miss_rate: float) -> None:
         if not 0 < miss_rate < 1:
             raise ValueError(f'miss_rate is {miss_rate!r}; give a share between 0 and 1, such as 0.01')
-        self._miss_rate = miss_rate
-        # One row of quantiles per boundary, looked up on every frame.
-        p = self.profile
-        self._protected_costs = [
-            [p.quantile('contract', s, t, 1 - miss_rate) if s <= t + 1 else 0.0 for t in range(p.exits)]
-            for s in range(p.exits + 1)
-        ]
+        self.forecast.rate = miss_rate
 
     def plan(
         self,
@@ -103,7 +131,7 @@ class Planner:
         *,
         position: int = 0,
         answered: int | None = None,
-        slowdown: float = 1.0,
+        slowdown: float | None = None,
         delay_price: float = 0.0,
     ) -> Plan:
         """The plan for a frame from where it stands.
@@ -113,87 +141,99 @@ class Planner:
                 preprocessing, publishing).
             position: number of stages already executed.
             answered: the exit whose answer is in hand, if any. Heads up to it are done.
-            slowdown: of the machine against the profile.
+            slowdown: of the machine against the profile; None: the forecast's level.
             delay_price: accuracy per second that waiting frames lose by a further delay; 0 with none waiting.
         """
-        available = budget / slowdown
-        first = position - 1 if answered is None else max(position - 1, answered + 1)
-        candidates = range(max(0, first), self.profile.exits)
-        if not candidates:
-            return Plan()
+        first = max(0, position - 1) if answered is None else max(position - 1, answered + 1)
+        nothing = Plan(infeasible=answered is None)
+        if first >= self.profile.exits or not budget > 0:
+            return nothing
+        level = self.forecast.level if slowdown is None else slowdown
+        log_available = math.log(budget / level) if budget < math.inf else math.inf
+        completions, options = self._choices[position, first]
+        errors = self.forecast.errors(position)
+        likely = [errors[c.stages].chance(log_available - c.log_cost) for c in completions]
+        price = delay_price * level
         if answered is not None:
-            return self._go_on(
-                available, position, candidates, self.accuracies[answered], delay_price * slowdown
-            )
-        costs = self._protected_costs[position]
-        if self.mode == 'interruptible':
-            # Heads are met one by one, so the first one is the protected one and the rest follows by
-            # expectation.
-            first_exit = candidates[0]
-            if costs[first_exit] <= available:
-                return Plan(
-                    (first_exit, *self._deeper(available, position, first_exit)), protected=first_exit
-                )
-            return self._hope(available, position, candidates)
-        feasible = [t for t in candidates if costs[t] <= available]
-        if not feasible:
-            return self._hope(available, position, candidates)
-        if self.mode == 'contract':
-            target = max(feasible, key=lambda t: (self.accuracies[t], -t))
-            return Plan((target,), protected=target)
-        return self._insured(available, position, feasible, candidates)
+            base = self.accuracies[answered]
+            return Plan(self._best(completions, options, likely, price, base, base))
+        # The completions begin with each head as the first one.
+        margins = self.forecast.log_margins(position)
+        promised = [c.log_cost + margins[c.stages] for c in completions[: self.profile.exits - first]]
+        safe = [o for o in options if promised[o.heads[0] - first] <= log_available]
+        if not safe:
+            # An unlikely answer beats none. Where nothing was ever that fast, the frame is infeasible.
+            heads = self._best(completions, options, likely, 0.0)
+            return Plan(heads, infeasible=not heads)
+        if self._mode == 'contract':
+            likely = [1.0] * len(likely)  # the most accurate one of those that are protected
+        heads = self._best(completions, safe, likely, price, least_first=-1.0)
+        seconds = level * math.exp(promised[heads[0] - first])
+        return Plan(heads, protected=heads[0], promise=seconds)
 
-    def _hope(self, available: float, position: int, candidates: Sequence[int]) -> Plan:
-        # Nothing fits at the quantile. The cheapest exit is still tried where it has been that fast before:
-        # an unlikely answer beats none. Where it never was, the frame is infeasible.
-        cheapest = min(candidates, key=lambda t: self.profile.quantile('contract', position, t, 0.5))
-        if self.profile.quantile('contract', position, cheapest, 0.0) <= available:
-            return Plan((cheapest,))
-        return Plan(infeasible=True)
+    def _best(
+        self,
+        completions: Sequence[_Completion],
+        options: Sequence[_Option],
+        likely: Sequence[float],
+        price: float,
+        base: float = 0.0,
+        least_value: float = -math.inf,
+        *,
+        least_first: float = 0.0,
+    ) -> tuple[int, ...]:
+        """The heads of the option with the highest expected accuracy above `least_value`, if any.
 
-    def _deeper(self, available: float, position: int, first_exit: int) -> tuple[int, ...]:
-        # How far every-head-on-the-way is expected to come: what an interruptible run announces as its
-        # target.
-        last = first_exit
-        for t in range(first_exit + 1, self.profile.exits):
-            if self.profile.quantile('interruptible', min(position, t), t, 0.5) > available:
-                break
-            last = t
-        return tuple(range(first_exit + 1, last + 1))
-
-    def _insured(
-        self, available: float, position: int, feasible: Sequence[int], candidates: Sequence[int]
-    ) -> Plan:
-        best, best_value = Plan(), -1.0
-        for target in candidates:
-            alone = self.profile.probability('contract', position, target, available)
-            if target in feasible and alone * self.accuracies[target] > best_value:
-                best, best_value = Plan((target,), protected=target), alone * self.accuracies[target]
-            for early in feasible:
-                if early >= target:
-                    break
-                reached = self.profile.probability('contract', position, early, available)
-                left = available - self.profile.head(early)
-                done = min(reached, self.profile.probability('contract', position, target, left))
-                value = done * self.accuracies[target] + (reached - done) * self.accuracies[early]
-                if value > best_value:
-                    best, best_value = Plan((early, target), protected=early), value
+        `base` is the accuracy of the answer in hand. The chance of an option's first head must exceed
+        `least_first`; gambles (after a first head or that answer) need LEAST_CHANCE.
+        """
+        best: tuple[int, ...] = ()
+        best_value = least_value
+        for option in options:
+            value = reached = base
+            certain = 1.0
+            for part in option.parts:
+                certain = min(certain, likely[part])
+                gain = self.accuracies[completions[part].head] - reached
+                if gain > 0:
+                    value += certain * gain
+                    reached += gain
+            if price:
+                value -= price * completions[option.parts[-1]].cost
+            gamble = len(option.parts) > 1 or least_value > -math.inf
+            if gamble and certain < LEAST_CHANCE:
+                continue
+            if value > best_value and likely[option.parts[0]] > least_first:
+                best, best_value = option.heads, value
         return best
 
-    def _go_on(
-        self, available: float, position: int, candidates: Sequence[int], accuracy: float, price: float
-    ) -> Plan:
-        # An answer is in hand: a deeper head is worth its time or not.
-        best: tuple[int, ...] = ()
-        best_value = 0.0
-        for t in candidates:
-            likely = self.profile.probability('contract', position, t, available)
-            value = likely * (self.accuracies[t] - accuracy)
-            value -= price * self.profile.quantile('contract', position, t, 0.5)
-            # Beyond all samples `likely` is not 0: what has never been that fast is not started.
-            possible = self.profile.quantile('contract', position, t, 0.0) <= available
-            if possible and value > best_value:
-                best, best_value = (t,), value
-        if best and self.mode == 'interruptible':
-            return Plan(tuple(range(candidates[0], best[0] + 1)))
-        return Plan(best)
+    def _choice(
+        self, mode: str, position: int, first: int
+    ) -> tuple[tuple[_Completion, ...], tuple[_Option, ...]]:
+        """The sets of heads to choose from, from a position with everything below `first` done."""
+        heads = range(first, self.profile.exits)
+        completions: dict[tuple[int, ...], _Completion] = {}
+        for t in heads:
+            self._complete(completions, position, (t,))
+        if mode == 'contract':
+            sets = [(t,) for t in heads]
+        elif mode == 'interruptible':
+            sets = [tuple(range(first, t + 1)) for t in heads]
+        else:
+            sets = [(t,) for t in heads] + [(early, t) for t in heads for early in range(first, t)]
+        options = []
+        for chosen in sets:
+            prefixes = [chosen[: n + 1] for n in range(len(chosen))]
+            parts = tuple(self._complete(completions, position, prefix) for prefix in prefixes)
+            options.append(_Option(chosen, parts))
+        return tuple(completions.values()), tuple(options)
+
+    def _complete(
+        self, completions: dict[tuple[int, ...], _Completion], position: int, heads: tuple[int, ...]
+    ) -> int:
+        """The index of the completion of the last one of `heads` after the others; added where it is new."""
+        if heads not in completions:
+            cost = max(self.profile.expected(position, heads), 1e-9)
+            stages = max(0, heads[-1] + 1 - position)
+            completions[heads] = _Completion(heads[-1], stages, cost, math.log(cost))
+        return list(completions).index(heads)

@@ -252,7 +252,7 @@ class PerceptionNode(LifecycleNode):
                 runtime=classifier.runtime.name,
                 mode=classifier.mode,
                 exits=classifier.exits,
-                slowdown=classifier.slowdown.value,
+                slowdown=classifier.forecast.level,
                 reserve=perception.delivery.reserve(parameters.budget.reserve) if perception else None,
             )
         topics = {camera.name: camera.topic for camera in parameters.cameras}

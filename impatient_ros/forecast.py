@@ -1,0 +1,225 @@
+"""What a frame will cost now: the profile's medians, how slow the machine is at the moment, and how wrong
+that has been.
+
+    cost of a path = profile median * level * exp(error)
+
+The *level* follows frame by frame how much slower than its profile the machine runs, and within a frame what
+its own first stages took. The *errors* that remain (logarithms of observed / forecast) are kept in sliding
+windows by the number of stages that were forecast: long paths average out what makes short ones vary. They
+answer "how likely is this path done in time?".
+
+*Promises* (the first answer of a plan) are forecast at the quantile 1 - rate of these errors plus an offset
+that adaptive conformal control holds: it grows by gain * (1 - rate) whenever a promise is late and shrinks by
+gain * rate otherwise, so that the long-run share of late ones tends to `rate` whatever the machine does
+(Gibbs, Candes, "Adaptive conformal inference under distribution shift", NeurIPS 2021; in the domain of the
+scores as in Angelopoulos, Candes, Tibshirani, "Conformal PID control for time series prediction", NeurIPS
+2023). Neither torch nor ROS nor a clock; seconds everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from impatient_ros.latency import LatencyProfile
+
+__all__ = ['Errors', 'Forecast', 'ForecastState']
+
+GOLDEN = (math.sqrt(5) - 1) / 2
+LARGEST = 3.5  # |logarithm| of a level or an error; a machine 33 times slower has other troubles
+
+
+class Errors:
+    """The latest errors, ordered.
+
+    Args:
+        start: what was known before the first frame.
+        size: how many are kept.
+    """
+
+    def __init__(self, start: Iterable[float], size: int) -> None:
+        self._latest = deque(start, maxlen=size)
+        self._ordered = sorted(self._latest)
+
+    def add(self, error: float) -> None:
+        if len(self._latest) == self._latest.maxlen:
+            del self._ordered[bisect_left(self._ordered, self._latest[0])]
+        self._latest.append(error)
+        insort(self._ordered, error)
+
+    def quantile(self, probability: float) -> float:
+        """Linear between the ordered errors."""
+        rank = probability * (len(self._ordered) - 1)
+        low = int(rank)
+        high = min(low + 1, len(self._ordered) - 1)
+        return self._ordered[low] + (rank - low) * (self._ordered[high] - self._ordered[low])
+
+    def chance(self, error: float) -> float:
+        """P(an error <= `error`), never quite 1 (rule of succession), and 0 where none was ever that small."""
+        below = bisect_right(self._ordered, error)
+        return (below + 0.5) / (len(self._ordered) + 1) if below else 0.0
+
+
+@dataclass(frozen=True)
+class ForecastState:
+    """What people may want to know of a forecast."""
+
+    level: float  # factor on the profile's medians
+    margin: float  # factor on top of it at which a promise to the first exit is made
+    error: float | None  # median of |observed / forecast - 1| over the latest frames
+    promises: int  # made and kept or broken so far
+    overrun_rate: float | None  # share of them that came later than promised
+
+
+class Forecast:
+    """Forecasts costs on a profile and learns from every frame.
+
+    Args:
+        profile: of the machine and runtime.
+        rate: long-run share of promises that may come late.
+        window: frames whose errors are remembered.
+        follow: how far the level moves towards what a frame showed (0..1).
+        within: how far a frame's own first stages move the level for the rest of it (0..1).
+        gain: step of the conformal control, in logarithms of cost.
+    """
+
+    def __init__(
+        self,
+        profile: LatencyProfile,
+        rate: float = 0.01,
+        *,
+        window: int = 200,
+        follow: float = 0.4,
+        within: float = 0.5,
+        gain: float = 0.05,
+    ) -> None:
+        self.rate = rate
+        self.profile = profile
+        self._window, self._follow, self._within, self._gain = window, follow, within, gain
+        exits = range(profile.exits)
+        # Stages alone, from the start to each boundary.
+        self._boundaries = [0.0] + [
+            max(profile.quantile('contract', 0, t, 0.5) - profile.head(t), 1e-9) for t in exits
+        ]
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what frames have shown (after measuring a new profile, say)."""
+        T = self.profile.exits
+        self._log_level = 0.0
+        self._offset = 0.0
+        self._from_start = [self._profiled((0,), stages) for stages in range(T + 1)]
+        self._on_the_way = [self._profiled(range(1, T + 1), stages) for stages in range(T + 1)]
+        self._absolute: deque[float] = deque(maxlen=self._window)
+        self._promises = self._late = 0
+
+    def _profiled(self, positions: Iterable[int], stages: int) -> Errors:
+        """The profile's own spread over paths of so many stages."""
+        T = self.profile.exits
+        found: list[float] = []
+        for p in positions:
+            t = p + stages - 1
+            if 0 <= t < T:
+                found += self.profile.errors(p, t)
+        found.sort()
+        # At most half of what is remembered, evenly over the spread, in an order in which large and small
+        # ones are forgotten alike.
+        kept = found[:: math.ceil(2 * len(found) / self._window)] if found else [0.0]
+        mixed = sorted(range(len(kept)), key=lambda i: i * GOLDEN % 1)
+        return Errors([kept[i] for i in mixed], self._window)
+
+    # -- asking
+
+    @property
+    def level(self) -> float:
+        """How many times slower than its profile the machine is now."""
+        return math.exp(self._log_level)
+
+    @property
+    def offset(self) -> float:
+        """What the conformal control adds to the errors' quantile."""
+        return self._offset
+
+    def state(self) -> ForecastState:
+        absolute = sorted(self._absolute)
+        return ForecastState(
+            level=self.level,
+            margin=math.exp(self.log_margins()[1]),
+            error=absolute[len(absolute) // 2] if absolute else None,
+            promises=self._promises,
+            overrun_rate=self._late / self._promises if self._promises else None,
+        )
+
+    def level_within(self, position: int, elapsed: float) -> float:
+        """The level for the rest of a frame whose first `position` stages took `elapsed` seconds."""
+        if position == 0 or elapsed <= 0:
+            return self.level
+        shown = math.log(elapsed / self._boundaries[position]) - self._log_level
+        return math.exp(self._log_level + self._within * _bounded(shown))
+
+    def log_margins(self, position: int = 0) -> list[float]:
+        """Logarithms of the factors on the forecast within which paths end with probability 1 - rate, by the
+        number of stages.
+        """
+        probability = 1 - self.rate
+        return [_bounded(errors.quantile(probability) + self._offset) for errors in self.errors(position)]
+
+    def errors(self, position: int = 0) -> Sequence[Errors]:
+        """The errors of paths from that position on, by the number of stages."""
+        return self._from_start if position == 0 else self._on_the_way
+
+    # -- learning
+
+    def judge(self, late: bool) -> None:
+        """Note whether a promise came later than promised."""
+        self._promises += 1
+        self._late += late
+        self._offset = _bounded(self._offset + self._gain * ((1.0 if late else 0.0) - self.rate))
+
+    def learn(self, marks: Sequence[float], heads: Sequence[tuple[int, float]]) -> None:
+        """Note what a frame took.
+
+        Args:
+            marks: seconds from its start to each boundary that it reached, the first one 0.
+            heads: the exits evaluated, ascending, with the seconds from the start to their scores.
+        """
+        reached = len(marks) - 1
+        if reached < 1:
+            return
+        level = self._log_level
+        spent_on_heads = 0.0  # forecast, without the level
+        evaluated = dict(heads)
+        for position in range(1, reached + 1):
+            forecast = self._boundaries[position] + spent_on_heads
+            took = marks[position]
+            if position - 1 in evaluated:
+                took = evaluated[position - 1]
+                spent_on_heads += self.profile.head(position - 1)
+                forecast = self._boundaries[position] + spent_on_heads
+            shown = _bounded(math.log(max(took, 1e-9) / forecast))
+            self._from_start[position].add(_bounded(shown - level))
+        if heads:
+            self._learn_the_way(marks, heads)
+        self._absolute.append(abs(math.expm1(shown - level)))
+        self._log_level = _bounded(level + self._follow * (shown - level))
+
+    def _learn_the_way(self, marks: Sequence[float], heads: Sequence[tuple[int, float]]) -> None:
+        """What remained from every boundary to the last head, against what would have been forecast there."""
+        last, end = heads[-1]
+        before = 0.0
+        for position in range(last + 1, 0, -1):
+            # Heads between this boundary and the last one belong to what remained.
+            before = sum(self.profile.head(h) for h, _ in heads[:-1] if h >= position - 1)
+            remaining = end - marks[position]
+            forecast = self.profile.quantile('contract', position, last, 0.5) + before
+            level = self.level_within(position, marks[position])
+            if remaining > 0:
+                error = _bounded(math.log(remaining / (forecast * level)))
+                self._on_the_way[last + 1 - position].add(error)
+
+
+def _bounded(logarithm: float) -> float:
+    return max(-LARGEST, min(LARGEST, logarithm))
