@@ -8,12 +8,14 @@ its own first stages took. The *errors* that remain (logarithms of observed / fo
 windows by the number of stages that were forecast: long paths average out what makes short ones vary. They
 answer "how likely is this path done in time?".
 
-*Promises* (the first answer of a plan) are forecast at the quantile 1 - rate of these errors plus an offset
-that adaptive conformal control holds: it grows by gain * (1 - rate) whenever a promise is late and shrinks by
-gain * rate otherwise, so that the long-run share of late ones tends to `rate` whatever the machine does
-(Gibbs, Candes, "Adaptive conformal inference under distribution shift", NeurIPS 2021; in the domain of the
-scores as in Angelopoulos, Candes, Tibshirani, "Conformal PID control for time series prediction", NeurIPS
-2023). Neither torch nor ROS nor a clock; seconds everywhere.
+*Promises* (the first answer of a plan) are made at the 0.9 quantile of these errors plus a reach, in units
+of their spread. Adaptive conformal control holds the reach: it grows by gain * (1 - rate) whenever a promise
+is late and shrinks by gain * rate otherwise. Since it cannot run away, the long-run share of late promises
+tends to `rate` whatever the machine does (Gibbs, Candes, "Adaptive conformal inference under distribution
+shift", NeurIPS 2021; on the scores as in Angelopoulos, Candes, Tibshirani, "Conformal PID control for time
+series prediction", NeurIPS 2023). The 1 - rate quantile itself would do without control, but the few frames
+at the beginning of a burst would hold it up for as long as they are remembered, and the deeper exits with it.
+Neither torch nor ROS nor a clock; seconds everywhere.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from impatient_ros.latency import LatencyProfile
 
 __all__ = ['Errors', 'Forecast', 'ForecastState']
 
+HIGH = 0.9
+LEAST_SPREAD = 0.03
 GOLDEN = (math.sqrt(5) - 1) / 2
 LARGEST = 3.5  # |logarithm| of a level or an error; a machine 33 times slower has other troubles
 
@@ -57,6 +61,11 @@ class Errors:
         high = min(low + 1, len(self._ordered) - 1)
         return self._ordered[low] + (rank - low) * (self._ordered[high] - self._ordered[low])
 
+    @property
+    def spread(self) -> float:
+        """From the median to the high quantile; never less than LEAST_SPREAD."""
+        return max(self.quantile(HIGH) - self.quantile(0.5), LEAST_SPREAD)
+
     def chance(self, error: float) -> float:
         """P(an error <= `error`), never quite 1 (rule of succession), and 0 where none was ever that small."""
         below = bisect_right(self._ordered, error)
@@ -83,7 +92,7 @@ class Forecast:
         window: frames whose errors are remembered.
         follow: how far the level moves towards what a frame showed (0..1).
         within: how far a frame's own first stages move the level for the rest of it (0..1).
-        gain: step of the conformal control, in logarithms of cost.
+        gain: step of the conformal control, in units of the errors' spread.
     """
 
     def __init__(
@@ -94,7 +103,7 @@ class Forecast:
         window: int = 200,
         follow: float = 0.4,
         within: float = 0.5,
-        gain: float = 0.05,
+        gain: float = 0.3,
     ) -> None:
         self.rate = rate
         self.profile = profile
@@ -110,9 +119,13 @@ class Forecast:
         """Forget what frames have shown (after measuring a new profile, say)."""
         T = self.profile.exits
         self._log_level = 0.0
-        self._offset = 0.0
+        self._surprise = 0.0  # by how much the frame before was off
         self._from_start = [self._profiled((0,), stages) for stages in range(T + 1)]
         self._on_the_way = [self._profiled(range(1, T + 1), stages) for stages in range(T + 1)]
+        # The reach begins where the profile puts the 1 - rate quantile.
+        self._reach = max(
+            (errors.quantile(1 - self.rate) - errors.quantile(HIGH)) / errors.spread for errors in self._from_start[1:]
+        )
         self._absolute: deque[float] = deque(maxlen=self._window)
         self._promises = self._late = 0
 
@@ -139,9 +152,9 @@ class Forecast:
         return math.exp(self._log_level)
 
     @property
-    def offset(self) -> float:
-        """What the conformal control adds to the errors' quantile."""
-        return self._offset
+    def reach(self) -> float:
+        """How far promises lie beyond the errors' high quantile, in units of their spread."""
+        return self._reach
 
     def state(self) -> ForecastState:
         absolute = sorted(self._absolute)
@@ -164,8 +177,7 @@ class Forecast:
         """Logarithms of the factors on the forecast within which paths end with probability 1 - rate, by the
         number of stages.
         """
-        probability = 1 - self.rate
-        return [_bounded(errors.quantile(probability) + self._offset) for errors in self.errors(position)]
+        return [_bounded(e.quantile(HIGH) + self._reach * e.spread) for e in self.errors(position)]
 
     def errors(self, position: int = 0) -> Sequence[Errors]:
         """The errors of paths from that position on, by the number of stages."""
@@ -177,7 +189,7 @@ class Forecast:
         """Note whether a promise came later than promised."""
         self._promises += 1
         self._late += late
-        self._offset = _bounded(self._offset + self._gain * ((1.0 if late else 0.0) - self.rate))
+        self._reach += self._gain * ((1.0 if late else 0.0) - self.rate)
 
     def learn(self, marks: Sequence[float], heads: Sequence[tuple[int, float]]) -> None:
         """Note what a frame took.
@@ -201,10 +213,27 @@ class Forecast:
                 forecast = self._boundaries[position] + spent_on_heads
             shown = _bounded(math.log(max(took, 1e-9) / forecast))
             self._from_start[position].add(_bounded(shown - level))
+        for position in range(reached + 1, self.profile.exits + 1):
+            # Not seen this time. A frame's error is much the same at all depths; without it, choosing shallow
+            # exits would leave the deep ones with what was so before a change.
+            self._from_start[position].add(_bounded(shown - level))
         if heads:
             self._learn_the_way(marks, heads)
         self._absolute.append(abs(math.expm1(shown - level)))
-        self._log_level = _bounded(level + self._follow * (shown - level))
+        self._log_level = _bounded(level + self._step(shown - level))
+
+    def _step(self, surprise: float) -> float:
+        """How far the level moves after a frame that was off by so much (logarithm).
+
+        One frame moves it in part: it may be a hiccup. A second one that is off to the same side, and by more
+        than what is usual, is a change: then the level moves as far as both agree.
+        """
+        before, self._surprise = self._surprise, surprise
+        agreed = min(abs(before), abs(surprise)) if before * surprise > 0 else 0.0
+        step = self._follow * abs(surprise)
+        if agreed > self._from_start[1].spread:
+            step = max(step, agreed)
+        return math.copysign(step, surprise)
 
     def _learn_the_way(self, marks: Sequence[float], heads: Sequence[tuple[int, float]]) -> None:
         """What remained from every boundary to the last head, against what would have been forecast there."""

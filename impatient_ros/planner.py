@@ -26,6 +26,7 @@ __all__ = ['MODES', 'Plan', 'Planner']
 
 MODES = ('contract', 'interruptible', 'adaptive')
 LEAST_CHANCE = 0.1  # a gamble below it is not taken: it would mostly hold up the frames after this one
+TIE = 1e-9  # of accuracy: sets that differ less are equal, and the one with fewer heads is taken
 
 
 @dataclass(frozen=True)
@@ -203,7 +204,7 @@ class Planner:
             gamble = len(option.parts) > 1 or least_value > -math.inf
             if gamble and certain < LEAST_CHANCE:
                 continue
-            if value > best_value and likely[option.parts[0]] > least_first:
+            if value > best_value + TIE and likely[option.parts[0]] > least_first:
                 best, best_value = option.heads, value
         return best
 

@@ -33,6 +33,7 @@ from std_srvs.srv import Trigger
 
 from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.checkpoint import CheckpointError
+from impatient_ros.forecast import ForecastState
 from impatient_ros.monitor import Monitor
 from impatient_ros.resources import resource_path
 from impatient_ros.ros.conversion import cv_bridge_converter
@@ -253,6 +254,7 @@ class PerceptionNode(LifecycleNode):
                 mode=classifier.mode,
                 exits=classifier.exits,
                 slowdown=classifier.forecast.level,
+                more=_forecast_values(classifier.forecast.state()),
                 reserve=perception.delivery.reserve(parameters.budget.reserve) if perception else None,
             )
         topics = {camera.name: camera.topic for camera in parameters.cameras}
@@ -278,6 +280,16 @@ class PerceptionNode(LifecycleNode):
                 self.get_logger().info(f'profiling: {share:4.0%} {text}')
 
         return report
+
+
+def _forecast_values(state: ForecastState) -> dict[str, str]:
+    """The forecast for /diagnostics."""
+    return {
+        'promise_margin': f'{state.margin:.4g}',
+        'prediction_error': '' if state.error is None else f'{state.error:.4g}',
+        'promises': str(state.promises),
+        'promise_overrun_rate': '' if state.overrun_rate is None else f'{state.overrun_rate:.4g}',
+    }
 
 
 def main(args: list[str] | None = None) -> int:
