@@ -170,7 +170,7 @@ class AnytimeClassifier:
         deadline: float | Callable[[], float] | None = None,
         reserve: float = 0.0,
         preparation: PreparationCost | None = None,
-        on_plan: Callable[[int | None, float], None] | None = None,
+        on_plan: Callable[[Plan, float], None] | None = None,
         on_answer: Callable[[Answer], None] | None = None,
         finish_late: bool = False,
         delay_price: float = 0.0,
@@ -187,8 +187,8 @@ class AnytimeClassifier:
                 that returns it: a deadline that moves applies from the next stage boundary on.
             reserve: seconds to keep free before the deadline, for whoever publishes.
             preparation: learned cost of decode and preprocessing of this kind of image (its camera's).
-            on_plan: called in this thread with the exit that the frame aims at (None: no stage is executed)
-                and the slowdown that this assumes; not for an infeasible frame.
+            on_plan: called in this thread with the first plan made on the preprocessed image (without heads no
+                stage is executed) and the slowdown that it assumes; not for a frame that is infeasible.
             on_answer: called in this thread with every answer at once, best last.
             finish_late: whether the first answer is still worth having after the deadline. If not, a frame
                 without an answer is abandoned at the first stage boundary after its deadline.

@@ -45,7 +45,7 @@ class FrameExecution:
         reserve: float,
         delay_price: float,
         confidence_threshold: float,
-        on_plan: Callable[[int | None, float], None] | None,
+        on_plan: Callable[[Plan, float], None] | None,
         on_answer: Callable[[Answer], None] | None,
         finish_late: bool,
     ) -> None:
@@ -93,7 +93,7 @@ class FrameExecution:
         self._protected = self._promised = plan.protected
         self._promise = plan.promise
         if self._on_plan is not None:
-            self._on_plan(self._planned, self._assumed_slowdown)
+            self._on_plan(plan, self._assumed_slowdown)
         while plan.heads:
             if run.position <= plan.heads[0]:
                 run.stage()
@@ -110,36 +110,32 @@ class FrameExecution:
         self._end(run)
         return self._best or self._nothing(stages_executed=run.position)
 
-    def _plan(self, overhead: float = 0.0, run: Run | None = None, now: float | None = None) -> Plan:
-        left = self._deadline() - (self._clock() if now is None else now) - self._reserve - overhead
-        if run is None:
-            return self._planner.plan(left, delay_price=self._delay_price)
-        return self._planner.plan(
-            left,
-            position=run.position,
-            answered=self._evaluated[-1][0] if self._evaluated else None,
-            slowdown=self._forecast.level_within(run.position, self._marks[-1]),
-            delay_price=self._delay_price,
-        )
+    def _left(self, now: float) -> float:
+        """Seconds that the network may take from `now` on."""
+        return self._deadline() - now - self._reserve
+
+    def _plan(self, overhead: float = 0.0) -> Plan:
+        """The plan before the first stage."""
+        return self._planner.plan(self._left(self._clock()) - overhead, delay_price=self._delay_price)
 
     def _next(self, plan: Plan, run: Run, now: float) -> Plan:
-        done = self._evaluated[-1][0] if self._evaluated else -1
-        left = Plan(tuple(h for h in plan.heads if h > done), protected=plan.protected)
+        done = self._evaluated[-1][0] if self._evaluated else None
+        left = Plan(tuple(h for h in plan.heads if done is None or h > done), protected=plan.protected)
         if self._planner.mode == 'contract':
             return left
-        if not self._evaluated and plan.protected is not None and run.position > plan.protected:
-            return left  # the promised head is next
-        again = self._plan(run=run, now=now)
-        if self._evaluated:
-            return again
-        if again.infeasible:
-            # On the way to the first answer the plan may move, never end: if it comes late, then from the
-            # nearest exit.
-            return Plan((max(run.position - 1, 0),))
-        # What was promised is kept as long as it is safe from here.
-        if plan.protected is not None and again.protected is not None and again.protected >= plan.protected:
-            return left
-        return again
+        level = self._forecast.level_within(run.position, self._marks[-1])
+        budget = self._left(now)
+        promised = plan.protected
+        if done is None and promised is not None:
+            # What was promised is kept as long as it is safe from here; at its head it is the best there is.
+            if run.position > promised or self._planner.holds(promised, budget, run.position, level):
+                return left
+        again = self._planner.plan(
+            budget, position=run.position, answered=done, slowdown=level, delay_price=self._delay_price
+        )
+        # On the way to the first answer the plan may move, never end: if it comes late, then from the nearest
+        # exit.
+        return Plan((max(run.position - 1, 0),)) if again.infeasible else again
 
     def _evaluate(self, run: Run) -> Answer:
         t = run.position - 1

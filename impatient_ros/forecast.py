@@ -32,6 +32,7 @@ __all__ = ['Errors', 'Forecast', 'ForecastState']
 
 HIGH = 0.9
 LEAST_SPREAD = 0.03
+HICCUPS = 0.03
 GOLDEN = (math.sqrt(5) - 1) / 2
 LARGEST = 3.5  # |logarithm| of a level or an error; a machine 33 times slower has other troubles
 
@@ -47,12 +48,14 @@ class Errors:
     def __init__(self, start: Iterable[float], size: int) -> None:
         self._latest = deque(start, maxlen=size)
         self._ordered = sorted(self._latest)
+        self._high: tuple[float, float] | None = None
 
     def add(self, error: float) -> None:
         if len(self._latest) == self._latest.maxlen:
             del self._ordered[bisect_left(self._ordered, self._latest[0])]
         self._latest.append(error)
         insort(self._ordered, error)
+        self._high = None
 
     def quantile(self, probability: float) -> float:
         """Linear between the ordered errors."""
@@ -62,14 +65,32 @@ class Errors:
         return self._ordered[low] + (rank - low) * (self._ordered[high] - self._ordered[low])
 
     @property
+    def high(self) -> float:
+        """The 0.9 quantile."""
+        return self._high_and_spread()[0]
+
+    @property
     def spread(self) -> float:
         """From the median to the high quantile; never less than LEAST_SPREAD."""
-        return max(self.quantile(HIGH) - self.quantile(0.5), LEAST_SPREAD)
+        return self._high_and_spread()[1]
+
+    def _high_and_spread(self) -> tuple[float, float]:
+        if self._high is None:
+            high = self.quantile(HIGH)
+            self._high = high, max(high - self.quantile(0.5), LEAST_SPREAD)
+        return self._high
 
     def chance(self, error: float) -> float:
-        """P(an error <= `error`), never quite 1 (rule of succession), and 0 where none was ever that small."""
+        """P(an error <= `error`): 0 where none was ever that small, and never quite 1.
+
+        What a window of frames cannot show is the rare hiccup. It is taken to hit HICCUPS of the frames and to
+        make one of them k times as long with probability 1 / k.
+        """
         below = bisect_right(self._ordered, error)
-        return (below + 0.5) / (len(self._ordered) + 1) if below else 0.0
+        if not below:
+            return 0.0
+        share = (below + 0.5) / (len(self._ordered) + 1)
+        return share * (1 - HICCUPS * (math.exp(-error) if error > 0 else 1.0))
 
 
 @dataclass(frozen=True)
@@ -124,7 +145,7 @@ class Forecast:
         self._on_the_way = [self._profiled(range(1, T + 1), stages) for stages in range(T + 1)]
         # The reach begins where the profile puts the 1 - rate quantile.
         self._reach = max(
-            (errors.quantile(1 - self.rate) - errors.quantile(HIGH)) / errors.spread for errors in self._from_start[1:]
+            (errors.quantile(1 - self.rate) - errors.high) / errors.spread for errors in self._from_start[1:]
         )
         self._absolute: deque[float] = deque(maxlen=self._window)
         self._promises = self._late = 0
@@ -173,11 +194,16 @@ class Forecast:
         shown = math.log(elapsed / self._boundaries[position]) - self._log_level
         return math.exp(self._log_level + self._within * _bounded(shown))
 
-    def log_margins(self, position: int = 0) -> list[float]:
-        """Logarithms of the factors on the forecast within which paths end with probability 1 - rate, by the
-        number of stages.
+    def log_margin(self, stages: int, position: int = 0) -> float:
+        """Logarithm of the factor on the forecast within which a path of so many stages, from that position
+        on, ends with probability 1 - rate.
         """
-        return [_bounded(e.quantile(HIGH) + self._reach * e.spread) for e in self.errors(position)]
+        errors = (self._from_start if position == 0 else self._on_the_way)[stages]
+        return _bounded(errors.high + self._reach * errors.spread)
+
+    def log_margins(self, position: int = 0) -> list[float]:
+        """The same for all numbers of stages."""
+        return [self.log_margin(stages, position) for stages in range(self.profile.exits + 1)]
 
     def errors(self, position: int = 0) -> Sequence[Errors]:
         """The errors of paths from that position on, by the number of stages."""

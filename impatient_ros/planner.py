@@ -172,6 +172,12 @@ class Planner:
         seconds = level * math.exp(promised[heads[0] - first])
         return Plan(heads, protected=heads[0], promise=seconds)
 
+    def holds(self, exit_index: int, budget: float, position: int, slowdown: float) -> bool:
+        """Whether an exit that was promised can still be promised from there; arguments as of `plan`."""
+        stages = exit_index + 1 - position
+        cost = self.profile.quantile('contract', position, exit_index, 0.5)
+        return cost * slowdown * math.exp(self.forecast.log_margin(stages, position)) <= budget
+
     def _best(
         self,
         completions: Sequence[_Completion],

@@ -58,7 +58,7 @@ class Perception:
         steady_now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.classifier = classifier
-        self.delivery = Delivery(outputs, ros_now, steady_now)
+        self.delivery = Delivery(outputs, ros_now, steady_now, parameters().realtime_priority)
         self.deadlines = Deadlines()
         self._parameters = parameters
         self._outputs = outputs

@@ -44,6 +44,7 @@ from impatient_ros.ros.messages import nanoseconds
 from impatient_ros.ros.outputs import NodeOutputs
 from impatient_ros.ros.parameters import NodeParameters, ParameterError, PerceptionParameters
 from impatient_ros.ros.perception import Perception
+from impatient_ros.ros.priority import switch_threads_every
 from impatient_ros.runtime import RuntimeUnavailableError
 
 __all__ = ['PerceptionNode', 'main']
@@ -115,6 +116,7 @@ class PerceptionNode(LifecycleNode):
         parameters = self.parameters.current
         if self._classifier is None:
             return TransitionCallbackReturn.ERROR
+        switch_threads_every(parameters.switch_interval)
         names = parameters.camera_names
         self.monitor = Monitor(names)
         self._outputs = NodeOutputs(self, self._classifier.labels, names, self.monitor, self.parameters)

@@ -19,6 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import torch
 from deadline.files import frames_path, read_frames, write_frames, write_summary
 from deadline.frame import Frame
 from deadline.live import run_live
@@ -40,6 +41,8 @@ DEFAULT_MODE = 'adaptive'
 
 def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    if options.threads:
+        torch.set_num_threads(options.threads)
     if options.recompute:
         frames, accuracies, about = read_frames(options.recompute)
     elif options.timer:
@@ -162,6 +165,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--policies', type=_names(POLICIES), help=f'of {",".join(POLICIES)}')
     parser.add_argument('--model', type=_names(MODELS), default=MODELS, help=f'of {",".join(MODELS)}')
     parser.add_argument('--runtime', default='auto')
+    parser.add_argument(
+        '--threads',
+        type=int,
+        default=1,
+        help='of torch, 0: its own choice; several wait for each other by spinning, and beside other work that '
+        'takes ten times as long as the work itself (default: 1)',
+    )
     parser.add_argument('--miss-rate', type=float, default=0.01)
     parser.add_argument('--rate', type=float, default=0.0, help='frames per second, all policies together')
     parser.add_argument('--simulate', metavar='TRACE', help='a recorded trace (.npz), or all')
