@@ -174,6 +174,7 @@ class AnytimeClassifier:
         on_answer: Callable[[Answer], None] | None = None,
         finish_late: bool = False,
         delay_price: float = 0.0,
+        share: Callable[[float], float] | None = None,
     ) -> Answer:
         """Classify one frame as well as its deadline allows.
 
@@ -193,6 +194,8 @@ class AnytimeClassifier:
             finish_late: whether the first answer is still worth having after the deadline. If not, a frame
                 without an answer is abandoned at the first stage boundary after its deadline.
             delay_price: see `Planner.plan`.
+            share: while other frames wait, how many of the seconds that are left the network may take beyond
+                the first exit; asked before every decision (see `impatient_ros.sharing`).
 
         Raises:
             ValueError: both budget and deadline, one of them not a number, or not an image.
@@ -226,6 +229,7 @@ class AnytimeClassifier:
                 on_plan=on_plan,
                 on_answer=on_answer,
                 finish_late=finish_late,
+                share=share,
             )
             return execution.classify(image, preparation or self._preparation)
 

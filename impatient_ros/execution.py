@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class FrameExecution:
     Args:
         start: instant on `clock`, seconds, from which elapsed time counts.
         deadline: says the deadline on `clock`, seconds, whenever it is asked: it may be infinite, and it
-            may move. reserve, delay_price, on_plan, on_answer, finish_late: see `AnytimeClassifier.classify`.
+            may move. reserve, delay_price, on_plan, on_answer, finish_late, share: see `AnytimeClassifier.classify`.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class FrameExecution:
         on_plan: Callable[[Plan, float], None] | None,
         on_answer: Callable[[Answer], None] | None,
         finish_late: bool,
+        share: Callable[[float], float] | None = None,
     ) -> None:
         self._checkpoint = checkpoint
         self._runtime = runtime
@@ -63,6 +64,7 @@ class FrameExecution:
         self._on_plan = on_plan
         self._on_answer = on_answer
         self._finish_late = finish_late
+        self._share = share
         self._planned: int | None = None
         self._begin = start  # when the first stage may start
         self._marks: list[float] = []  # seconds from `_begin` to each boundary
@@ -116,7 +118,15 @@ class FrameExecution:
 
     def _plan(self, overhead: float = 0.0) -> Plan:
         """The plan before the first stage."""
-        return self._planner.plan(self._left(self._clock()) - overhead, delay_price=self._delay_price)
+        return self._shared(self._left(self._clock()) - overhead)
+
+    def _shared(self, left: float, **where: Any) -> Plan:
+        """The plan for a frame without an answer: within its share if that suffices, else the first exit."""
+        mine = left if self._share is None else self._share(left)
+        plan = self._planner.plan(mine, delay_price=self._delay_price, **where)
+        if mine < left and plan.protected is None:
+            return self._planner.least(left, **where)
+        return plan
 
     def _next(self, plan: Plan, run: Run, now: float) -> Plan:
         done = self._evaluated[-1][0] if self._evaluated else None
@@ -130,9 +140,16 @@ class FrameExecution:
             # What was promised is kept as long as it is safe from here; at its head it is the best there is.
             if run.position > promised or self._planner.holds(promised, budget, run.position, level):
                 return left
-        again = self._planner.plan(
-            budget, position=run.position, answered=done, slowdown=level, delay_price=self._delay_price
-        )
+        if done is None:
+            again = self._shared(budget, position=run.position, slowdown=level)
+        else:
+            again = self._planner.plan(
+                budget if self._share is None else self._share(budget),
+                position=run.position,
+                answered=done,
+                slowdown=level,
+                delay_price=self._delay_price,
+            )
         # On the way to the first answer the plan may move, never end: if it comes late, then from the nearest
         # exit.
         return Plan((max(run.position - 1, 0),)) if again.infeasible else again

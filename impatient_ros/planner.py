@@ -172,6 +172,19 @@ class Planner:
         seconds = level * math.exp(promised[heads[0] - first])
         return Plan(heads, protected=heads[0], promise=seconds)
 
+    def least(self, budget: float, *, position: int = 0, slowdown: float | None = None) -> Plan:
+        """The cheapest exit alone, for a frame without an answer that others wait for; arguments as of `plan`."""
+        level = self.forecast.level if slowdown is None else slowdown
+        completions, _ = self._choices[position, max(0, position - 1)]
+        singles = completions[: self.profile.exits - max(0, position - 1)]
+        cheapest = min(singles, key=lambda completion: completion.cost)
+        promise = level * cheapest.cost * math.exp(self.forecast.log_margin(cheapest.stages, position))
+        if promise <= budget:
+            return Plan((cheapest.head,), protected=cheapest.head, promise=promise)
+        available = math.log(budget / level) if budget > 0 else -math.inf
+        likely = self.forecast.errors(position)[cheapest.stages].chance(available - cheapest.log_cost)
+        return Plan((cheapest.head,)) if likely > 0 else Plan(infeasible=True)
+
     def holds(self, exit_index: int, budget: float, position: int, slowdown: float) -> bool:
         """Whether an exit that was promised can still be promised from there; arguments as of `plan`."""
         stages = exit_index + 1 - position
