@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from impatient_ros.answer import Answer
-from impatient_ros.planner import Plan, Planner
+from impatient_ros.planner import LEAST_CHANCE_SHARED, Plan, Planner
 from impatient_ros.preparation import PreparationCost
 from impatient_ros.runtime import Runtime
 from impatient_ros.runtime.base import Run
@@ -121,10 +121,15 @@ class FrameExecution:
         return self._shared(self._left(self._clock()) - overhead)
 
     def _shared(self, left: float, **where: Any) -> Plan:
-        """The plan for a frame without an answer: within its share if that suffices, else the first exit."""
+        """The plan within the frame's share of what is left; where that is too short, the first exit."""
         mine = left if self._share is None else self._share(left)
-        plan = self._planner.plan(mine, delay_price=self._delay_price, **where)
-        if mine < left and plan.protected is None:
+        if mine >= left:
+            return self._planner.plan(left, delay_price=self._delay_price, **where)
+        plan = self._planner.plan(
+            mine, delay_price=self._delay_price, least_chance=LEAST_CHANCE_SHARED, **where
+        )
+        if plan.protected is None and where.get('answered') is None:
+            where.pop('answered', None)
             return self._planner.least(left, **where)
         return plan
 
@@ -140,16 +145,7 @@ class FrameExecution:
             # What was promised is kept as long as it is safe from here; at its head it is the best there is.
             if run.position > promised or self._planner.holds(promised, budget, run.position, level):
                 return left
-        if done is None:
-            again = self._shared(budget, position=run.position, slowdown=level)
-        else:
-            again = self._planner.plan(
-                budget if self._share is None else self._share(budget),
-                position=run.position,
-                answered=done,
-                slowdown=level,
-                delay_price=self._delay_price,
-            )
+        again = self._shared(budget, position=run.position, answered=done, slowdown=level)
         # On the way to the first answer the plan may move, never end: if it comes late, then from the nearest
         # exit.
         return Plan((max(run.position - 1, 0),)) if again.infeasible else again

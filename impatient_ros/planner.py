@@ -22,10 +22,12 @@ from dataclasses import dataclass, field
 from impatient_ros.forecast import Forecast
 from impatient_ros.latency import LatencyProfile
 
-__all__ = ['MODES', 'Plan', 'Planner']
+__all__ = ['LEAST_CHANCE', 'LEAST_CHANCE_SHARED', 'MODES', 'Plan', 'Planner']
 
 MODES = ('contract', 'interruptible', 'adaptive')
-LEAST_CHANCE = 0.1  # a gamble below it is not taken: it would mostly hold up the frames after this one
+# A gamble with less is not taken: it would mostly hold up the frames after this one.
+LEAST_CHANCE = 0.1
+LEAST_CHANCE_SHARED = 0.9  # while other frames wait: a stage that is launched cannot be stopped
 TIE = 1e-9  # of accuracy: sets that differ less are equal, and the one with fewer heads is taken
 
 
@@ -134,6 +136,7 @@ class Planner:
         answered: int | None = None,
         slowdown: float | None = None,
         delay_price: float = 0.0,
+        least_chance: float = LEAST_CHANCE,
     ) -> Plan:
         """The plan for a frame from where it stands.
 
@@ -143,6 +146,7 @@ class Planner:
             position: number of stages already executed.
             answered: the exit whose answer is in hand, if any. Heads up to it are done.
             slowdown: of the machine against the profile; None: the forecast's level.
+            least_chance: a gamble less likely to be done in time is not taken.
             delay_price: accuracy per second that waiting frames lose by a further delay; 0 with none waiting.
         """
         first = max(0, position - 1) if answered is None else max(position - 1, answered + 1)
@@ -157,18 +161,18 @@ class Planner:
         price = delay_price * level
         if answered is not None:
             base = self.accuracies[answered]
-            return Plan(self._best(completions, options, likely, price, base, base))
+            return Plan(self._best(completions, options, likely, price, base, base, least_chance=least_chance))
         # The completions begin with each head as the first one.
         margins = self.forecast.log_margins(position)
         promised = [c.log_cost + margins[c.stages] for c in completions[: self.profile.exits - first]]
         safe = [o for o in options if promised[o.heads[0] - first] <= log_available]
         if not safe:
             # An unlikely answer beats none. Where nothing was ever that fast, the frame is infeasible.
-            heads = self._best(completions, options, likely, 0.0)
+            heads = self._best(completions, options, likely, 0.0, least_chance=least_chance)
             return Plan(heads, infeasible=not heads)
         if self._mode == 'contract':
             likely = [1.0] * len(likely)  # the most accurate one of those that are protected
-        heads = self._best(completions, safe, likely, price, least_first=-1.0)
+        heads = self._best(completions, safe, likely, price, least_first=-1.0, least_chance=least_chance)
         seconds = level * math.exp(promised[heads[0] - first])
         return Plan(heads, protected=heads[0], promise=seconds)
 
@@ -201,11 +205,12 @@ class Planner:
         least_value: float = -math.inf,
         *,
         least_first: float = 0.0,
+        least_chance: float,
     ) -> tuple[int, ...]:
         """The heads of the option with the highest expected accuracy above `least_value`, if any.
 
         `base` is the accuracy of the answer in hand. The chance of an option's first head must exceed
-        `least_first`; gambles (after a first head or that answer) need LEAST_CHANCE.
+        `least_first`; gambles (after a first head or that answer) need `least_chance`.
         """
         best: tuple[int, ...] = ()
         best_value = least_value
@@ -221,7 +226,7 @@ class Planner:
             if price:
                 value -= price * completions[option.parts[-1]].cost
             gamble = len(option.parts) > 1 or least_value > -math.inf
-            if gamble and certain < LEAST_CHANCE:
+            if gamble and certain < least_chance:
                 continue
             if value > best_value + TIE and likely[option.parts[0]] > least_first:
                 best, best_value = option.heads, value

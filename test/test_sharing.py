@@ -42,10 +42,11 @@ def test_another_waiting_frame_never_gives_more_time(left, waiting, another):
 
 class TestExecution:
     def classify(self, budget, mine, **options):
+        """A frame of `budget` seconds of which the network may use `mine`, beyond its first exit."""
         clock = Clock()
         runtime = SimulatedRuntime(clock)
         clf = AnytimeClassifier(checkpoint(clock=clock), runtime, profile(), clock=clock, **options)
-        return clf.classify(None, budget=budget, share=lambda left: min(left, mine)), runtime
+        return clf.classify(None, budget=budget, share=lambda left: left - (budget - mine)), runtime
 
     @pytest.mark.parametrize('mode', ['contract', 'adaptive', 'interruptible'])
     def test_a_frame_keeps_to_its_share(self, mode):

@@ -9,12 +9,12 @@ from deadline.policies import equip
 from deadline.trace import Trace
 from impatient_ros.runtime import Runtime
 
-__all__ = ['replay']
+__all__ = ['Replayed', 'replay', 'replayed_checkpoint']
 
 IMAGE = np.zeros((1, 1, 3), np.uint8)
 
 
-class _Replayed(Runtime):
+class Replayed(Runtime):
     """Stages and heads take what they took in frame `frame` of the trace."""
 
     name = 'replay'
@@ -49,17 +49,26 @@ class _Replayed(Runtime):
         return {}
 
 
-def replay(trace: Trace, policy: str, *, frames: int | None = None, miss_rate: float = 0.01) -> list[Frame]:
-    """A record per frame. The budgets are the same for every policy."""
-    runtime = _Replayed(trace)
-    checkpoint = SimpleNamespace(
+def replayed_checkpoint(trace: Trace, runtime: Replayed) -> SimpleNamespace:
+    """What an `AnytimeClassifier` needs of a checkpoint."""
+    return SimpleNamespace(
         labels=('a', 'b'),
         accuracies=trace.accuracies,
         temperatures=(1.0,) * runtime.exits,
         preprocessing=runtime.preprocessing,
     )
+
+
+def replay(trace: Trace, policy: str, *, frames: int | None = None, miss_rate: float = 0.01) -> list[Frame]:
+    """A record per frame. The budgets are the same for every policy."""
+    runtime = Replayed(trace)
     classifier, decisions = equip(
-        policy, checkpoint, runtime, trace.profile, miss_rate=miss_rate, clock=runtime.clock
+        policy,
+        replayed_checkpoint(trace, runtime),
+        runtime,
+        trace.profile,
+        miss_rate=miss_rate,
+        clock=runtime.clock,
     )
     count = min(len(trace), frames or len(trace))
     model, load = trace.description['model'], trace.description['load']
