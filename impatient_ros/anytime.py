@@ -188,8 +188,8 @@ class AnytimeClassifier:
                 that returns it: a deadline that moves applies from the next stage boundary on.
             reserve: seconds to keep free before the deadline, for whoever publishes.
             preparation: learned cost of decode and preprocessing of this kind of image (its camera's).
-            on_plan: called in this thread with the first plan made on the preprocessed image (without heads no
-                stage is executed) and the slowdown that it assumes; not for a frame that is infeasible.
+            on_plan: called in this thread with the first plan made on the preprocessed image (without heads
+                no stage is executed) and the slowdown that it assumes; not for an infeasible frame.
             on_answer: called in this thread with every answer at once, best last.
             finish_late: whether the first answer is still worth having after the deadline. If not, a frame
                 without an answer is abandoned at the first stage boundary after its deadline.

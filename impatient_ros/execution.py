@@ -30,7 +30,8 @@ class FrameExecution:
     Args:
         start: instant on `clock`, seconds, from which elapsed time counts.
         deadline: says the deadline on `clock`, seconds, whenever it is asked: it may be infinite, and it
-            may move. reserve, delay_price, on_plan, on_answer, finish_late, share: see `AnytimeClassifier.classify`.
+            may move.
+        reserve, delay_price, on_plan, on_answer, finish_late, share: see `AnytimeClassifier.classify`.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class FrameExecution:
         self._planned: int | None = None
         self._begin = start  # when the first stage may start
         self._marks: list[float] = []  # seconds from `_begin` to each boundary
+        self._staged = 0.0  # seconds that stages took
         self._evaluated: list[tuple[int, float]] = []  # heads with the seconds from `_begin` to their scores
         self._protected: int | None = None  # the exit that was promised
         self._promised: int | None = None  # the same, until it is judged
@@ -98,8 +100,10 @@ class FrameExecution:
             self._on_plan(plan, self._assumed_slowdown)
         while plan.heads:
             if run.position <= plan.heads[0]:
+                before = self._evaluated[-1][1] if self._evaluated else 0.0
                 run.stage()
                 now = self._clock()
+                self._staged += now - self._begin - max(before, self._marks[-1])
                 self._marks.append(now - self._begin)
             else:
                 answer = self._evaluate(run)
@@ -138,7 +142,7 @@ class FrameExecution:
         left = Plan(tuple(h for h in plan.heads if done is None or h > done), protected=plan.protected)
         if self._planner.mode == 'contract':
             return left
-        level = self._forecast.level_within(run.position, self._marks[-1])
+        level = self._forecast.level_within(run.position, self._staged)
         budget = self._left(now)
         promised = plan.protected
         if done is None and promised is not None:
@@ -193,9 +197,8 @@ class FrameExecution:
     def _end(self, run: Run) -> None:
         if self._promised is not None:
             # Given up, or done without since an earlier answer was sure enough: the latter breaks no promise.
-            if self._best is not None and 0 < self._confidence_threshold <= self._best.confidence:
-                self._promised = None
-            else:
+            sure = self._best is not None and 0 < self._confidence_threshold <= self._best.confidence
+            if not sure:
                 self._judge(True)
         if not self._evaluated and run.position > 0:
             # A frame abandoned on its way says how long the stages took that it did execute.

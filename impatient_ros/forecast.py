@@ -123,7 +123,7 @@ class Forecast:
         *,
         window: int = 200,
         follow: float = 0.4,
-        within: float = 0.5,
+        within: float = 0.3,
         gain: float = 0.3,
     ) -> None:
         self.rate = rate
@@ -147,6 +147,7 @@ class Forecast:
         self._reach = max(
             (errors.quantile(1 - self.rate) - errors.high) / errors.spread for errors in self._from_start[1:]
         )
+        self._update_margins()
         self._absolute: deque[float] = deque(maxlen=self._window)
         self._promises = self._late = 0
 
@@ -188,7 +189,7 @@ class Forecast:
         )
 
     def level_within(self, position: int, elapsed: float) -> float:
-        """The level for the rest of a frame whose first `position` stages took `elapsed` seconds."""
+        """The level for the rest of a frame whose first `position` stages (no heads) took `elapsed` seconds."""
         if position == 0 or elapsed <= 0:
             return self.level
         shown = math.log(elapsed / self._boundaries[position]) - self._log_level
@@ -198,12 +199,11 @@ class Forecast:
         """Logarithm of the factor on the forecast within which a path of so many stages, from that position
         on, ends with probability 1 - rate.
         """
-        errors = (self._from_start if position == 0 else self._on_the_way)[stages]
-        return _bounded(errors.high + self._reach * errors.spread)
+        return self._margins[position > 0][stages]
 
     def log_margins(self, position: int = 0) -> list[float]:
         """The same for all numbers of stages."""
-        return [self.log_margin(stages, position) for stages in range(self.profile.exits + 1)]
+        return self._margins[position > 0]
 
     def errors(self, position: int = 0) -> Sequence[Errors]:
         """The errors of paths from that position on, by the number of stages."""
@@ -216,6 +216,7 @@ class Forecast:
         self._promises += 1
         self._late += late
         self._reach += self._gain * ((1.0 if late else 0.0) - self.rate)
+        self._update_margins()
 
     def learn(self, marks: Sequence[float], heads: Sequence[tuple[int, float]]) -> None:
         """Note what a frame took.
@@ -245,6 +246,7 @@ class Forecast:
             self._from_start[position].add(_bounded(shown - level))
         if heads:
             self._learn_the_way(marks, heads)
+        self._update_margins()
         self._absolute.append(abs(math.expm1(shown - level)))
         self._log_level = _bounded(level + self._step(shown - level))
 
@@ -261,19 +263,27 @@ class Forecast:
             step = max(step, agreed)
         return math.copysign(step, surprise)
 
+    def _update_margins(self) -> None:
+        """Margins are asked for in every decision and change once per frame."""
+        self._margins = [
+            [_bounded(errors.high + self._reach * errors.spread) for errors in family]
+            for family in (self._from_start, self._on_the_way)
+        ]
+
     def _learn_the_way(self, marks: Sequence[float], heads: Sequence[tuple[int, float]]) -> None:
         """What remained from every boundary to the last head, against what would have been forecast there."""
         last, end = heads[-1]
-        before = 0.0
-        for position in range(last + 1, 0, -1):
-            # Heads between this boundary and the last one belong to what remained.
-            before = sum(self.profile.head(h) for h, _ in heads[:-1] if h >= position - 1)
+        staged = done = 0.0
+        ended = dict(heads)
+        for position in range(1, last + 2):
+            staged += marks[position] - max(done, marks[position - 1])
+            between = sum(self.profile.head(h) for h, _ in heads[:-1] if h >= position - 1)
+            forecast = self.profile.quantile('contract', position, last, 0.5) + between
             remaining = end - marks[position]
-            forecast = self.profile.quantile('contract', position, last, 0.5) + before
-            level = self.level_within(position, marks[position])
             if remaining > 0:
-                error = _bounded(math.log(remaining / (forecast * level)))
-                self._on_the_way[last + 1 - position].add(error)
+                error = math.log(remaining / (forecast * self.level_within(position, staged)))
+                self._on_the_way[last + 1 - position].add(_bounded(error))
+            done = ended.get(position - 1, done)
 
 
 def _bounded(logarithm: float) -> float:

@@ -203,4 +203,3 @@ def measure(
     if progress is not None:
         progress(1.0, 'latencies measured')
     return LatencyProfile(contract, interruptible)
-

@@ -54,21 +54,32 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class _Completion:
-    """Being done with a head, after certain others."""
+class _Option:
+    """A set of heads, worked out in advance.
 
-    head: int
-    stages: int  # from where the frame stands
-    cost: float  # s, profile median
-    log_cost: float
+    Attributes:
+        gains: for each head, the index of its completion and the accuracy that it adds.
+        gamble: whether it goes beyond a first answer.
+    """
+
+    heads: tuple[int, ...]
+    gains: tuple[tuple[int, float], ...]
+    gamble: bool
 
 
 @dataclass(frozen=True)
-class _Option:
-    """A set of heads and, for each of them, the index of its completion."""
+class _Choice:
+    """What there is to choose from where a frame stands.
 
-    heads: tuple[int, ...]
-    parts: tuple[int, ...]
+    Attributes:
+        completions: number of stages and logarithm of the usual cost, for being done with a head, after
+            certain others; first those of each open head alone.
+        first: the first open head.
+    """
+
+    completions: tuple[tuple[int, float], ...]
+    options: tuple[_Option, ...]
+    first: int
 
 
 class Planner:
@@ -110,11 +121,11 @@ class Planner:
         if mode not in MODES:
             raise ValueError(f'mode is {mode!r}; write one of {", ".join(MODES)}')
         T = self.profile.exits
-        # What there is to choose from, by the stages executed and the first head still open.
+        # By the stages executed and the answer in hand; what cannot happen is not asked for.
         self._choices = {
-            (position, first): self._choice(mode, position, first)
+            (position, answered): self._choice(mode, position, answered)
             for position in range(T + 1)
-            for first in range(max(0, position - 1), T)
+            for answered in (None, *range(T))
         }
         self._mode = mode
 
@@ -149,45 +160,43 @@ class Planner:
             least_chance: a gamble less likely to be done in time is not taken.
             delay_price: accuracy per second that waiting frames lose by a further delay; 0 with none waiting.
         """
-        first = max(0, position - 1) if answered is None else max(position - 1, answered + 1)
-        nothing = Plan(infeasible=answered is None)
-        if first >= self.profile.exits or not budget > 0:
-            return nothing
+        choice = self._choices[position, answered]
+        if not (budget > 0 and choice.options):
+            return Plan(infeasible=answered is None)
         level = self.forecast.level if slowdown is None else slowdown
-        log_available = math.log(budget / level) if budget < math.inf else math.inf
-        completions, options = self._choices[position, first]
+        available = math.log(budget / level) if budget < math.inf else math.inf
         errors = self.forecast.errors(position)
-        likely = [errors[c.stages].chance(log_available - c.log_cost) for c in completions]
+        likely = [errors[stages].chance(available - cost) for stages, cost in choice.completions]
         price = delay_price * level
         if answered is not None:
-            base = self.accuracies[answered]
-            return Plan(self._best(completions, options, likely, price, base, base, least_chance=least_chance))
-        # The completions begin with each head as the first one.
+            return Plan(self._best(choice, choice.options, likely, least_chance, price, least_value=0.0))
         margins = self.forecast.log_margins(position)
-        promised = [c.log_cost + margins[c.stages] for c in completions[: self.profile.exits - first]]
-        safe = [o for o in options if promised[o.heads[0] - first] <= log_available]
+        alone = choice.completions[: self.profile.exits - choice.first]
+        promised = [cost + margins[stages] for stages, cost in alone]
+        safe = [o for o in choice.options if promised[o.heads[0] - choice.first] <= available]
         if not safe:
             # An unlikely answer beats none. Where nothing was ever that fast, the frame is infeasible.
-            heads = self._best(completions, options, likely, 0.0, least_chance=least_chance)
+            heads = self._best(choice, choice.options, likely, least_chance)
             return Plan(heads, infeasible=not heads)
         if self._mode == 'contract':
             likely = [1.0] * len(likely)  # the most accurate one of those that are protected
-        heads = self._best(completions, safe, likely, price, least_first=-1.0, least_chance=least_chance)
-        seconds = level * math.exp(promised[heads[0] - first])
-        return Plan(heads, protected=heads[0], promise=seconds)
+        heads = self._best(choice, safe, likely, least_chance, price, least_first=-1.0)
+        return Plan(heads, protected=heads[0], promise=level * math.exp(promised[heads[0] - choice.first]))
 
     def least(self, budget: float, *, position: int = 0, slowdown: float | None = None) -> Plan:
-        """The cheapest exit alone, for a frame without an answer that others wait for; arguments as of `plan`."""
+        """The cheapest exit alone, for a frame that others wait for; arguments as of `plan`."""
         level = self.forecast.level if slowdown is None else slowdown
-        completions, _ = self._choices[position, max(0, position - 1)]
-        singles = completions[: self.profile.exits - max(0, position - 1)]
-        cheapest = min(singles, key=lambda completion: completion.cost)
-        promise = level * cheapest.cost * math.exp(self.forecast.log_margin(cheapest.stages, position))
+        choice = self._choices[position, None]
+        alone = choice.completions[: self.profile.exits - choice.first]
+        index = min(range(len(alone)), key=lambda i: alone[i][1])
+        (stages, cost), heads = alone[index], (choice.first + index,)
+        promise = level * math.exp(cost + self.forecast.log_margin(stages, position))
         if promise <= budget:
-            return Plan((cheapest.head,), protected=cheapest.head, promise=promise)
+            return Plan(heads, protected=heads[0], promise=promise)
         available = math.log(budget / level) if budget > 0 else -math.inf
-        likely = self.forecast.errors(position)[cheapest.stages].chance(available - cheapest.log_cost)
-        return Plan((cheapest.head,)) if likely > 0 else Plan(infeasible=True)
+        if self.forecast.errors(position)[stages].chance(available - cost) > 0:
+            return Plan(heads)
+        return Plan(infeasible=True)
 
     def holds(self, exit_index: int, budget: float, position: int, slowdown: float) -> bool:
         """Whether an exit that was promised can still be promised from there; arguments as of `plan`."""
@@ -195,70 +204,65 @@ class Planner:
         cost = self.profile.quantile('contract', position, exit_index, 0.5)
         return cost * slowdown * math.exp(self.forecast.log_margin(stages, position)) <= budget
 
+    @staticmethod
     def _best(
-        self,
-        completions: Sequence[_Completion],
+        choice: _Choice,
         options: Sequence[_Option],
         likely: Sequence[float],
-        price: float,
-        base: float = 0.0,
-        least_value: float = -math.inf,
-        *,
-        least_first: float = 0.0,
         least_chance: float,
+        price: float = 0.0,
+        *,
+        least_value: float = -math.inf,
+        least_first: float = 0.0,
     ) -> tuple[int, ...]:
-        """The heads of the option with the highest expected accuracy above `least_value`, if any.
+        """The heads of the option that adds most to the expected accuracy, more than `least_value`, if any.
 
-        `base` is the accuracy of the answer in hand. The chance of an option's first head must exceed
-        `least_first`; gambles (after a first head or that answer) need `least_chance`.
+        `likely` are the chances of the completions. The chance of an option's first head must exceed
+        `least_first`; gambles need `least_chance`.
         """
         best: tuple[int, ...] = ()
-        best_value = least_value
+        best_value = least_value + TIE
         for option in options:
-            value = reached = base
-            certain = 1.0
-            for part in option.parts:
-                certain = min(certain, likely[part])
-                gain = self.accuracies[completions[part].head] - reached
-                if gain > 0:
-                    value += certain * gain
-                    reached += gain
+            value, chance = 0.0, 1.0
+            for part, gain in option.gains:
+                if likely[part] < chance:
+                    chance = likely[part]  # a head is done only if those before it are
+                value += chance * gain
             if price:
-                value -= price * completions[option.parts[-1]].cost
-            gamble = len(option.parts) > 1 or least_value > -math.inf
-            if gamble and certain < least_chance:
+                value -= price * math.exp(choice.completions[option.gains[-1][0]][1])
+            if value <= best_value or (option.gamble and chance < least_chance):
                 continue
-            if value > best_value + TIE and likely[option.parts[0]] > least_first:
-                best, best_value = option.heads, value
+            if likely[option.gains[0][0]] > least_first:
+                best, best_value = option.heads, value + TIE
         return best
 
-    def _choice(
-        self, mode: str, position: int, first: int
-    ) -> tuple[tuple[_Completion, ...], tuple[_Option, ...]]:
-        """The sets of heads to choose from, from a position with everything below `first` done."""
-        heads = range(first, self.profile.exits)
-        completions: dict[tuple[int, ...], _Completion] = {}
-        for t in heads:
-            self._complete(completions, position, (t,))
-        if mode == 'contract':
-            sets = [(t,) for t in heads]
-        elif mode == 'interruptible':
-            sets = [tuple(range(first, t + 1)) for t in heads]
-        else:
-            sets = [(t,) for t in heads] + [(early, t) for t in heads for early in range(first, t)]
+    def _choice(self, mode: str, position: int, answered: int | None) -> _Choice:
+        first = max(0, position - 1) if answered is None else max(position - 1, answered + 1)
+        open_heads = range(first, self.profile.exits)
+        sets: list[tuple[int, ...]] = [(t,) for t in open_heads]
+        costs: dict[tuple[int, ...], tuple[int, float]] = {}
+        for alone in sets:
+            self._complete(costs, position, alone)
+        if mode == 'interruptible':
+            sets = [tuple(range(first, t + 1)) for t in open_heads]
+        elif mode == 'adaptive':
+            sets += [(early, t) for t in open_heads for early in range(first, t)]
         options = []
-        for chosen in sets:
-            prefixes = [chosen[: n + 1] for n in range(len(chosen))]
-            parts = tuple(self._complete(completions, position, prefix) for prefix in prefixes)
-            options.append(_Option(chosen, parts))
-        return tuple(completions.values()), tuple(options)
+        for heads in sets:
+            reached = 0.0 if answered is None else self.accuracies[answered]
+            gains = []
+            for number, head in enumerate(heads, start=1):
+                gain = max(0.0, self.accuracies[head] - reached)
+                reached += gain
+                gains.append((self._complete(costs, position, heads[:number]), gain))
+            options.append(_Option(heads, tuple(gains), len(heads) > 1 or answered is not None))
+        return _Choice(tuple(costs.values()), tuple(options), first)
 
     def _complete(
-        self, completions: dict[tuple[int, ...], _Completion], position: int, heads: tuple[int, ...]
+        self, costs: dict[tuple[int, ...], tuple[int, float]], position: int, heads: tuple[int, ...]
     ) -> int:
-        """The index of the completion of the last one of `heads` after the others; added where it is new."""
-        if heads not in completions:
-            cost = max(self.profile.expected(position, heads), 1e-9)
-            stages = max(0, heads[-1] + 1 - position)
-            completions[heads] = _Completion(heads[-1], stages, cost, math.log(cost))
-        return list(completions).index(heads)
+        """The index in `costs` of being done with the last of `heads` after the others; added if it is new."""
+        if heads not in costs:
+            usual = max(self.profile.expected(position, heads), 1e-9)
+            costs[heads] = (max(0, heads[-1] + 1 - position), math.log(usual))
+        return list(costs).index(heads)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impatient_ros.records import CONFIDENT, FrameRecord, Outcome
+from impatient_ros.records import FrameRecord, Outcome
 
 
 def record(outcome=Outcome.answered, **values):

@@ -20,6 +20,7 @@ import tempfile
 from pathlib import Path
 
 import torch
+
 from deadline.files import frames_path, read_frames, write_frames, write_summary
 from deadline.frame import Frame
 from deadline.live import run_live
@@ -32,7 +33,6 @@ from deadline.subjects import MODELS, prepare
 from deadline.summary import summarise
 from deadline.table import table
 from deadline.trace import Trace
-
 from impatient_ros.planner import MODES
 
 TRACES = Path(__file__).parent / 'traces'

@@ -51,7 +51,12 @@ def simulated(trace: Trace, rule: str, cameras: int = 4, demand: float = 1.5, ro
 
 
 def live(
-    subject: Subject, classifier: AnytimeClassifier, rule: str, cameras: int = 4, demand: float = 1.5, rounds=100
+    subject: Subject,
+    classifier: AnytimeClassifier,
+    rule: str,
+    cameras: int = 4,
+    demand: float = 1.5,
+    rounds=100,
 ) -> dict:
     """The same on this machine."""
     equipped, _ = equip(

@@ -128,11 +128,15 @@ def equip(
         raise ValueError(f'policy is {policy!r}; write some of {", ".join(POLICIES)}')
     mode = policy if policy in MODES else 'contract'
     classifier = AnytimeClassifier(
-        checkpoint, runtime, profile, mode=mode, miss_rate=miss_rate, clock=clock  # type: ignore[arg-type]
+        checkpoint,
+        runtime,
+        profile,
+        mode=mode,
+        miss_rate=miss_rate,
+        clock=clock,  # type: ignore[arg-type]
     )
     if policy in _BASELINES:
         classifier._planner = _BASELINES[policy](profile, classifier.checkpoint.accuracies)
     decisions: list[float] = []
     classifier._planner = _Timed(classifier._planner, decisions)  # type: ignore[assignment]
     return classifier, decisions
-

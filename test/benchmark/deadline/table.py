@@ -28,9 +28,7 @@ def table(summary: Sequence[dict]) -> str:
             '' if r['accuracy_share'] is None else f'{r["accuracy_share"]:.4f}',
             _percent(r['deeper_fits_rate']),
             '' if r['decision_p99_us'] is None else f'{r["decision_p99_us"]:.0f}',
-            ''
-            if r['slack_p50_ms'] is None
-            else f'{r["slack_p50_ms"]:.1f} / {r["slack_p01_ms"]:.1f}',
+            '' if r['slack_p50_ms'] is None else f'{r["slack_p50_ms"]:.1f} / {r["slack_p01_ms"]:.1f}',
         )
         lines.append('| ' + ' | '.join(str(cell) for cell in cells) + ' |')
     return '\n'.join(lines)
