@@ -145,9 +145,10 @@ class FrameExecution:
         level = self._forecast.level_within(run.position, self._staged)
         budget = self._left(now)
         promised = plan.protected
+        # What was promised is kept as long as it is safe from here; at its head it is the best there is.
         if done is None and promised is not None:
-            # What was promised is kept as long as it is safe from here; at its head it is the best there is.
-            if run.position > promised or self._planner.holds(promised, budget, run.position, level):
+            at_its_head = run.position > promised
+            if at_its_head or self._planner.holds(promised, budget, run.position, level):
                 return left
         again = self._shared(budget, position=run.position, answered=done, slowdown=level)
         # On the way to the first answer the plan may move, never end: if it comes late, then from the nearest
@@ -195,11 +196,10 @@ class FrameExecution:
         self._forecast.judge(late)
 
     def _end(self, run: Run) -> None:
-        if self._promised is not None:
-            # Given up, or done without since an earlier answer was sure enough: the latter breaks no promise.
-            sure = self._best is not None and 0 < self._confidence_threshold <= self._best.confidence
-            if not sure:
-                self._judge(True)
+        confidence = 0.0 if self._best is None else self._best.confidence
+        sure = 0 < self._confidence_threshold <= confidence
+        if self._promised is not None and not sure:
+            self._judge(True)  # given up; done without since an earlier answer was sure breaks no promise
         if not self._evaluated and run.position > 0:
             # A frame abandoned on its way says how long the stages took that it did execute.
             run.wait()

@@ -83,8 +83,8 @@ class Errors:
     def chance(self, error: float) -> float:
         """P(an error <= `error`): 0 where none was ever that small, and never quite 1.
 
-        What a window of frames cannot show is the rare hiccup. It is taken to hit HICCUPS of the frames and to
-        make one of them k times as long with probability 1 / k.
+        What a window of frames cannot show is the rare hiccup. It is taken to hit HICCUPS of the frames and
+        to make one of them k times as long with probability 1 / k.
         """
         below = bisect_right(self._ordered, error)
         if not below:
@@ -189,7 +189,9 @@ class Forecast:
         )
 
     def level_within(self, position: int, elapsed: float) -> float:
-        """The level for the rest of a frame whose first `position` stages (no heads) took `elapsed` seconds."""
+        """The level for the rest of a frame whose first `position` stages, without heads, took `elapsed`
+        seconds.
+        """
         if position == 0 or elapsed <= 0:
             return self.level
         shown = math.log(elapsed / self._boundaries[position]) - self._log_level

@@ -261,7 +261,7 @@ class Planner:
     def _complete(
         self, costs: dict[tuple[int, ...], tuple[int, float]], position: int, heads: tuple[int, ...]
     ) -> int:
-        """The index in `costs` of being done with the last of `heads` after the others; added if it is new."""
+        """The index in `costs` of being done with the last of `heads` after the others (added if new)."""
         if heads not in costs:
             usual = max(self.profile.expected(position, heads), 1e-9)
             costs[heads] = (max(0, heads[-1] + 1 - position), math.log(usual))

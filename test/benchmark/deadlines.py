@@ -3,13 +3,13 @@
     python test/benchmark/deadlines.py --json out.json                       # this machine; takes long
     python test/benchmark/deadlines.py --frames 300 --load burn --policies adaptive,static_p99 --json out.json
     python test/benchmark/deadlines.py --simulate all --json out.json        # recorded traces; seconds
-    python test/benchmark/deadlines.py --ros --frames 300 --json out.json    # through the node, another process
+    python test/benchmark/deadlines.py --ros --frames 300 --json out.json    # the node, another process
     python test/benchmark/deadlines.py --timer 30                            # a 100 ms timer beside inference
     python test/benchmark/deadlines.py --record traces/x.npz --model default --load burn --frames 3000
     python test/benchmark/deadlines.py --recompute out.frames.json.gz --json again.json
 
 Budgets are drawn evenly between the p99 cost of the first exit and 1.3 times that of the last. Beside the
-summary every frame is written (out.frames.json.gz), from which the summary can be recomputed; `--plots FOLDER`
+summary every frame is written (out.frames.json.gz), from which the summary can be recomputed; `--plots`
 draws it. Frames during which strangers kept more than a quarter of a core busy do not count; how many there
 were is said (`disturbed`).
 """
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.recompute:
-        frames, accuracies, about = read_frames(options.recompute)
+        frames, accuracies, about = _stored(options.recompute)
     elif options.timer:
         return _timer(options)
     elif options.record:
@@ -65,6 +65,19 @@ def main(arguments: list[str] | None = None) -> int:
         options.plots.mkdir(parents=True, exist_ok=True)
         plot(summary, options.plots, _title(about))
     return 0
+
+
+def _stored(paths: list[Path]) -> tuple[list[Frame], dict, dict]:
+    """The frames of several runs, as if they were one."""
+    frames: list[Frame] = []
+    accuracies: dict = {}
+    about: dict = {}
+    for path in paths:
+        more, values, what = read_frames(path)
+        frames += more
+        accuracies |= values
+        about |= what
+    return frames, accuracies, about
 
 
 def _simulate(options: argparse.Namespace) -> tuple[list[Frame], dict, dict]:
@@ -169,7 +182,7 @@ def _parser() -> argparse.ArgumentParser:
         '--threads',
         type=int,
         default=1,
-        help='of torch, 0: its own choice; several wait for each other by spinning, and beside other work that '
+        help='of torch, 0: its own choice; several wait for each other by spinning, which beside other work '
         'takes ten times as long as the work itself (default: 1)',
     )
     parser.add_argument('--miss-rate', type=float, default=0.01)
@@ -178,7 +191,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--ros', action='store_true', help='through the node in another process')
     parser.add_argument('--timer', type=float, metavar='SECONDS', help='only the timer beside inference')
     parser.add_argument('--record', type=Path, metavar='TRACE', help='only record a trace')
-    parser.add_argument('--recompute', type=Path, metavar='FRAMES', help='summary from frames')
+    parser.add_argument('--recompute', type=Path, nargs='+', metavar='FRAMES', help='summary from frames')
     parser.add_argument('--json', type=Path, metavar='OUT')
     parser.add_argument('--plots', type=Path, metavar='FOLDER')
     return parser

@@ -62,6 +62,21 @@ class Frame:
             **known,  # type: ignore[arg-type]
         )
 
+    @classmethod
+    def in_hindsight(cls, exit_index: int, feasible: bool, slack: float, **known: object) -> 'Frame':
+        """What the frame would have got if all had been known; it plans nothing and promises nothing."""
+        return cls(
+            exit_index=exit_index,
+            planned=exit_index,
+            promised=False,
+            overrun=False,
+            late=False,
+            slack=round(slack, 6),
+            hindsight=exit_index,
+            feasible=feasible,
+            **known,  # type: ignore[arg-type]
+        )
+
     def to_dict(self) -> dict:
         return asdict(self)
 
@@ -81,8 +96,11 @@ def hindsight(
     heads: Sequence[float],
     accuracies: Sequence[float],
     budget: float,
-) -> tuple[int, bool]:
-    """The best exit that fits if only its own head is evaluated (-1: none), and whether the first one fits."""
+) -> tuple[int, bool, float]:
+    """The best exit that fits with its own head alone (-1: none), whether the first one fits, and the seconds
+    that are left after the best one.
+    """
     ready = preparation + np.cumsum(stages) + np.asarray(heads)
     fits = [t for t, instant in enumerate(ready) if instant <= budget]
-    return max(fits, key=lambda t: accuracies[t], default=-1), bool(ready[0] <= budget)
+    best = max(fits, key=lambda t: accuracies[t], default=-1)
+    return best, bool(ready[0] <= budget), budget - float(ready[best] if fits else ready[0])

@@ -35,52 +35,53 @@ def run_live(
         classifier: gives network, runtime and preprocessing.
         rate: frames per second, all policies together; 0: 0.8 of what the last exit could keep alone.
     """
-    streams = len(policies) + 1
+    decided = [policy for policy in policies if policy != 'hindsight']
+    streams = len(decided) + 1
     records: list[Frame] = []
     with CoRunners(load, stretch=streams) as others:
         preparation = sorted(run_through(classifier, subject.image)[0] for _ in range(WARM_UP))
         profile = quiet_profile(classifier)
         equipped = {
             policy: equip(policy, classifier.checkpoint, classifier.runtime, profile, miss_rate=miss_rate)
-            for policy in policies
+            for policy in decided
         }
         bystanders = Bystanders(others.pids)
         pace = Pace(1 / rate if rate else 1.2 * profile.costs('contract')[-1])
         others.start()
         began = time.perf_counter()
         for index, budget in enumerate(budgets(profile, preparation[WARM_UP // 2], frames)):
-            made = []
+            made: dict[str, tuple] = {}
             # Another one begins in every round, so that nobody always follows the same predecessor.
             for turn in range(streams):
-                policy = (*policies, '')[(turn + index) % streams]
+                policy = (*decided, 'hindsight')[(turn + index) % streams]
                 pace.wait()
-                if not policy:
-                    took = run_through(classifier, subject.image)
-                    continue
                 phase, on = others.now()
+                if policy == 'hindsight':
+                    took = run_through(classifier, subject.image)
+                    made[policy] = (phase, on, None, ())
+                    continue
                 chosen, decisions = equipped[policy]
                 decisions.clear()
                 answer = chosen.classify(subject.image, budget=budget)
-                made.append((policy, phase, on, answer, tuple(decisions)))
-            best, feasible = hindsight(*took, classifier.checkpoint.accuracies, budget)
+                made[policy] = (phase, on, answer, tuple(decisions))
+            best, feasible, slack = hindsight(*took, classifier.checkpoint.accuracies, budget)
             busy = bystanders.look()
-            records += [
-                Frame.of(
-                    answer,
-                    decisions,
-                    model=subject.model,
-                    policy=policy,
-                    load=load,
-                    index=index,
-                    phase=phase,
-                    loaded=on,
-                    budget=budget,
-                    hindsight=best,
-                    feasible=feasible,
-                    bystanders=round(busy, 3),
-                )
-                for policy, phase, on, answer, decisions in made
-            ]
+            for policy in policies:
+                phase, on, answer, timed = made[policy]
+                known = {
+                    'model': subject.model,
+                    'policy': policy,
+                    'load': load,
+                    'index': index,
+                    'phase': phase,
+                    'loaded': on,
+                    'budget': budget,
+                    'bystanders': round(busy, 3),
+                }
+                if answer is None:
+                    records.append(Frame.in_hindsight(best, feasible, slack, **known))
+                else:
+                    records.append(Frame.of(answer, timed, hindsight=best, feasible=feasible, **known))
             if index % 200 == 199:
                 progress(f'{subject.model} {load}: {index + 1} rounds, {time.perf_counter() - began:.0f} s')
     return records

@@ -5,6 +5,7 @@
     static_p99     the deepest exit whose profiled 0.99 quantile fits
     fixed_first    always the first exit
     fixed_last     always the last exit
+    hindsight      the best exit that turned out to fit: no decision, it is read from the recording pass
 
 Every one of them is a planner for the same `AnytimeClassifier`: what differs is the decision alone.
 """
@@ -20,7 +21,7 @@ from impatient_ros.planner import MODES, Plan, Planner
 __all__ = ['POLICIES', 'equip']
 
 MEANS = 0.1  # weight of the latest frame in a running mean
-POLICIES = (*MODES, 'running_mean', 'static_p99', 'fixed_first', 'fixed_last')
+POLICIES = (*MODES, 'running_mean', 'static_p99', 'fixed_first', 'fixed_last', 'hindsight')
 
 
 class _Fixed(Planner):
@@ -124,7 +125,7 @@ def equip(
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[AnytimeClassifier, list[float]]:
     """A classifier that decides by `policy`, and the list into which its decisions' microseconds go."""
-    if policy not in POLICIES:
+    if policy not in POLICIES or policy == 'hindsight':
         raise ValueError(f'policy is {policy!r}; write some of {", ".join(POLICIES)}')
     mode = policy if policy in MODES else 'contract'
     classifier = AnytimeClassifier(

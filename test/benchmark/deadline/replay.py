@@ -62,38 +62,33 @@ def replayed_checkpoint(trace: Trace, runtime: Replayed) -> SimpleNamespace:
 def replay(trace: Trace, policy: str, *, frames: int | None = None, miss_rate: float = 0.01) -> list[Frame]:
     """A record per frame. The budgets are the same for every policy."""
     runtime = Replayed(trace)
-    classifier, decisions = equip(
-        policy,
-        replayed_checkpoint(trace, runtime),
-        runtime,
-        trace.profile,
-        miss_rate=miss_rate,
-        clock=runtime.clock,
-    )
+    checkpoint = replayed_checkpoint(trace, runtime)
+    if policy != 'hindsight':
+        classifier, decisions = equip(
+            policy, checkpoint, runtime, trace.profile, miss_rate=miss_rate, clock=runtime.clock
+        )
     count = min(len(trace), frames or len(trace))
     model, load = trace.description['model'], trace.description['load']
     records = []
     for index, budget in enumerate(budgets(trace.profile, float(np.median(trace.preparation)), count)):
         runtime.frame = index
-        best, feasible = hindsight(
+        best, feasible, slack = hindsight(
             trace.preparation[index], trace.stages[index], trace.heads[index], trace.accuracies, budget
         )
+        known = {
+            'model': model,
+            'policy': policy,
+            'load': load,
+            'index': index,
+            'phase': int(trace.phase[index]),
+            'loaded': bool(trace.loaded[index]),
+            'budget': budget,
+        }
+        if policy == 'hindsight':
+            records.append(Frame.in_hindsight(best, feasible, slack, **known))
+            continue
         decisions.clear()
         answer = classifier.classify(IMAGE, budget=budget)
-        records.append(
-            Frame.of(
-                answer,
-                decisions,
-                model=model,
-                policy=policy,
-                load=load,
-                index=index,
-                phase=int(trace.phase[index]),
-                loaded=bool(trace.loaded[index]),
-                budget=budget,
-                hindsight=best,
-                feasible=feasible,
-            )
-        )
+        records.append(Frame.of(answer, decisions, hindsight=best, feasible=feasible, **known))
         runtime.now += 0.001
     return records
