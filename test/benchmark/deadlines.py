@@ -15,6 +15,7 @@ were is said (`disturbed`).
 """
 
 import argparse
+import math
 import sys
 import tempfile
 from pathlib import Path
@@ -120,6 +121,7 @@ def _live(options: argparse.Namespace) -> tuple[list[Frame], dict, dict]:
                     count,
                     miss_rate=options.miss_rate,
                     rate=options.rate,
+                    limit=options.limit,
                     progress=_say,
                 )
     return frames, accuracies, {'simulated': False, 'ros': options.ros, 'models': about}
@@ -129,7 +131,12 @@ def _record(options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         subject = prepare(options.model[0], Path(folder))
         trace = record(
-            subject, options.load[0], options.frames or 3000, runtime=options.runtime, progress=_say
+            subject,
+            options.load[0],
+            options.frames or 3000,
+            runtime=options.runtime,
+            limit=min(options.limit, 500.0),
+            progress=_say,
         )
     trace.save(options.record)
     return 0
@@ -187,6 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--miss-rate', type=float, default=0.01)
     parser.add_argument('--rate', type=float, default=0.0, help='frames per second, all policies together')
+    parser.add_argument('--limit', type=float, default=math.inf, help='seconds per model and load, live')
     parser.add_argument('--simulate', metavar='TRACE', help='a recorded trace (.npz), or all')
     parser.add_argument('--ros', action='store_true', help='through the node in another process')
     parser.add_argument('--timer', type=float, metavar='SECONDS', help='only the timer beside inference')

@@ -4,6 +4,7 @@ All meet the same load, drift and hiccups, and the pass through all exits says f
 would have chosen.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -27,6 +28,7 @@ def run_live(
     *,
     miss_rate: float = 0.01,
     rate: float = 0.0,
+    limit: float = math.inf,
     progress: Callable[[str], None] = print,
 ) -> list[Frame]:
     """`frames` records per policy.
@@ -34,6 +36,7 @@ def run_live(
     Args:
         classifier: gives network, runtime and preprocessing.
         rate: frames per second, all policies together; 0: 0.8 of what the last exit could keep alone.
+        limit: seconds after which no further round begins.
     """
     decided = [policy for policy in policies if policy != 'hindsight']
     streams = len(decided) + 1
@@ -50,6 +53,8 @@ def run_live(
         others.start()
         began = time.perf_counter()
         for index, budget in enumerate(budgets(profile, preparation[WARM_UP // 2], frames)):
+            if time.perf_counter() - began > limit:
+                break
             made: dict[str, tuple] = {}
             # Another one begins in every round, so that nobody always follows the same predecessor.
             for turn in range(streams):

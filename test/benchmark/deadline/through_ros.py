@@ -6,6 +6,7 @@ the frame is read from ~/camera/frame_status. In between this process runs every
 """
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -50,6 +51,7 @@ def run_ros(
     *,
     miss_rate: float = 0.01,
     rate: float = 0.0,
+    limit: float = math.inf,
     progress: Callable[[str], None] = print,
 ) -> list[Frame]:
     """`frames` records per mode; arguments as of `run_live`.
@@ -78,7 +80,10 @@ def run_ros(
         bystanders = Bystanders([*others.pids, *(node.pid for node in nodes)])
         pace = Pace(1 / rate if rate else 1.2 * profile.costs('contract')[-1] + 0.02)
         others.start()
+        began = time.perf_counter()
         for index, budget in enumerate(budgets(profile, preparation[WARM_UP // 2], frames)):
+            if time.perf_counter() - began > limit:
+                break
             made = []
             for turn in range(len(policies) + 1):
                 policy = (*policies, '')[(turn + index) % (len(policies) + 1)]
