@@ -21,7 +21,8 @@ import numpy as np
 from impatient_ros.answer import Answer
 from impatient_ros.checkpoint import Checkpoint, load
 from impatient_ros.execution import FrameExecution, Image
-from impatient_ros.latency import LatencyProfile, Slowdown, measure
+from impatient_ros.forecast import Forecast
+from impatient_ros.latency import LatencyProfile, measure
 from impatient_ros.planner import Plan, Planner
 from impatient_ros.preparation import PreparationCost
 from impatient_ros.profile_cache import cached_profile
@@ -63,7 +64,6 @@ class AnytimeClassifier:
         self.checkpoint = checkpoint
         self.runtime = runtime
         self.confidence_threshold = confidence_threshold
-        self.slowdown = Slowdown(miss_rate)
         self._preparation = PreparationCost()
         self._planner = Planner(profile, checkpoint.accuracies, mode, miss_rate)
         self._clock = clock
@@ -119,6 +119,11 @@ class AnytimeClassifier:
         return self._planner.profile
 
     @property
+    def forecast(self) -> Forecast:
+        """What frames are forecast to cost now."""
+        return self._planner.forecast
+
+    @property
     def mode(self) -> str:
         return self._planner.mode
 
@@ -133,14 +138,12 @@ class AnytimeClassifier:
     @miss_rate.setter
     def miss_rate(self, miss_rate: float) -> None:
         self._planner.miss_rate = miss_rate
-        self.slowdown.rate = miss_rate
 
     def reprofile(self, progress: Progress | None = None) -> LatencyProfile:
-        """Measure the latency profile anew, replace the cached one, and forget the slowdown."""
+        """Measure the latency profile anew, replace the cached one, and forget what frames have shown."""
         with self._lock:
             profile = _profile(self.checkpoint, self.runtime, progress, refresh=True)
             self._planner = Planner(profile, self.checkpoint.accuracies, self.mode, self.miss_rate)
-            self.slowdown.reset()
         return profile
 
     def warm_up(self) -> None:
@@ -163,13 +166,14 @@ class AnytimeClassifier:
             run = self.runtime.start(np.zeros((1, *self.checkpoint.network.input_shape), np.float32))
             begin = self._clock()
             run.stage()
+            boundary = self._clock()
             run.exit()
-            self.slowdown.observe(self._clock() - begin, self.profile.expected(0, (0,)))
+            self.forecast.learn([0.0, boundary - begin], [(0, self._clock() - begin)])
 
     def plan(self, budget: float, preparation: PreparationCost | None = None) -> Plan:
         """What would be done with a frame of this budget (seconds) if it were picked up now."""
         cost = (preparation or self._preparation).value
-        return self._planner.plan(budget - cost, slowdown=self.slowdown.value)
+        return self._planner.plan(budget - cost)
 
     def classify(
         self,
@@ -179,10 +183,11 @@ class AnytimeClassifier:
         deadline: float | Callable[[], float] | None = None,
         reserve: float = 0.0,
         preparation: PreparationCost | None = None,
-        on_plan: Callable[[int | None, float], None] | None = None,
+        on_plan: Callable[[Plan, float], None] | None = None,
         on_answer: Callable[[Answer], None] | None = None,
         finish_late: bool = False,
         delay_price: float = 0.0,
+        share: Callable[[float], float] | None = None,
     ) -> Answer:
         """Classify one frame as well as its deadline allows.
 
@@ -194,12 +199,14 @@ class AnytimeClassifier:
                 function that returns it: a deadline that moves applies from the next stage boundary on.
             reserve: seconds to keep free before the deadline, for whoever publishes.
             preparation: learned cost of decode and preprocessing of this kind of image (its camera's).
-            on_plan: called in this thread with the exit that the frame aims at (None: no stage is executed)
-                and the slowdown that this assumes; not for an infeasible frame.
+            on_plan: called in this thread with the first plan made on the preprocessed image (without heads
+                no stage is executed) and the slowdown that it assumes; not for an infeasible frame.
             on_answer: called in this thread with every answer at once, best last.
             finish_late: whether the first answer is still worth having after the deadline. If not, a frame
                 without an answer is abandoned at the first stage boundary after its deadline.
             delay_price: see `Planner.plan`.
+            share: while other frames wait, how many of the seconds that are left the network may take beyond
+                the first exit; asked before every decision (see `impatient_ros.sharing`).
 
         Raises:
             ValueError: both budget and deadline, one of them not a number, or not an image.
@@ -224,7 +231,6 @@ class AnytimeClassifier:
                 self.checkpoint,
                 self.runtime,
                 self._planner,
-                self.slowdown,
                 clock=self._clock,
                 start=start,
                 deadline=until,
@@ -234,6 +240,7 @@ class AnytimeClassifier:
                 on_plan=on_plan,
                 on_answer=on_answer,
                 finish_late=finish_late,
+                share=share,
             )
             return execution.classify(image, preparation or self._preparation)
 

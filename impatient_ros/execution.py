@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from impatient_ros.answer import Answer
-from impatient_ros.latency import Slowdown
-from impatient_ros.planner import Plan, Planner
+from impatient_ros.planner import LEAST_CHANCE_SHARED, Plan, Planner
 from impatient_ros.preparation import PreparationCost
 from impatient_ros.runtime import Runtime
 from impatient_ros.runtime.base import Run
@@ -31,7 +30,8 @@ class FrameExecution:
     Args:
         start: instant on `clock`, seconds, from which elapsed time counts.
         deadline: says the deadline on `clock`, seconds, whenever it is asked: it may be infinite, and it
-            may move. reserve, delay_price, on_plan, on_answer, finish_late: see `AnytimeClassifier.classify`.
+            may move.
+        reserve, delay_price, on_plan, on_answer, finish_late, share: see `AnytimeClassifier.classify`.
     """
 
     def __init__(
@@ -39,7 +39,6 @@ class FrameExecution:
         checkpoint: Checkpoint,
         runtime: Runtime,
         planner: Planner,
-        slowdown: Slowdown,
         *,
         clock: Callable[[], float],
         start: float,
@@ -47,15 +46,16 @@ class FrameExecution:
         reserve: float,
         delay_price: float,
         confidence_threshold: float,
-        on_plan: Callable[[int | None, float], None] | None,
+        on_plan: Callable[[Plan, float], None] | None,
         on_answer: Callable[[Answer], None] | None,
         finish_late: bool,
+        share: Callable[[float], float] | None = None,
     ) -> None:
         self._checkpoint = checkpoint
         self._runtime = runtime
         self._planner = planner
-        self._slowdown = slowdown
-        self._assumed_slowdown = slowdown.value
+        self._forecast = planner.forecast
+        self._assumed_slowdown = planner.forecast.level
         self._clock = clock
         self._start = start
         self._deadline = deadline
@@ -65,10 +65,17 @@ class FrameExecution:
         self._on_plan = on_plan
         self._on_answer = on_answer
         self._finish_late = finish_late
+        self._share = share
         self._planned: int | None = None
-        self._evaluated: list[int] = []  # heads, in the order of their evaluation
+        self._begin = start  # when the first stage may start
+        self._marks: list[float] = []  # seconds from `_begin` to each boundary
+        self._staged = 0.0  # seconds that stages took
+        self._evaluated: list[tuple[int, float]] = []  # heads with the seconds from `_begin` to their scores
+        self._protected: int | None = None  # the exit that was promised
+        self._promised: int | None = None  # the same, until it is judged
+        self._promise = math.inf  # seconds from `_begin` within which it was
+        self._overrun: bool | None = None  # whether the promise was late
         self._best: Answer | None = None
-        self._finished = start  # when the latest head was done
 
     def classify(self, image: Image, preparation: PreparationCost) -> Answer:
         """Run the frame; returns the best answer that there is when it ends."""
@@ -77,8 +84,9 @@ class FrameExecution:
             return self._nothing(infeasible=True)
         tensor = self._checkpoint.preprocessing(image() if callable(image) else image)
         run = self._runtime.start(tensor)
-        begin = self._clock()
-        preparation.observe(begin - self._start)
+        self._begin = self._clock()
+        self._marks.append(0.0)
+        preparation.observe(self._begin - self._start)
 
         plan = self._plan()
         if plan.infeasible and self._finish_late:
@@ -86,54 +94,80 @@ class FrameExecution:
         # Where preparation took what the budget had, nothing is executed: a miss, for the frame had been
         # accepted.
         self._planned = plan.target
+        self._protected = self._promised = plan.protected
+        self._promise = plan.promise
         if self._on_plan is not None:
-            self._on_plan(self._planned, self._assumed_slowdown)
-        promise = plan.protected
+            self._on_plan(plan, self._assumed_slowdown)
         while plan.heads:
             if run.position <= plan.heads[0]:
+                before = self._evaluated[-1][1] if self._evaluated else 0.0
                 run.stage()
+                now = self._clock()
+                self._staged += now - self._begin - max(before, self._marks[-1])
+                self._marks.append(now - self._begin)
             else:
                 answer = self._evaluate(run)
-                if promise is not None and len(self._evaluated) == 1:
-                    late = self._finished > self._deadline() - self._reserve
-                    self._slowdown.judge(late or self._evaluated[0] < promise)
+                now = self._begin + self._evaluated[-1][1]
                 if 0 < self._confidence_threshold <= answer.confidence:
                     break
-            if self._clock() >= self._deadline() and (self._best is not None or not self._finish_late):
+            if now >= self._deadline() and (self._best is not None or not self._finish_late):
                 break
-            plan = self._next(plan, run)
-        self._learn(run, begin, promise)
+            plan = self._next(plan, run, now)
+        self._end(run)
         return self._best or self._nothing(stages_executed=run.position)
 
-    def _plan(self, overhead: float = 0.0, position: int = 0) -> Plan:
-        return self._planner.plan(
-            self._deadline() - self._clock() - self._reserve - overhead,
-            position=position,
-            answered=self._evaluated[-1] if self._evaluated else None,
-            slowdown=self._assumed_slowdown,
-            delay_price=self._delay_price,
-        )
+    def _left(self, now: float) -> float:
+        """Seconds that the network may take from `now` on."""
+        return self._deadline() - now - self._reserve
 
-    def _next(self, plan: Plan, run: Run) -> Plan:
-        done = self._evaluated[-1] if self._evaluated else -1
-        left = Plan(tuple(h for h in plan.heads if h > done))
+    def _plan(self, overhead: float = 0.0) -> Plan:
+        """The plan before the first stage."""
+        return self._shared(self._left(self._clock()) - overhead)
+
+    def _shared(self, left: float, **where: Any) -> Plan:
+        """The plan within the frame's share of what is left; where that is too short, the first exit."""
+        mine = left if self._share is None else self._share(left)
+        if mine >= left:
+            return self._planner.plan(left, delay_price=self._delay_price, **where)
+        plan = self._planner.plan(
+            mine, delay_price=self._delay_price, least_chance=LEAST_CHANCE_SHARED, **where
+        )
+        if plan.protected is None and where.get('answered') is None:
+            where.pop('answered', None)
+            return self._planner.least(left, **where)
+        return plan
+
+    def _next(self, plan: Plan, run: Run, now: float) -> Plan:
+        done = self._evaluated[-1][0] if self._evaluated else None
+        left = Plan(tuple(h for h in plan.heads if done is None or h > done), protected=plan.protected)
         if self._planner.mode == 'contract':
             return left
-        again = self._plan(position=run.position)
-        if again.infeasible:
-            # On the way to the first answer the plan may move, never end: if it comes late, then from the
-            # nearest exit.
-            return Plan((max(run.position - 1, 0),))
-        return again
+        level = self._forecast.level_within(run.position, self._staged)
+        budget = self._left(now)
+        promised = plan.protected
+        # What was promised is kept as long as it is safe from here; at its head it is the best there is.
+        if done is None and promised is not None:
+            at_its_head = run.position > promised
+            if at_its_head or self._planner.holds(promised, budget, run.position, level):
+                return left
+        again = self._shared(budget, position=run.position, answered=done, slowdown=level)
+        # On the way to the first answer the plan may move, never end: if it comes late, then from the nearest
+        # exit.
+        return Plan((max(run.position - 1, 0),)) if again.infeasible else again
 
     def _evaluate(self, run: Run) -> Answer:
         t = run.position - 1
         logits = run.exit().astype(np.float64)
-        self._finished = now = self._clock()
-        self._evaluated.append(t)
-        accuracies = self._planner.accuracies
-        if self._best is not None and accuracies[t] < accuracies[self._best.exit_index or 0]:
-            return self._best  # a deeper exit can be worse: then the shallower answer stands
+        now = self._clock()
+        self._evaluated.append((t, now - self._begin))
+        if self._promised is not None and t >= self._promised:
+            self._judge(now - self._begin > self._promise)
+        met = now <= self._deadline()
+        if self._best is not None:
+            accuracies = self._planner.accuracies
+            if accuracies[t] < accuracies[self._best.exit_index or 0] or (self._best.met and not met):
+                # A deeper exit can be worse, or late: then the shallower answer stands.
+                return self._best
         scaled = logits / self._checkpoint.temperatures[t]
         scores = np.exp(scaled - scaled.max())
         scores /= scores.sum()
@@ -147,25 +181,30 @@ class FrameExecution:
             planned_exit_index=self._planned,
             elapsed=now - self._start,
             slack=self._slack(now),
-            met=now <= self._deadline(),
+            met=met,
             stages_executed=run.position,
             slowdown=self._assumed_slowdown,
+            promised_exit_index=self._protected,
+            overrun=self._overrun,
         )
         if self._on_answer is not None:
             self._on_answer(self._best)
         return self._best
 
-    def _learn(self, run: Run, begin: float, promise: int | None) -> None:
-        profile = self._planner.profile
-        if self._evaluated:
-            self._slowdown.observe(self._finished - begin, profile.expected(0, self._evaluated))
-        elif run.position > 0:
-            if promise is not None:
-                self._slowdown.judge(True)
+    def _judge(self, late: bool) -> None:
+        self._overrun, self._promised = late, None
+        self._forecast.judge(late)
+
+    def _end(self, run: Run) -> None:
+        confidence = 0.0 if self._best is None else self._best.confidence
+        sure = 0 < self._confidence_threshold <= confidence
+        if self._promised is not None and not sure:
+            self._judge(True)  # given up; done without since an earlier answer was sure breaks no promise
+        if not self._evaluated and run.position > 0:
             # A frame abandoned on its way says how long the stages took that it did execute.
             run.wait()
-            usual = profile.expected(0, (run.position - 1,)) - profile.head(run.position - 1)
-            self._slowdown.observe(self._clock() - begin, usual)
+            self._marks[-1] = self._clock() - self._begin
+        self._forecast.learn(self._marks, self._evaluated)
 
     def _slack(self, now: float) -> float | None:
         deadline = self._deadline()
@@ -186,4 +225,6 @@ class FrameExecution:
             infeasible=infeasible,
             stages_executed=stages_executed,
             slowdown=self._assumed_slowdown,
+            promised_exit_index=self._protected,
+            overrun=self._overrun,
         )

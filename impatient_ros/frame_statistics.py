@@ -64,7 +64,7 @@ class Tally:
         self.reasons.update(other.reasons)
 
 
-_ADDED = ('lost', 'recently_lost', 'rate', 'answer_rate', 'tried', 'misses', 'planned', 'overruns', 'slacks')
+_ADDED = ('lost', 'recently_lost', 'rate', 'answer_rate', 'tried', 'misses', 'promised', 'overruns', 'slacks')
 
 
 class Summary:
@@ -75,7 +75,7 @@ class Summary:
         self.tally, self.recent = Tally(), Tally()
         self.lost = self.recently_lost = 0
         self.rate = self.answer_rate = 0.0
-        self.tried = self.misses = self.planned = self.overruns = 0
+        self.tried = self.misses = self.promised = self.overruns = 0
         self.slacks: list[float] = []
         self.slowdown: tuple[float, float] | None = None  # when, how much
 
@@ -86,8 +86,8 @@ class Summary:
             self.tried += 1
             self.misses += record.miss
             self.slowdown = (time, record.slowdown)
-            if record.planned_exit_index is not None:
-                self.planned += 1
+            if record.overrun is not None:
+                self.promised += 1
                 self.overruns += record.overrun
             if record.slack is not None:
                 self.slacks.append(record.slack)
@@ -124,7 +124,7 @@ class Summary:
             slack_p50=_quantile(slacks, 0.50),
             slack_p99=_quantile(slacks, 0.99),
             miss_rate=_share(self.misses, self.tried),
-            overrun_rate=_share(self.overruns, self.planned),
+            overrun_rate=_share(self.overruns, self.promised),
             slowdown=None if self.slowdown is None else self.slowdown[1],
             silent=now - self.last,
         )

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from impatient_ros.sharing import PATIENCE
+
 __all__ = ['Frame', 'LatestFrames', 'SequenceGaps']
 
 
@@ -31,7 +33,8 @@ class Frame:
 
 
 class LatestFrames:
-    """Holds at most one frame per camera and gives out the one with the earliest deadline first.
+    """Holds at most one frame per camera and gives out the one with the earliest deadline first; before all
+    others that of a camera of which PATIENCE frames in a row were superseded.
 
     Thread-safe; any number of threads may put and take. A frame is given out exactly once: to `take`, or
     handed back by the `put` that supersedes it, or by `clear` or `close`.
@@ -63,7 +66,7 @@ class LatestFrames:
             return older
 
     def take(self, timeout: float | None = None) -> Frame | None:
-        """Remove and return the frame with the earliest deadline, the oldest arrival among equals.
+        """Remove and return the most urgent frame, the oldest arrival among equals.
 
         Blocks up to `timeout` seconds of a steady clock (None: for ever). None: the time is up or the store
         is closed.
@@ -79,6 +82,11 @@ class LatestFrames:
                 return None
             chosen = min(self._frames.values(), key=_urgency)
             return self._frames.pop(chosen.camera)
+
+    def deadlines(self) -> list[float]:
+        """The deadlines of the waiting frames that have one, in no order."""
+        with self._changed:
+            return [frame.deadline for frame in self._frames.values() if frame.deadline is not None]
 
     def reschedule(self, deadline: Callable[[Frame], float | None]) -> None:
         """Give every waiting frame the deadline that `deadline(frame)` says now.
@@ -105,9 +113,9 @@ class LatestFrames:
         return self.clear()
 
 
-def _urgency(frame: Frame) -> tuple[float, float]:
+def _urgency(frame: Frame) -> tuple[bool, float, float]:
     deadline = float('inf') if frame.deadline is None else frame.deadline
-    return deadline, frame.arrival
+    return frame.superseded < PATIENCE, deadline, frame.arrival
 
 
 class SequenceGaps:

@@ -1,11 +1,11 @@
-"""How long the network takes on this machine: measured profiles, and the slowdown of the moment against them.
+"""How long the network takes on this machine: measured profiles.
 
 A `LatencyProfile` holds measured samples of the *remaining* cost (seconds) from every stage boundary to
 every exit, for the two ways to run: contract (only the target's head) and interruptible (every head on the
 way). Each sample is one run timed end to end, since the cost of a path is not the sum of quantiles of its
 parts. Position p means that the first p stages have been executed.
 
-A `Slowdown` follows, frame by frame, how much slower than its profile the machine is now.
+How a machine differs from its profile at the moment is the subject of `impatient_ros.forecast`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-__all__ = ['CACHE_FORMAT', 'LatencyProfile', 'Slowdown', 'StagedRun', 'measure']
+__all__ = ['CACHE_FORMAT', 'LatencyProfile', 'StagedRun', 'measure']
 
 CACHE_FORMAT = 1
 Table = list[list[list[float]]]  # [position][exit] -> samples in seconds, empty where the path does not exist
@@ -82,9 +82,11 @@ class LatencyProfile:
         """The quantile of the cost of one head alone, seconds."""
         return self.quantile('contract', exit_index + 1, exit_index, probability)
 
-    def least(self, exit_index: int) -> float:
-        """The shortest contract run to an exit that was measured, seconds."""
-        return self._tables['contract'][0][exit_index][0]
+    def errors(self, position: int, exit_index: int) -> list[float]:
+        """Logarithms of the contract runs' costs between there, as measured, over their median; ascending."""
+        usual = self.quantile('contract', position, exit_index, 0.5)
+        samples = self._tables['contract'][position][exit_index]
+        return [math.log(max(sample, 1e-9) / max(usual, 1e-9)) for sample in samples]
 
     def expected(self, position: int, heads: Sequence[int]) -> float:
         """Median cost in seconds of evaluating `heads` (ascending) from `position`."""
@@ -201,52 +203,3 @@ def measure(
     if progress is not None:
         progress(1.0, 'latencies measured')
     return LatencyProfile(contract, interruptible)
-
-
-class Slowdown:
-    """xi: the factor between the machine now and its profile, with a margin that holds a rate of overruns.
-
-    `value` = level * margin. The level follows the ratio of observed to expected cost in the log domain; each
-    innovation is clipped, so that one hiccup does not carry it away while a lasting change is followed
-    within a few dozen frames. The margin is adaptive conformal control (Gibbs, Candes, "Adaptive conformal
-    inference under distribution shift", NeurIPS 2021): it grows by gain * (1 - rate) on an overrun and
-    shrinks by gain * rate otherwise, so the long-run share of overruns tends to `rate`.
-    """
-
-    def __init__(
-        self, rate: float = 0.01, *, follow: float = 0.15, clip: float = 0.5, gain: float = 0.05
-    ) -> None:
-        self.rate = rate
-        self._follow, self._clip, self._gain = follow, clip, gain
-        self._log_level = 0.0
-        self._log_margin = 0.0
-
-    @property
-    def value(self) -> float:
-        """What profiled costs are multiplied with."""
-        return math.exp(self._log_level + self._log_margin)
-
-    @property
-    def level(self) -> float:
-        return math.exp(self._log_level)
-
-    @property
-    def margin(self) -> float:
-        return math.exp(self._log_margin)
-
-    def observe(self, observed: float, expected: float) -> None:
-        """Note that what should have taken `expected` (profile median) took `observed` seconds."""
-        if not (observed > 0 and expected > 0):
-            return
-        innovation = math.log(observed / expected) - self._log_level
-        self._log_level += self._follow * max(-self._clip, min(self._clip, innovation))
-        self._log_level = max(-1.5, min(3.5, self._log_level))
-
-    def judge(self, overrun: bool) -> None:
-        """Note whether an answer that was promised in time (the protected one of a plan) came later."""
-        step = self._gain * ((1.0 if overrun else 0.0) - self.rate)
-        self._log_margin = max(-0.3, min(1.0, self._log_margin + step))
-
-    def reset(self) -> None:
-        """Forget everything (after measuring a new profile)."""
-        self._log_level = self._log_margin = 0.0

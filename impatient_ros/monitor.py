@@ -6,8 +6,8 @@ camera).
 
     miss rate     frames without an answer by their deadline (missed, late)
                   / frames whose budget admitted one (answered, late, missed)
-    overrun rate  frames whose planned exit was not ready as planned (an earlier one answered, late, or none)
-                  / the same frames, as far as an exit was planned for them
+    overrun rate  frames whose promised exit (the first one of their plan) came later than promised, or never
+                  / frames to which one was promised; what `budget.miss_rate` is about
     infeasible    apart from both: their budget was below the cost of the first exit
 
 Seconds everywhere.

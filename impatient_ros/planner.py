@@ -1,27 +1,34 @@
 """Which exits to evaluate for which budget. Pure: no torch, no ROS, no clock.
 
-A plan is the set of heads still to be evaluated, in order; the last one is the target. The three modes are
-one search over such sets:
+A plan is the set of heads still to be evaluated, in order; the last one is the target. One search over such
+sets makes the three modes; they differ only in which sets they consider:
 
 - contract: exactly one head, the target (Russell & Zilberstein's contract algorithms);
 - interruptible: every head on the way to the target (anytime prediction);
-- adaptive: the target and at most one earlier head, its insurance, chosen for the highest expected accuracy.
+- adaptive: the target and at most one earlier head, its insurance.
 
-The first head that a plan evaluates is protected: it is only planned where the q-quantile of its cost,
-times the machine's slowdown, fits the budget. Everything after it is a gamble that costs nothing but time,
-and is taken by expectation: P(done in time) * gain in accuracy.
+A set is worth its expected accuracy: what each of its heads adds to the answer in hand, times the probability
+that it is done in time. While there is no answer, the first head of a set must be *protected*: the
+1 - miss_rate quantile of its cost fits the budget. Everything after the first answer is a gamble that costs
+nothing but time.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from impatient_ros.forecast import Forecast
 from impatient_ros.latency import LatencyProfile
 
-__all__ = ['MODES', 'Plan', 'Planner']
+__all__ = ['LEAST_CHANCE', 'LEAST_CHANCE_SHARED', 'MODES', 'Plan', 'Planner']
 
 MODES = ('contract', 'interruptible', 'adaptive')
+# A gamble with less is not taken: it would mostly hold up the frames after this one.
+LEAST_CHANCE = 0.1
+LEAST_CHANCE_SHARED = 0.9  # while other frames wait: a stage that is launched cannot be stopped
+TIE = 1e-9  # of accuracy: sets that differ less are equal, and the one with fewer heads is taken
 
 
 @dataclass(frozen=True)
@@ -32,16 +39,47 @@ class Plan:
         heads: exits still to be evaluated, ascending; empty: stop here.
         infeasible: there is no answer yet and not even the cheapest exit can be in time.
         protected: the exit whose completion in time is promised at the planner's quantile, if any.
+        promise: seconds from now within which it is promised.
     """
 
     heads: tuple[int, ...] = ()
     infeasible: bool = False
     protected: int | None = None
+    promise: float = field(default=math.inf, compare=False)
 
     @property
     def target(self) -> int | None:
         """The exit that the plan aims at."""
         return self.heads[-1] if self.heads else None
+
+
+@dataclass(frozen=True)
+class _Option:
+    """A set of heads, worked out in advance.
+
+    Attributes:
+        gains: for each head, the index of its completion and the accuracy that it adds.
+        gamble: whether it goes beyond a first answer.
+    """
+
+    heads: tuple[int, ...]
+    gains: tuple[tuple[int, float], ...]
+    gamble: bool
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What there is to choose from where a frame stands.
+
+    Attributes:
+        completions: number of stages and logarithm of the usual cost, for being done with a head, after
+            certain others; first those of each open head alone.
+        first: the first open head.
+    """
+
+    completions: tuple[tuple[int, float], ...]
+    options: tuple[_Option, ...]
+    first: int
 
 
 class Planner:
@@ -52,6 +90,7 @@ class Planner:
         accuracies: validation accuracy of each exit, 0..1.
         mode: one of `MODES`.
         miss_rate: 1 - q, the accepted risk of a protected answer.
+        forecast: of costs at the moment; without one the profile is taken as it is.
 
     Raises:
         ValueError: unknown mode, or not one accuracy per exit.
@@ -63,11 +102,13 @@ class Planner:
         accuracies: Sequence[float],
         mode: str = 'adaptive',
         miss_rate: float = 0.01,
+        forecast: Forecast | None = None,
     ) -> None:
         if len(accuracies) != profile.exits:
             raise ValueError(f'{len(accuracies)} accuracies for {profile.exits} exits; give one per exit')
         self.accuracies = tuple(float(a) for a in accuracies)
         self.profile = profile
+        self.forecast = forecast or Forecast(profile)
         self.miss_rate = miss_rate
         self.mode = mode
 
@@ -79,23 +120,24 @@ class Planner:
     def mode(self, mode: str) -> None:
         if mode not in MODES:
             raise ValueError(f'mode is {mode!r}; write one of {", ".join(MODES)}')
+        T = self.profile.exits
+        # By the stages executed and the answer in hand; what cannot happen is not asked for.
+        self._choices = {
+            (position, answered): self._choice(mode, position, answered)
+            for position in range(T + 1)
+            for answered in (None, *range(T))
+        }
         self._mode = mode
 
     @property
     def miss_rate(self) -> float:
-        return self._miss_rate
+        return self.forecast.rate
 
     @miss_rate.setter
     def miss_rate(self, miss_rate: float) -> None:
         if not 0 < miss_rate < 1:
             raise ValueError(f'miss_rate is {miss_rate!r}; give a share between 0 and 1, such as 0.01')
-        self._miss_rate = miss_rate
-        # One row of quantiles per boundary, looked up on every frame.
-        p = self.profile
-        self._protected_costs = [
-            [p.quantile('contract', s, t, 1 - miss_rate) if s <= t + 1 else 0.0 for t in range(p.exits)]
-            for s in range(p.exits + 1)
-        ]
+        self.forecast.rate = miss_rate
 
     def plan(
         self,
@@ -103,8 +145,9 @@ class Planner:
         *,
         position: int = 0,
         answered: int | None = None,
-        slowdown: float = 1.0,
+        slowdown: float | None = None,
         delay_price: float = 0.0,
+        least_chance: float = LEAST_CHANCE,
     ) -> Plan:
         """The plan for a frame from where it stands.
 
@@ -113,87 +156,113 @@ class Planner:
                 preprocessing, publishing).
             position: number of stages already executed.
             answered: the exit whose answer is in hand, if any. Heads up to it are done.
-            slowdown: of the machine against the profile.
+            slowdown: of the machine against the profile; None: the forecast's level.
+            least_chance: a gamble less likely to be done in time is not taken.
             delay_price: accuracy per second that waiting frames lose by a further delay; 0 with none waiting.
         """
-        available = budget / slowdown
-        first = position - 1 if answered is None else max(position - 1, answered + 1)
-        candidates = range(max(0, first), self.profile.exits)
-        if not candidates:
-            return Plan()
+        choice = self._choices[position, answered]
+        if not (budget > 0 and choice.options):
+            return Plan(infeasible=answered is None)
+        level = self.forecast.level if slowdown is None else slowdown
+        available = math.log(budget / level) if budget < math.inf else math.inf
+        errors = self.forecast.errors(position)
+        likely = [errors[stages].chance(available - cost) for stages, cost in choice.completions]
+        price = delay_price * level
         if answered is not None:
-            return self._go_on(
-                available, position, candidates, self.accuracies[answered], delay_price * slowdown
-            )
-        costs = self._protected_costs[position]
-        if self.mode == 'interruptible':
-            # Heads are met one by one, so the first one is the protected one and the rest follows by
-            # expectation.
-            first_exit = candidates[0]
-            if costs[first_exit] <= available:
-                return Plan(
-                    (first_exit, *self._deeper(available, position, first_exit)), protected=first_exit
-                )
-            return self._hope(available, position, candidates)
-        feasible = [t for t in candidates if costs[t] <= available]
-        if not feasible:
-            return self._hope(available, position, candidates)
-        if self.mode == 'contract':
-            target = max(feasible, key=lambda t: (self.accuracies[t], -t))
-            return Plan((target,), protected=target)
-        return self._insured(available, position, feasible, candidates)
+            return Plan(self._best(choice, choice.options, likely, least_chance, price, least_value=0.0))
+        margins = self.forecast.log_margins(position)
+        alone = choice.completions[: self.profile.exits - choice.first]
+        promised = [cost + margins[stages] for stages, cost in alone]
+        safe = [o for o in choice.options if promised[o.heads[0] - choice.first] <= available]
+        if not safe:
+            # An unlikely answer beats none. Where nothing was ever that fast, the frame is infeasible.
+            heads = self._best(choice, choice.options, likely, least_chance)
+            return Plan(heads, infeasible=not heads)
+        if self._mode == 'contract':
+            likely = [1.0] * len(likely)  # the most accurate one of those that are protected
+        heads = self._best(choice, safe, likely, least_chance, price, least_first=-1.0)
+        return Plan(heads, protected=heads[0], promise=level * math.exp(promised[heads[0] - choice.first]))
 
-    def _hope(self, available: float, position: int, candidates: Sequence[int]) -> Plan:
-        # Nothing fits at the quantile. The cheapest exit is still tried where it has been that fast before:
-        # an unlikely answer beats none. Where it never was, the frame is infeasible.
-        cheapest = min(candidates, key=lambda t: self.profile.quantile('contract', position, t, 0.5))
-        if self.profile.quantile('contract', position, cheapest, 0.0) <= available:
-            return Plan((cheapest,))
+    def least(self, budget: float, *, position: int = 0, slowdown: float | None = None) -> Plan:
+        """The cheapest exit alone, for a frame that others wait for; arguments as of `plan`."""
+        level = self.forecast.level if slowdown is None else slowdown
+        choice = self._choices[position, None]
+        alone = choice.completions[: self.profile.exits - choice.first]
+        index = min(range(len(alone)), key=lambda i: alone[i][1])
+        (stages, cost), heads = alone[index], (choice.first + index,)
+        promise = level * math.exp(cost + self.forecast.log_margin(stages, position))
+        if promise <= budget:
+            return Plan(heads, protected=heads[0], promise=promise)
+        available = math.log(budget / level) if budget > 0 else -math.inf
+        if self.forecast.errors(position)[stages].chance(available - cost) > 0:
+            return Plan(heads)
         return Plan(infeasible=True)
 
-    def _deeper(self, available: float, position: int, first_exit: int) -> tuple[int, ...]:
-        # How far every-head-on-the-way is expected to come: what an interruptible run announces as its
-        # target.
-        last = first_exit
-        for t in range(first_exit + 1, self.profile.exits):
-            if self.profile.quantile('interruptible', min(position, t), t, 0.5) > available:
-                break
-            last = t
-        return tuple(range(first_exit + 1, last + 1))
+    def holds(self, exit_index: int, budget: float, position: int, slowdown: float) -> bool:
+        """Whether an exit that was promised can still be promised from there; arguments as of `plan`."""
+        stages = exit_index + 1 - position
+        cost = self.profile.quantile('contract', position, exit_index, 0.5)
+        return cost * slowdown * math.exp(self.forecast.log_margin(stages, position)) <= budget
 
-    def _insured(
-        self, available: float, position: int, feasible: Sequence[int], candidates: Sequence[int]
-    ) -> Plan:
-        best, best_value = Plan(), -1.0
-        for target in candidates:
-            alone = self.profile.probability('contract', position, target, available)
-            if target in feasible and alone * self.accuracies[target] > best_value:
-                best, best_value = Plan((target,), protected=target), alone * self.accuracies[target]
-            for early in feasible:
-                if early >= target:
-                    break
-                reached = self.profile.probability('contract', position, early, available)
-                left = available - self.profile.head(early)
-                done = min(reached, self.profile.probability('contract', position, target, left))
-                value = done * self.accuracies[target] + (reached - done) * self.accuracies[early]
-                if value > best_value:
-                    best, best_value = Plan((early, target), protected=early), value
+    @staticmethod
+    def _best(
+        choice: _Choice,
+        options: Sequence[_Option],
+        likely: Sequence[float],
+        least_chance: float,
+        price: float = 0.0,
+        *,
+        least_value: float = -math.inf,
+        least_first: float = 0.0,
+    ) -> tuple[int, ...]:
+        """The heads of the option that adds most to the expected accuracy, more than `least_value`, if any.
+
+        `likely` are the chances of the completions. The chance of an option's first head must exceed
+        `least_first`; gambles need `least_chance`.
+        """
+        best: tuple[int, ...] = ()
+        best_value = least_value + TIE
+        for option in options:
+            value, chance = 0.0, 1.0
+            for part, gain in option.gains:
+                if likely[part] < chance:
+                    chance = likely[part]  # a head is done only if those before it are
+                value += chance * gain
+            if price:
+                value -= price * math.exp(choice.completions[option.gains[-1][0]][1])
+            if value <= best_value or (option.gamble and chance < least_chance):
+                continue
+            if likely[option.gains[0][0]] > least_first:
+                best, best_value = option.heads, value + TIE
         return best
 
-    def _go_on(
-        self, available: float, position: int, candidates: Sequence[int], accuracy: float, price: float
-    ) -> Plan:
-        # An answer is in hand: a deeper head is worth its time or not.
-        best: tuple[int, ...] = ()
-        best_value = 0.0
-        for t in candidates:
-            likely = self.profile.probability('contract', position, t, available)
-            value = likely * (self.accuracies[t] - accuracy)
-            value -= price * self.profile.quantile('contract', position, t, 0.5)
-            # Beyond all samples `likely` is not 0: what has never been that fast is not started.
-            possible = self.profile.quantile('contract', position, t, 0.0) <= available
-            if possible and value > best_value:
-                best, best_value = (t,), value
-        if best and self.mode == 'interruptible':
-            return Plan(tuple(range(candidates[0], best[0] + 1)))
-        return Plan(best)
+    def _choice(self, mode: str, position: int, answered: int | None) -> _Choice:
+        first = max(0, position - 1) if answered is None else max(position - 1, answered + 1)
+        open_heads = range(first, self.profile.exits)
+        sets: list[tuple[int, ...]] = [(t,) for t in open_heads]
+        costs: dict[tuple[int, ...], tuple[int, float]] = {}
+        for alone in sets:
+            self._complete(costs, position, alone)
+        if mode == 'interruptible':
+            sets = [tuple(range(first, t + 1)) for t in open_heads]
+        elif mode == 'adaptive':
+            sets += [(early, t) for t in open_heads for early in range(first, t)]
+        options = []
+        for heads in sets:
+            reached = 0.0 if answered is None else self.accuracies[answered]
+            gains = []
+            for number, head in enumerate(heads, start=1):
+                gain = max(0.0, self.accuracies[head] - reached)
+                reached += gain
+                gains.append((self._complete(costs, position, heads[:number]), gain))
+            options.append(_Option(heads, tuple(gains), len(heads) > 1 or answered is not None))
+        return _Choice(tuple(costs.values()), tuple(options), first)
+
+    def _complete(
+        self, costs: dict[tuple[int, ...], tuple[int, float]], position: int, heads: tuple[int, ...]
+    ) -> int:
+        """The index in `costs` of being done with the last of `heads` after the others (added if new)."""
+        if heads not in costs:
+            usual = max(self.profile.expected(position, heads), 1e-9)
+            costs[heads] = (max(0, heads[-1] + 1 - position), math.log(usual))
+        return list(costs).index(heads)

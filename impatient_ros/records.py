@@ -34,6 +34,7 @@ class FrameRecord:
 
     `stamp` is the image's (s, ROS clock); `budget` what was left when it was picked up, `elapsed` from there
     to the answer, `slack` what was left at the answer (negative: late). `exits` is how many the network has.
+    `overrun` says whether the exit that the plan promised came later than promised (None: none was promised).
     `superseded` counts the frames given up for this one; these have records of their own, so it is not added
     up again.
     """
@@ -53,6 +54,7 @@ class FrameRecord:
     fault: str | None = None
     label: str | None = None
     confidence: float | None = None
+    overrun: bool | None = None
 
     @property
     def tried(self) -> bool:
@@ -64,17 +66,10 @@ class FrameRecord:
         """Whether it was tried and had no answer by its deadline."""
         return self.outcome in (Outcome.late, Outcome.missed)
 
-    @property
-    def overrun(self) -> bool:
-        """Whether an exit was planned and was not ready as planned; stopping early when sure is none."""
-        if not self.tried or self.planned_exit_index is None:
-            return False
-        if self.miss or self.exit_index is None:
-            return True
-        return self.exit_index < self.planned_exit_index and self.reason != CONFIDENT
-
     def to_values(self) -> dict[str, str]:
-        """The record as frame_status carries it: texts by key, '' for None, `fault` only where there is one.
+        """The record as frame_status carries it: texts by key, '' for None.
+
+        `overrun` and `fault` are there only where there is one.
 
         For whoever reads it back (the demo, training's budgets from a bag) without ROS.
         """
@@ -90,6 +85,8 @@ class FrameRecord:
             'slowdown': _number_text(self.slowdown),
             'superseded': str(self.superseded),
         }
+        if self.overrun is not None:
+            values['overrun'] = str(self.overrun).lower()
         if self.fault:
             values['fault'] = self.fault
         return values
@@ -115,6 +112,7 @@ class FrameRecord:
                 slowdown=float(values['slowdown']),
                 superseded=int(values['superseded']),
                 fault=values.get('fault') or None,
+                overrun={'true': True, 'false': False}.get(values.get('overrun', '')),
             )
         except KeyError as error:
             raise ValueError(f'no frame status: the key {error} is missing among {sorted(values)}') from error

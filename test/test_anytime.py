@@ -100,7 +100,7 @@ def test_a_slow_machine_is_learned():
     clf, _ = classifier('contract', factor=2.0)
     for _ in range(30):
         clf.classify(IMAGE, budget=0.055)
-    assert clf.slowdown.level == pytest.approx(2.0, rel=0.1)
+    assert clf.forecast.level == pytest.approx(2.0, rel=0.1)
     answer = clf.classify(IMAGE, budget=0.055)
     assert answer.met
     assert answer.exit_index == answer.planned_exit_index == 1

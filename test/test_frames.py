@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from impatient_ros.frames import Frame, LatestFrames, SequenceGaps
+from impatient_ros.sharing import PATIENCE
 
 
 def frame(camera='front', deadline=1.0, arrival=0.0, message=None):
@@ -211,3 +212,23 @@ def test_received_and_missing_together_are_what_was_published(numbers):
     gaps = SequenceGaps()
     missing = sum(gaps.observe(number) for number in sorted(numbers))
     assert len(numbers) + missing == max(numbers) - min(numbers) + 1
+
+
+def test_a_camera_that_was_passed_over_often_goes_before_earlier_deadlines():
+    frames = LatestFrames()
+    for number in range(PATIENCE + 1):
+        frames.put(frame('rear', deadline=50.0 + number))
+        frames.put(frame('front', deadline=1.0 + number))
+        if number < PATIENCE:
+            assert frames.take().camera == 'front'
+    assert frames.take().camera == 'rear'
+    frames.put(frame('rear', deadline=99.0))
+    assert frames.take().camera == 'front'
+
+
+def test_the_deadlines_of_the_waiting_frames_are_told():
+    frames = LatestFrames()
+    assert frames.deadlines() == []
+    frames.put(frame('front', deadline=3.0))
+    frames.put(frame('rear', deadline=None))
+    assert frames.deadlines() == [3.0]

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulation import HEADS, STAGES, Clock, SimulatedRuntime, profile
 
-from impatient_ros.latency import LatencyProfile, Slowdown, measure
+from impatient_ros.latency import LatencyProfile, measure
 
 seconds = st.floats(1e-5, 1.0)
 
@@ -79,40 +79,3 @@ def test_expected_cost_of_a_set_of_heads():
 def test_tables_that_do_not_fit_are_refused(tables):
     with pytest.raises(ValueError):
         LatencyProfile(*tables)
-
-
-class TestSlowdown:
-    def test_a_step_in_load_is_followed_within_thirty_frames(self):
-        slowdown = Slowdown()
-        for _ in range(30):
-            slowdown.observe(0.040, 0.020)
-        assert slowdown.value == pytest.approx(2.0, rel=0.05)
-        for _ in range(30):
-            slowdown.observe(0.020, 0.020)
-        assert slowdown.value == pytest.approx(1.0, rel=0.05)
-
-    def test_one_burst_does_not_carry_it_away(self):
-        slowdown = Slowdown()
-        slowdown.observe(2.0, 0.020)
-        assert slowdown.value < 1.1
-
-    def test_margin_holds_the_rate_of_overruns(self):
-        # Costs spread by a factor; an overrun happens where the margin is below it.
-        random = np.random.default_rng(0)
-        slowdown = Slowdown(rate=0.05, gain=0.05)
-        overruns = []
-        for factor in np.exp(random.normal(0, 0.15, 6000)):
-            overrun = bool(factor > slowdown.margin)
-            overruns.append(overrun)
-            slowdown.judge(overrun)
-        assert np.mean(overruns[1000:]) == pytest.approx(0.05, abs=0.01)
-
-    def test_nonsense_observations_are_ignored_and_reset_forgets(self):
-        slowdown = Slowdown()
-        slowdown.observe(0.0, 0.1)
-        slowdown.observe(0.1, 0.0)
-        assert slowdown.value == 1.0
-        slowdown.observe(0.2, 0.1)
-        slowdown.judge(True)
-        slowdown.reset()
-        assert slowdown.value == 1.0

@@ -34,11 +34,11 @@ def monitor(clock):
 def test_miss_and_overrun_rates_leave_infeasible_superseded_and_dropped_frames_out(clock):
     monitor = Monitor(now=clock)
     for _ in range(6):
-        monitor.record(record())
-    monitor.record(record(exit_index=1))  # an overrun, no miss
-    monitor.record(record(Outcome.late, exit_index=0, planned_exit_index=0))
-    monitor.record(record(Outcome.missed, planned_exit_index=0))
-    monitor.record(record(Outcome.missed))  # nothing was planned
+        monitor.record(record(overrun=False))
+    monitor.record(record(exit_index=1, overrun=True))  # no miss
+    monitor.record(record(Outcome.late, exit_index=0, planned_exit_index=0, overrun=True))
+    monitor.record(record(Outcome.missed, planned_exit_index=0, overrun=True))
+    monitor.record(record(Outcome.missed))  # nothing was promised
     for outcome in (Outcome.infeasible, Outcome.superseded, Outcome.dropped):
         monitor.record(record(outcome))
     statistics = monitor.snapshot().cameras['front']

@@ -121,7 +121,7 @@ def test_an_unlikely_first_exit_is_tried_without_a_promise():
 
 def test_waiting_frames_stop_a_frame_that_gains_little():
     p = planner('adaptive')
-    assert p.plan(1.0, position=1, answered=0).heads == (3,)
+    assert p.plan(1.0, position=1, answered=0).target == 3
     assert p.plan(1.0, position=1, answered=0, delay_price=100.0).heads == ()
 
 

@@ -17,9 +17,11 @@ from typing import Protocol
 
 from impatient_ros.answer import Answer
 from impatient_ros.frames import Frame
+from impatient_ros.planner import Plan
 from impatient_ros.preparation import RollingQuantile
 from impatient_ros.records import CONFIDENT, FrameRecord, Outcome
 from impatient_ros.ros.deadlines import Deadline
+from impatient_ros.ros.priority import prefer_this_thread
 
 __all__ = ['Delivery', 'Manner', 'Outputs']
 
@@ -56,6 +58,7 @@ class _UnderWay:
     manner: Manner
     exits: int
     planned: int | None = None
+    promised: int | None = None
     slowdown: float = 1.0
     best: Answer | None = None
     sent: Answer | None = None
@@ -73,6 +76,7 @@ class Delivery:
         outputs: where answers and records go.
         ros_now: nanoseconds of the node's ROS clock; lateness is judged by it.
         steady_now: seconds of the clock that the classifier uses.
+        priority: real-time priority of the thread that sends at deadlines, 0 for none.
     """
 
     def __init__(
@@ -80,8 +84,10 @@ class Delivery:
         outputs: Outputs,
         ros_now: Callable[[], int],
         steady_now: Callable[[], float] = time.perf_counter,
+        priority: int = 0,
     ) -> None:
         self._outputs = outputs
+        self._priority = priority
         self._ros_now = ros_now
         self._steady_now = steady_now
         # What waking up and publishing take, from the instant that was meant to the answer being out.
@@ -135,10 +141,11 @@ class Delivery:
                 current.until = self._steady_now() + current.deadline.budget(self._ros_now())
                 self._changed.notify_all()
 
-    def plan(self, exit_index: int | None, slowdown: float) -> None:
-        """What the frame under way aims at, and the slowdown that this assumes."""
+    def plan(self, plan: Plan, slowdown: float) -> None:
+        """What the frame under way is meant to get, and the slowdown that this assumes."""
         if self._current is not None:
-            self._current.planned, self._current.slowdown = exit_index, slowdown
+            self._current.planned, self._current.promised = plan.target, plan.protected
+            self._current.slowdown = slowdown
 
     def offer(self, answer: Answer) -> None:
         """A better answer for the frame under way."""
@@ -234,6 +241,17 @@ class Delivery:
             return CONFIDENT
         return 'deadline_fallback' if current.deadline.fallback else ''
 
+    @staticmethod
+    def _overrun(current: _UnderWay) -> bool | None:
+        """Whether the promised exit came later than promised; what is not there when the frame ends, does."""
+        if current.promised is None:
+            return None
+        best = current.best
+        if best is not None and best.overrun is not None:
+            return best.overrun
+        threshold = current.manner.confidence_threshold
+        return best is None or not 0 < threshold <= best.confidence
+
     def _record(self, current: _UnderWay, outcome: Outcome, reason: str) -> FrameRecord:
         sent, slack = current.sent, current.sent_slack
         return FrameRecord(
@@ -252,9 +270,11 @@ class Delivery:
             fault=current.deadline.fault,
             label=None if sent is None else sent.label,
             confidence=None if sent is None else sent.confidence,
+            overrun=self._overrun(current),
         )
 
     def _watch(self) -> None:
+        prefer_this_thread(self._priority)
         while True:
             with self._changed:
                 due = None

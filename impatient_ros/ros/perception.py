@@ -18,6 +18,7 @@ from impatient_ros.records import FrameRecord, Outcome
 from impatient_ros.ros.deadlines import Deadline, Deadlines
 from impatient_ros.ros.delivery import Delivery, Manner, Outputs
 from impatient_ros.ros.settings import CameraParameters, PerceptionParameters
+from impatient_ros.sharing import share
 
 __all__ = ['Perception', 'PerceptionOutputs']
 
@@ -59,7 +60,7 @@ class Perception:
         steady_now: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.classifier = classifier
-        self.delivery = Delivery(outputs, ros_now, steady_now)
+        self.delivery = Delivery(outputs, ros_now, steady_now, parameters().realtime_priority)
         self.deadlines = Deadlines()
         self._parameters = parameters
         self._outputs = outputs
@@ -162,6 +163,7 @@ class Perception:
             on_plan=self.delivery.plan,
             on_answer=self.delivery.offer,
             finish_late=manner.on_miss == 'late',
+            share=self._share,
         )
         record = self.delivery.finish(answer)
         self._infeasible = self._infeasible + 1 if answer.infeasible else 0
@@ -170,6 +172,14 @@ class Perception:
             preparation.forget()
         if record is not None and rgb and self._outputs.wants_picture(frame.camera):
             self._outputs.picture(frame, rgb[0], record)
+
+    def _share(self, left: float) -> float:
+        """How much of what is left the frame under way may use while frames of other cameras wait."""
+        waiting = self._frames.deadlines()
+        if not waiting:
+            return left
+        now = self._ros_now()
+        return share(left, ((deadline - now) * 1e-9 for deadline in waiting))
 
     def _decode(self, message: Any, camera: CameraParameters) -> np.ndarray:
         if camera.transport == 'compressed':

@@ -33,6 +33,7 @@ from std_srvs.srv import Trigger
 
 from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.checkpoint import CheckpointError
+from impatient_ros.forecast import ForecastState
 from impatient_ros.monitor import Monitor
 from impatient_ros.resources import resource_path
 from impatient_ros.ros.conversion import cv_bridge_converter
@@ -43,6 +44,7 @@ from impatient_ros.ros.messages import nanoseconds
 from impatient_ros.ros.outputs import NodeOutputs
 from impatient_ros.ros.parameters import NodeParameters, ParameterError, PerceptionParameters
 from impatient_ros.ros.perception import Perception
+from impatient_ros.ros.priority import switch_threads_every
 from impatient_ros.runtime import RuntimeUnavailableError
 
 __all__ = ['PerceptionNode', 'main']
@@ -114,6 +116,7 @@ class PerceptionNode(LifecycleNode):
         parameters = self.parameters.current
         if self._classifier is None:
             return TransitionCallbackReturn.ERROR
+        switch_threads_every(parameters.switch_interval)
         names = parameters.camera_names
         self.monitor = Monitor(names)
         self._outputs = NodeOutputs(self, self._classifier.labels, names, self.monitor, self.parameters)
@@ -252,7 +255,8 @@ class PerceptionNode(LifecycleNode):
                 runtime=classifier.runtime.name,
                 mode=classifier.mode,
                 exits=classifier.exits,
-                slowdown=classifier.slowdown.value,
+                slowdown=classifier.forecast.level,
+                more=_forecast_values(classifier.forecast.state()),
                 reserve=perception.delivery.reserve(parameters.budget.reserve) if perception else None,
             )
         topics = {camera.name: camera.topic for camera in parameters.cameras}
@@ -278,6 +282,16 @@ class PerceptionNode(LifecycleNode):
                 self.get_logger().info(f'profiling: {share:4.0%} {text}')
 
         return report
+
+
+def _forecast_values(state: ForecastState) -> dict[str, str]:
+    """The forecast for /diagnostics."""
+    return {
+        'promise_margin': f'{state.margin:.4g}',
+        'prediction_error': '' if state.error is None else f'{state.error:.4g}',
+        'promises': str(state.promises),
+        'promise_overrun_rate': '' if state.overrun_rate is None else f'{state.overrun_rate:.4g}',
+    }
 
 
 def main(args: list[str] | None = None) -> int:

@@ -168,6 +168,24 @@ class PerceptionParameters:
         '(publish a classification without results)',
         choices=('silent', 'late', 'empty'),
     )
+    realtime_priority: int = defined(
+        'integer',
+        0,
+        'Real-time priority (SCHED_FIFO) of the thread that publishes at deadlines, where the system permits '
+        'it; 0: an ordinary thread',
+        low=0,
+        high=99,
+        locked='active',
+    )
+    switch_interval: float = defined(
+        'number',
+        0.0,
+        'Seconds that a Python thread may hold the interpreter while another one waits for it; shorter: '
+        'answers leave more punctually beside heavy callbacks; 0: the default of Python, 0.005',
+        low=0.0,
+        high=1.0,
+        locked='active',
+    )
     top_k: int = defined('integer', 5, 'How many classes an answer lists, best first', low=1, high=65535)
     budget: BudgetParameters = BudgetParameters()
     cameras: tuple[CameraParameters, ...] = (CameraParameters('camera'),)

@@ -8,6 +8,7 @@ import pytest
 
 from impatient_ros.answer import Answer
 from impatient_ros.frames import Frame
+from impatient_ros.planner import Plan
 from impatient_ros.records import Outcome
 from impatient_ros.ros.deadlines import Deadline
 from impatient_ros.ros.delivery import Delivery, Manner
@@ -80,7 +81,7 @@ def begin(delivery, budget, manner=None, reserve=0.0):
 def test_a_finished_answer_is_published_at_once_with_one_record(scene):
     delivery, outputs, clock = scene
     assert begin(delivery, 60.0) == pytest.approx(60.0)
-    delivery.plan(2, 1.3)
+    delivery.plan(Plan((1, 2), protected=1), 1.3)
     final = answer(2)
     delivery.offer(final)
     clock.now += 2 * SECOND
@@ -119,7 +120,7 @@ def test_the_reserve_is_kept_free(scene):
 def test_without_an_answer_the_deadline_itself_ends_the_frame(scene):
     delivery, outputs, _ = scene
     begin(delivery, 0.02)
-    delivery.plan(1, 1.0)
+    delivery.plan(Plan((1,), protected=1), 1.0)
     outputs.wait_for(lambda: outputs.records)
     assert outputs.answers == []
     assert outputs.records[0].outcome is Outcome.missed

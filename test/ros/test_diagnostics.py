@@ -52,6 +52,7 @@ def monitor(clock):
                     exits=3,
                     slack=0.01,
                     slowdown=1.25,
+                    overrun=index == 3,
                 )
             )
     return monitor
@@ -96,7 +97,7 @@ def test_a_camera_tells_rate_exits_slack_misses_slowdown_faults_and_losses(monit
     assert told['exits_used'] == '10 10 0'
     assert told['slack_p50_s'] == told['slack_min_s'] == '0.01'
     assert float(told['miss_rate']) == pytest.approx(1 / 21, rel=1e-4)
-    assert told['overrun_rate'] == '0'
+    assert told['overrun_rate'] == '0.05'
     assert told['slowdown'] == '1.5'
     assert (told['answered'], told['missed'], told['dropped'], told['frames']) == ('20', '1', '1', '22')
     assert (told['input_faults'], told['input_faults.zero_stamp']) == ('1', '1')

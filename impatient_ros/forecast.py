@@ -1,0 +1,292 @@
+"""What a frame will cost now: the profile's medians, how slow the machine is at the moment, and how wrong
+that has been.
+
+    cost of a path = profile median * level * exp(error)
+
+The *level* follows frame by frame how much slower than its profile the machine runs, and within a frame what
+its own first stages took. The *errors* that remain (logarithms of observed / forecast) are kept in sliding
+windows by the number of stages that were forecast: long paths average out what makes short ones vary. They
+answer "how likely is this path done in time?".
+
+*Promises* (the first answer of a plan) are made at the 0.9 quantile of these errors plus a reach, in units
+of their spread. Adaptive conformal control holds the reach: it grows by gain * (1 - rate) whenever a promise
+is late and shrinks by gain * rate otherwise. Since it cannot run away, the long-run share of late promises
+tends to `rate` whatever the machine does (Gibbs, Candes, "Adaptive conformal inference under distribution
+shift", NeurIPS 2021; on the scores as in Angelopoulos, Candes, Tibshirani, "Conformal PID control for time
+series prediction", NeurIPS 2023). The 1 - rate quantile itself would do without control, but the few frames
+at the beginning of a burst would hold it up for as long as they are remembered, and the deeper exits with it.
+Neither torch nor ROS nor a clock; seconds everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from impatient_ros.latency import LatencyProfile
+
+__all__ = ['Errors', 'Forecast', 'ForecastState']
+
+HIGH = 0.9
+LEAST_SPREAD = 0.03
+HICCUPS = 0.03
+GOLDEN = (math.sqrt(5) - 1) / 2
+LARGEST = 3.5  # |logarithm| of a level or an error; a machine 33 times slower has other troubles
+
+
+class Errors:
+    """The latest errors, ordered.
+
+    Args:
+        start: what was known before the first frame.
+        size: how many are kept.
+    """
+
+    def __init__(self, start: Iterable[float], size: int) -> None:
+        self._latest = deque(start, maxlen=size)
+        self._ordered = sorted(self._latest)
+        self._high: tuple[float, float] | None = None
+
+    def add(self, error: float) -> None:
+        if len(self._latest) == self._latest.maxlen:
+            del self._ordered[bisect_left(self._ordered, self._latest[0])]
+        self._latest.append(error)
+        insort(self._ordered, error)
+        self._high = None
+
+    def quantile(self, probability: float) -> float:
+        """Linear between the ordered errors."""
+        rank = probability * (len(self._ordered) - 1)
+        low = int(rank)
+        high = min(low + 1, len(self._ordered) - 1)
+        return self._ordered[low] + (rank - low) * (self._ordered[high] - self._ordered[low])
+
+    @property
+    def high(self) -> float:
+        """The 0.9 quantile."""
+        return self._high_and_spread()[0]
+
+    @property
+    def spread(self) -> float:
+        """From the median to the high quantile; never less than LEAST_SPREAD."""
+        return self._high_and_spread()[1]
+
+    def _high_and_spread(self) -> tuple[float, float]:
+        if self._high is None:
+            high = self.quantile(HIGH)
+            self._high = high, max(high - self.quantile(0.5), LEAST_SPREAD)
+        return self._high
+
+    def chance(self, error: float) -> float:
+        """P(an error <= `error`): 0 where none was ever that small, and never quite 1.
+
+        What a window of frames cannot show is the rare hiccup. It is taken to hit HICCUPS of the frames and
+        to make one of them k times as long with probability 1 / k.
+        """
+        below = bisect_right(self._ordered, error)
+        if not below:
+            return 0.0
+        share = (below + 0.5) / (len(self._ordered) + 1)
+        return share * (1 - HICCUPS * (math.exp(-error) if error > 0 else 1.0))
+
+
+@dataclass(frozen=True)
+class ForecastState:
+    """What people may want to know of a forecast."""
+
+    level: float  # factor on the profile's medians
+    margin: float  # factor on top of it at which a promise to the first exit is made
+    error: float | None  # median of |observed / forecast - 1| over the latest frames
+    promises: int  # made and kept or broken so far
+    overrun_rate: float | None  # share of them that came later than promised
+
+
+class Forecast:
+    """Forecasts costs on a profile and learns from every frame.
+
+    Args:
+        profile: of the machine and runtime.
+        rate: long-run share of promises that may come late.
+        window: frames whose errors are remembered.
+        follow: how far the level moves towards what a frame showed (0..1).
+        within: how far a frame's own first stages move the level for the rest of it (0..1).
+        gain: step of the conformal control, in units of the errors' spread.
+    """
+
+    def __init__(
+        self,
+        profile: LatencyProfile,
+        rate: float = 0.01,
+        *,
+        window: int = 200,
+        follow: float = 0.4,
+        within: float = 0.3,
+        gain: float = 0.3,
+    ) -> None:
+        self.rate = rate
+        self.profile = profile
+        self._window, self._follow, self._within, self._gain = window, follow, within, gain
+        exits = range(profile.exits)
+        # Stages alone, from the start to each boundary.
+        self._boundaries = [0.0] + [
+            max(profile.quantile('contract', 0, t, 0.5) - profile.head(t), 1e-9) for t in exits
+        ]
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what frames have shown (after measuring a new profile, say)."""
+        T = self.profile.exits
+        self._log_level = 0.0
+        self._surprise = 0.0  # by how much the frame before was off
+        self._from_start = [self._profiled((0,), stages) for stages in range(T + 1)]
+        self._on_the_way = [self._profiled(range(1, T + 1), stages) for stages in range(T + 1)]
+        # The reach begins where the profile puts the 1 - rate quantile.
+        self._reach = max(
+            (errors.quantile(1 - self.rate) - errors.high) / errors.spread for errors in self._from_start[1:]
+        )
+        self._update_margins()
+        self._absolute: deque[float] = deque(maxlen=self._window)
+        self._promises = self._late = 0
+
+    def _profiled(self, positions: Iterable[int], stages: int) -> Errors:
+        """The profile's own spread over paths of so many stages."""
+        T = self.profile.exits
+        found: list[float] = []
+        for p in positions:
+            t = p + stages - 1
+            if 0 <= t < T:
+                found += self.profile.errors(p, t)
+        found.sort()
+        # At most half of what is remembered, evenly over the spread, in an order in which large and small
+        # ones are forgotten alike.
+        kept = found[:: math.ceil(2 * len(found) / self._window)] if found else [0.0]
+        mixed = sorted(range(len(kept)), key=lambda i: i * GOLDEN % 1)
+        return Errors([kept[i] for i in mixed], self._window)
+
+    # -- asking
+
+    @property
+    def level(self) -> float:
+        """How many times slower than its profile the machine is now."""
+        return math.exp(self._log_level)
+
+    @property
+    def reach(self) -> float:
+        """How far promises lie beyond the errors' high quantile, in units of their spread."""
+        return self._reach
+
+    def state(self) -> ForecastState:
+        absolute = sorted(self._absolute)
+        return ForecastState(
+            level=self.level,
+            margin=math.exp(self.log_margins()[1]),
+            error=absolute[len(absolute) // 2] if absolute else None,
+            promises=self._promises,
+            overrun_rate=self._late / self._promises if self._promises else None,
+        )
+
+    def level_within(self, position: int, elapsed: float) -> float:
+        """The level for the rest of a frame whose first `position` stages, without heads, took `elapsed`
+        seconds.
+        """
+        if position == 0 or elapsed <= 0:
+            return self.level
+        shown = math.log(elapsed / self._boundaries[position]) - self._log_level
+        return math.exp(self._log_level + self._within * _bounded(shown))
+
+    def log_margin(self, stages: int, position: int = 0) -> float:
+        """Logarithm of the factor on the forecast within which a path of so many stages, from that position
+        on, ends with probability 1 - rate.
+        """
+        return self._margins[position > 0][stages]
+
+    def log_margins(self, position: int = 0) -> list[float]:
+        """The same for all numbers of stages."""
+        return self._margins[position > 0]
+
+    def errors(self, position: int = 0) -> Sequence[Errors]:
+        """The errors of paths from that position on, by the number of stages."""
+        return self._from_start if position == 0 else self._on_the_way
+
+    # -- learning
+
+    def judge(self, late: bool) -> None:
+        """Note whether a promise came later than promised."""
+        self._promises += 1
+        self._late += late
+        self._reach += self._gain * ((1.0 if late else 0.0) - self.rate)
+        self._update_margins()
+
+    def learn(self, marks: Sequence[float], heads: Sequence[tuple[int, float]]) -> None:
+        """Note what a frame took.
+
+        Args:
+            marks: seconds from its start to each boundary that it reached, the first one 0.
+            heads: the exits evaluated, ascending, with the seconds from the start to their scores.
+        """
+        reached = len(marks) - 1
+        if reached < 1:
+            return
+        level = self._log_level
+        spent_on_heads = 0.0  # forecast, without the level
+        evaluated = dict(heads)
+        for position in range(1, reached + 1):
+            forecast = self._boundaries[position] + spent_on_heads
+            took = marks[position]
+            if position - 1 in evaluated:
+                took = evaluated[position - 1]
+                spent_on_heads += self.profile.head(position - 1)
+                forecast = self._boundaries[position] + spent_on_heads
+            shown = _bounded(math.log(max(took, 1e-9) / forecast))
+            self._from_start[position].add(_bounded(shown - level))
+        for position in range(reached + 1, self.profile.exits + 1):
+            # Not seen this time. A frame's error is much the same at all depths; without it, choosing shallow
+            # exits would leave the deep ones with what was so before a change.
+            self._from_start[position].add(_bounded(shown - level))
+        if heads:
+            self._learn_the_way(marks, heads)
+        self._update_margins()
+        self._absolute.append(abs(math.expm1(shown - level)))
+        self._log_level = _bounded(level + self._step(shown - level))
+
+    def _step(self, surprise: float) -> float:
+        """How far the level moves after a frame that was off by so much (logarithm).
+
+        One frame moves it in part: it may be a hiccup. A second one that is off to the same side, and by more
+        than what is usual, is a change: then the level moves as far as both agree.
+        """
+        before, self._surprise = self._surprise, surprise
+        agreed = min(abs(before), abs(surprise)) if before * surprise > 0 else 0.0
+        step = self._follow * abs(surprise)
+        if agreed > self._from_start[1].spread:
+            step = max(step, agreed)
+        return math.copysign(step, surprise)
+
+    def _update_margins(self) -> None:
+        """Margins are asked for in every decision and change once per frame."""
+        self._margins = [
+            [_bounded(errors.high + self._reach * errors.spread) for errors in family]
+            for family in (self._from_start, self._on_the_way)
+        ]
+
+    def _learn_the_way(self, marks: Sequence[float], heads: Sequence[tuple[int, float]]) -> None:
+        """What remained from every boundary to the last head, against what would have been forecast there."""
+        last, end = heads[-1]
+        staged = done = 0.0
+        ended = dict(heads)
+        for position in range(1, last + 2):
+            staged += marks[position] - max(done, marks[position - 1])
+            between = sum(self.profile.head(h) for h, _ in heads[:-1] if h >= position - 1)
+            forecast = self.profile.quantile('contract', position, last, 0.5) + between
+            remaining = end - marks[position]
+            if remaining > 0:
+                error = math.log(remaining / (forecast * self.level_within(position, staged)))
+                self._on_the_way[last + 1 - position].add(_bounded(error))
+            done = ended.get(position - 1, done)
+
+
+def _bounded(logarithm: float) -> float:
+    return max(-LARGEST, min(LARGEST, logarithm))

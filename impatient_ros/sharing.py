@@ -1,0 +1,37 @@
+"""Several cameras, one model: how long a frame may take while frames of other cameras wait.
+
+The first exit of a frame is its mandatory part, everything deeper is optional (imprecise computation: Liu et
+al., "Algorithms for scheduling imprecise computations", Computer 1991). Frames are taken by their deadlines,
+earliest first (`frames`), and
+
+- the optional part of a frame ends where the frames that wait would get less time than it: with n waiting, it
+  may take 1 / (n + 1) of what is left until the last of their deadlines. All run the same network, in which
+  every further exit gains less per second than the one before: equal parts give the most accuracy per second;
+- the mandatory part is done in any case, by its own deadline.
+
+So an overload takes the deep exits from all cameras alike before it takes the first one from any. What does
+not even leave time for all first exits makes frames late in the order of their deadlines; newer frames
+supersede them, and a camera that was passed over PATIENCE times in a row goes first. None starves.
+
+Pure; seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = ['PATIENCE', 'share']
+
+PATIENCE = 3  # frames of a camera that may be superseded in a row before it goes first
+
+
+def share(left: float, waiting: Iterable[float]) -> float:
+    """Seconds that a frame's optional part may take from now on.
+
+    Args:
+        left: until its own deadline.
+        waiting: until the deadline of each waiting frame. Those that are past get no time kept for them.
+    """
+    for others, until in enumerate(sorted(each for each in waiting if each > 0), start=1):
+        left = min(left, until / (others + 1))
+    return left

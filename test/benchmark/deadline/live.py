@@ -1,0 +1,92 @@
+"""Policies on the real machine, turn by turn: frame i of every policy, then frame i through all exits.
+
+All meet the same load, drift and hiccups, and the pass through all exits says for each round what hindsight
+would have chosen.
+"""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from deadline.bystanders import Bystanders
+from deadline.frame import Frame, budgets, hindsight
+from deadline.load import CoRunners
+from deadline.policies import equip
+from deadline.recording import WARM_UP, Pace, quiet_profile, run_through
+from deadline.subjects import Subject
+from impatient_ros.anytime import AnytimeClassifier
+
+__all__ = ['run_live']
+
+
+def run_live(
+    subject: Subject,
+    classifier: AnytimeClassifier,
+    policies: Sequence[str],
+    load: str,
+    frames: int,
+    *,
+    miss_rate: float = 0.01,
+    rate: float = 0.0,
+    limit: float = math.inf,
+    progress: Callable[[str], None] = print,
+) -> list[Frame]:
+    """`frames` records per policy.
+
+    Args:
+        classifier: gives network, runtime and preprocessing.
+        rate: frames per second, all policies together; 0: 0.8 of what the last exit could keep alone.
+        limit: seconds after which no further round begins.
+    """
+    decided = [policy for policy in policies if policy != 'hindsight']
+    streams = len(decided) + 1
+    records: list[Frame] = []
+    with CoRunners(load, stretch=streams) as others:
+        preparation = sorted(run_through(classifier, subject.image)[0] for _ in range(WARM_UP))
+        profile = quiet_profile(classifier)
+        equipped = {
+            policy: equip(policy, classifier.checkpoint, classifier.runtime, profile, miss_rate=miss_rate)
+            for policy in decided
+        }
+        bystanders = Bystanders(others.pids)
+        pace = Pace(1 / rate if rate else 1.2 * profile.costs('contract')[-1])
+        others.start()
+        began = time.perf_counter()
+        for index, budget in enumerate(budgets(profile, preparation[WARM_UP // 2], frames)):
+            if time.perf_counter() - began > limit:
+                break
+            made: dict[str, tuple] = {}
+            # Another one begins in every round, so that nobody always follows the same predecessor.
+            for turn in range(streams):
+                policy = (*decided, 'hindsight')[(turn + index) % streams]
+                pace.wait()
+                phase, on = others.now()
+                if policy == 'hindsight':
+                    took = run_through(classifier, subject.image)
+                    made[policy] = (phase, on, None, ())
+                    continue
+                chosen, decisions = equipped[policy]
+                decisions.clear()
+                answer = chosen.classify(subject.image, budget=budget)
+                made[policy] = (phase, on, answer, tuple(decisions))
+            best, feasible, slack = hindsight(*took, classifier.checkpoint.accuracies, budget)
+            busy = bystanders.look()
+            for policy in policies:
+                phase, on, answer, timed = made[policy]
+                known = {
+                    'model': subject.model,
+                    'policy': policy,
+                    'load': load,
+                    'index': index,
+                    'phase': phase,
+                    'loaded': on,
+                    'budget': budget,
+                    'bystanders': round(busy, 3),
+                }
+                if answer is None:
+                    records.append(Frame.in_hindsight(best, feasible, slack, **known))
+                else:
+                    records.append(Frame.of(answer, timed, hindsight=best, feasible=feasible, **known))
+            if index % 200 == 199:
+                progress(f'{subject.model} {load}: {index + 1} rounds, {time.perf_counter() - began:.0f} s')
+    return records

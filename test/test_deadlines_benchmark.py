@@ -1,0 +1,235 @@
+"""The benchmark's own arithmetic, and the node's promises in simulation on recorded traces."""
+
+import json
+import sys
+from functools import cache
+from pathlib import Path
+
+import deadlines
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deadline.cameras import simulated
+from deadline.files import frames_path, read_frames
+from deadline.frame import Frame, hindsight
+from deadline.load import LOADS, Schedule
+from deadline.policies import POLICIES
+from deadline.replay import replay
+from deadline.summary import in_phase, summarise, wilson
+from deadline.trace import Trace
+
+TRACES = {path.stem: path for path in deadlines.TRACES.glob('*.npz')}
+KEYS = {
+    'model', 'policy', 'load', 'frames', 'feasible', 'miss_rate', 'overrun_rate', 'expected_accuracy',
+    'hindsight_accuracy', 'deeper_fits_rate', 'decision_p99_us', 'slack_p50_ms', 'slack_p01_ms', 'default',
+}  # fmt: skip
+
+
+@cache
+def trace(name):
+    return Trace.load(TRACES[name])
+
+
+@cache
+def cell(name, policy, frames=None):
+    replayed = trace(name)
+    model = replayed.description['model']
+    return summarise(replay(replayed, policy, frames=frames), {model: replayed.accuracies})[0]
+
+
+def test_there_is_a_trace_for_every_model_and_load_and_it_is_small():
+    assert set(TRACES) == {f'{model}-{load}' for model in ('default', 'resnet18') for load in LOADS}
+    for name, path in TRACES.items():
+        assert path.stat().st_size < 300_000
+        assert len(trace(name)) >= 1000
+        assert trace(name).description['processor']
+
+
+class TestTheDefaultModeOnTraces:
+    @pytest.mark.parametrize('name', sorted(TRACES))
+    def test_misses_are_rare(self, name):
+        found = cell(name, 'adaptive')
+        limit = 0.005 if found['load'] == 'none' else 0.015
+        assert found['settled_miss_rate'] <= limit
+
+    @pytest.mark.parametrize('name', sorted(TRACES))
+    def test_promises_are_late_as_often_as_allowed(self, name):
+        assert cell(name, 'adaptive')['overrun_rate'] == pytest.approx(0.01, abs=0.005)
+
+    @pytest.mark.parametrize('name', sorted(TRACES))
+    def test_the_time_is_used(self, name):
+        found = cell(name, 'adaptive')
+        assert found['accuracy_share'] >= (0.97 if found['load'] == 'none' else 0.93)
+
+    @pytest.mark.parametrize('name', sorted(name for name in TRACES if name.startswith('resnet18')))
+    @pytest.mark.parametrize('other', ['running_mean', 'static_p99'])
+    def test_it_is_ahead_of_the_others_at_no_more_misses(self, name, other):
+        ours, theirs = cell(name, 'adaptive'), cell(name, other)
+        assert ours['expected_accuracy'] > theirs['expected_accuracy']
+        assert ours['miss_rate'] <= theirs['miss_rate']
+
+    @pytest.mark.parametrize('name', sorted(name for name in TRACES if name.startswith('resnet18')))
+    def test_deeper_exits_are_left_out_half_as_often_as_by_static_quantiles(self, name):
+        assert cell(name, 'adaptive')['deeper_fits_rate'] <= cell(name, 'static_p99')['deeper_fits_rate'] / 2
+
+    def test_bursts_do_not_freeze_it_at_the_first_exit(self):
+        frames = replay(trace('resnet18-burst'), 'adaptive')
+        calm = [frame for frame in frames if not frame.loaded and frame.hindsight >= 2]
+        assert sum(frame.exit_index >= 2 for frame in calm) > 0.85 * len(calm)
+
+    @pytest.mark.parametrize('name', ['default-step', 'resnet18-step'])
+    def test_a_step_in_load_is_followed_within_thirty_frames(self, name):
+        frames = replay(trace(name), 'adaptive')
+        values = [*trace(name).accuracies, 0.0]
+        settled = [f for f, n in zip(frames, in_phase(frames), strict=True) if 10 <= n < 30]
+        got, best = (sum(values[getattr(f, what)] for f in settled) for what in ('exit_index', 'hindsight'))
+        assert got >= 0.93 * best
+
+
+def test_contract_and_interruptible_are_the_same_code_and_miss_rarely_too():
+    for mode in ('contract', 'interruptible'):
+        found = cell('resnet18-none', mode)
+        assert found['miss_rate'] <= 0.01
+        assert found['overrun_rate'] == pytest.approx(0.01, abs=0.006)
+
+
+def test_a_replay_is_deterministic():
+    def without_times(frames):
+        return [{**frame.to_dict(), 'decisions_us': ()} for frame in frames]
+
+    first, second = (replay(trace('default-burst'), 'adaptive', frames=200) for _ in range(2))
+    assert without_times(first) == without_times(second)
+
+
+def test_hindsight_is_never_beaten_and_never_misses():
+    found = cell('default-step', 'hindsight')
+    assert found['miss_rate'] == found['deeper_fits_rate'] == 0
+    assert found['expected_accuracy'] == found['hindsight_accuracy']
+    assert found['overrun_rate'] is None
+
+
+def test_fixed_policies_do_what_their_names_say():
+    assert {f.exit_index for f in replay(trace('default-none'), 'fixed_first', frames=100)} <= {-1, 0}
+    assert {f.exit_index for f in replay(trace('default-none'), 'fixed_last', frames=100)} <= {-1, 4}
+
+
+class TestSeveralCameras:
+    @pytest.mark.parametrize('name', ['default-none', 'resnet18-none'])
+    def test_with_rules_all_are_served_and_without_most_frames_miss(self, name):
+        with_rules = simulated(trace(name), 'rules', rounds=200)
+        without = simulated(trace(name), 'fifo', rounds=200)
+        assert with_rules['miss_rate'] < 0.02
+        assert with_rules['answered_worst_camera'] > 0.9
+        assert without['miss_rate'] > 0.5
+        assert with_rules['expected_accuracy'] > without['expected_accuracy']
+
+
+class TestArithmetic:
+    def frame(self, **values):
+        usual = {
+            'model': 'm', 'policy': 'adaptive', 'load': 'step', 'index': 0, 'phase': 0, 'loaded': False,
+            'budget': 0.1, 'exit_index': 1, 'planned': 1, 'promised': True, 'overrun': False, 'late': False,
+            'slack': 0.01, 'hindsight': 1, 'feasible': True, 'decisions_us': (10.0,),
+        }  # fmt: skip
+        return Frame(**{**usual, **values})
+
+    def test_rates_are_of_the_frames_that_they_are_about(self):
+        frames = [self.frame()] * 6 + [
+            self.frame(exit_index=-1, promised=True, overrun=True, late=True),  # a miss
+            self.frame(exit_index=0, hindsight=1),  # a deeper one would have fitted
+            self.frame(exit_index=-1, hindsight=-1, feasible=False, promised=False),
+            self.frame(bystanders=1.0, exit_index=-1),  # does not count
+        ]
+        (found,) = summarise(frames, {'m': (0.5, 0.8)})
+        assert set(found) >= KEYS
+        assert (found['frames'], found['feasible'], found['disturbed']) == (9, 8, 1)
+        assert found['miss_rate'] == pytest.approx(1 / 8, abs=1e-4)
+        assert found['overrun_rate'] == pytest.approx(1 / 8, abs=1e-4)
+        assert found['deeper_fits_rate'] == pytest.approx(2 / 8, abs=1e-4)
+        assert found['expected_accuracy'] == pytest.approx((6 * 0.8 + 0.5) / 9, abs=1e-4)
+        assert found['hindsight_accuracy'] == pytest.approx(8 * 0.8 / 9, abs=1e-4)
+        assert found['default'] is True
+
+    def test_the_first_frames_of_a_phase_are_not_settled(self):
+        frames = [self.frame(exit_index=-1)] * 30 + [self.frame()] * 30 + [self.frame(phase=1, exit_index=-1)]
+        (found,) = summarise(frames, {'m': (0.5, 0.8)})
+        assert found['settled_miss_rate'] == 0.0
+        assert found['miss_rate'] == pytest.approx(31 / 61, abs=1e-4)
+
+    @given(st.integers(0, 500), st.integers(1, 500))
+    def test_the_wilson_interval_holds_the_rate(self, hits, more):
+        low, high = wilson(hits, hits + more)
+        assert 0 <= low <= hits / (hits + more) <= high <= 1
+
+    def test_hindsight_takes_the_most_accurate_exit_that_fits(self):
+        cost = {'preparation': 0.001, 'stages': [0.01, 0.01, 0.01], 'heads': [0.001, 0.001, 0.001]}
+        assert hindsight(**cost, accuracies=(0.5, 0.7, 0.6), budget=0.1)[:2] == (1, True)
+        assert hindsight(**cost, accuracies=(0.5, 0.7, 0.8), budget=0.0125)[:2] == (0, True)
+        assert hindsight(**cost, accuracies=(0.5, 0.7, 0.8), budget=0.0115)[:2] == (-1, False)
+
+    def test_loads_follow_their_schedules(self):
+        step = Schedule('step')
+        assert [step.at(second) for second in (0.0, 9.9, 10.1, 19.9, 20.1)] == [
+            (0, False), (0, False), (1, True), (1, True), (2, False),
+        ]  # fmt: skip
+        assert Schedule('burn').at(1e6)[:2] == (0, True)
+        assert Schedule('none').at(1e6) == (0, False)
+        burst, again = Schedule('burst'), Schedule('burst')
+        seen = [burst.at(n * 0.01) for n in range(3000)]
+        assert seen == [again.at(n * 0.01) for n in range(3000)]
+        assert 0.05 < sum(on for _, on in seen) / 3000 < 0.4
+        with pytest.raises(ValueError, match='write one of'):
+            Schedule('heavy')
+
+
+class TestCommandLine:
+    def test_a_simulation_writes_a_summary_that_can_be_recomputed(self, tmp_path, capsys):
+        out, again = tmp_path / 'out.json', tmp_path / 'again.json'
+        given = [
+            '--simulate',
+            str(TRACES['default-step']),
+            '--frames',
+            '60',
+            '--policies',
+            'adaptive,fixed_last',
+        ]
+        assert deadlines.main([*given, '--json', str(out)]) == 0
+        summary = json.loads(out.read_text())
+        assert [(r['policy'], r['default'], r['frames']) for r in summary] == [
+            ('adaptive', True, 60), ('fixed_last', False, 60),
+        ]  # fmt: skip
+        assert all(set(record) >= KEYS for record in summary)
+        frames, _, about = read_frames(frames_path(out))
+        assert len(frames) == 120
+        assert about['simulated']
+        assert deadlines.main(['--recompute', str(frames_path(out)), '--json', str(again)]) == 0
+        assert again.read_text() == out.read_text()
+        assert 'adaptive *' in capsys.readouterr().out
+
+    @pytest.mark.parametrize('wrong', [['--load', 'heavy'], ['--policies', 'best'], ['--model', 'vgg']])
+    def test_what_does_not_exist_is_refused(self, wrong, capsys):
+        with pytest.raises(SystemExit):
+            deadlines.main(wrong)
+        assert 'write some of' in capsys.readouterr().err
+
+    def test_plots_are_drawn(self, tmp_path):
+        pytest.importorskip('matplotlib')
+        given = [
+            '--simulate',
+            str(TRACES['default-step']),
+            '--frames',
+            '30',
+            '--policies',
+            'adaptive,static_p99',
+        ]
+        deadlines.main([*given, '--plots', str(tmp_path / 'plots')])
+        assert (tmp_path / 'plots' / 'default.png').stat().st_size > 1000
+
+
+def test_every_policy_is_known_to_the_command_line():
+    assert {*POLICIES} == {
+        'contract', 'interruptible', 'adaptive', 'running_mean', 'static_p99', 'fixed_first', 'fixed_last',
+        'hindsight',
+    }  # fmt: skip
+    assert Path(sys.modules['deadlines'].__file__).parent.name == 'benchmark'

@@ -1,0 +1,177 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from simulation import HEADS, STAGES, profile
+
+from impatient_ros.forecast import Errors, Forecast
+
+errors = st.lists(st.floats(-2, 2), min_size=1, max_size=60)
+
+
+def frame(factor, last=3, heads=None, rest=None):
+    """Marks and heads of a frame that is `factor` times slower than its profile, `rest` from stage 2 on."""
+    rest = factor if rest is None else rest
+    heads = (last,) if heads is None else heads
+    marks, done, now = [0.0], [], 0.0
+    for t in range(last + 1):
+        now += STAGES[t] * (factor if t == 0 else rest)
+        marks.append(now)
+        if t in heads:
+            now += HEADS[t] * rest
+            done.append((t, now))
+    return marks, done
+
+
+def forecast(**options):
+    return Forecast(profile(), **options)
+
+
+class TestErrors:
+    @given(errors, st.integers(1, 20), errors)
+    def test_they_are_the_latest_ones(self, start, size, later):
+        kept = Errors(start, size)
+        for error in later:
+            kept.add(error)
+        latest = (start + later)[-size:]
+        assert kept.quantile(0.0) == min(latest)
+        assert kept.quantile(1.0) == max(latest)
+        assert math.isclose(kept.quantile(0.37), np.quantile(latest, 0.37), abs_tol=1e-9)
+
+    @given(errors, st.floats(-3, 3), st.floats(-3, 3))
+    def test_chance_grows_with_the_time_and_is_never_certain(self, start, one, other):
+        kept = Errors(start, 60)
+        low, high = sorted((one, other))
+        assert 0 <= kept.chance(low) <= kept.chance(high) < 1
+        assert (kept.chance(low) == 0) == (low < min(start))
+
+
+class TestLevel:
+    @pytest.mark.parametrize('factor', [0.5, 1.7, 4.0])
+    def test_a_step_in_load_is_followed_within_thirty_frames_and_back(self, factor):
+        f = forecast()
+        for _ in range(30):
+            f.learn(*frame(factor))
+        assert f.level == pytest.approx(factor, rel=0.02)
+        for _ in range(30):
+            f.learn(*frame(1.0))
+        assert f.level == pytest.approx(1.0, rel=0.02)
+
+    def test_two_frames_that_agree_are_a_change(self):
+        f = forecast()
+        f.learn(*frame(3.0))
+        assert f.level < 2.0
+        f.learn(*frame(3.0))
+        assert f.level == pytest.approx(3.0, rel=0.15)
+
+    def test_one_hiccup_is_forgotten(self):
+        f = forecast()
+        f.learn(*frame(20.0))
+        for _ in range(8):
+            f.learn(*frame(1.0))
+        assert f.level == pytest.approx(1.0, rel=0.05)
+
+    def test_a_frame_that_is_slow_so_far_is_expected_to_stay_slow(self):
+        f = forecast()
+        assert f.level_within(0, 0.0) == 1.0
+        assert f.level_within(1, STAGES[0]) == pytest.approx(1.0)
+        assert 1.2 < f.level_within(1, 2 * STAGES[0]) < 2.0
+
+    def test_heads_on_the_way_are_not_taken_for_slowness(self):
+        f = forecast()
+        for _ in range(20):
+            f.learn(*frame(1.0, heads=(0, 1, 2, 3)))
+        assert f.level == pytest.approx(1.0, rel=1e-6)
+
+    def test_an_abandoned_frame_tells_about_its_stages(self):
+        f = forecast()
+        for _ in range(20):
+            f.learn(*frame(2.0, last=1, heads=()))
+        assert f.level == pytest.approx(2.0, rel=0.02)
+
+    def test_a_frame_that_never_started_tells_nothing(self):
+        f = forecast()
+        f.learn([0.0], [])
+        f.learn([], [])
+        assert f.level == 1.0
+        assert f.state().error is None
+
+
+class TestPromises:
+    @given(st.lists(st.booleans(), max_size=300), st.floats(0.001, 0.3))
+    def test_the_reach_counts_late_promises_against_their_rate(self, late, rate):
+        # The law behind the long-run rate: whatever happened, late promises in excess of the rate are in the
+        # reach, so a reach that stays bounded means a rate that tends to `rate`.
+        f = forecast(rate=rate, gain=0.3)
+        before = f.reach
+        for each in late:
+            f.judge(each)
+        assert (f.reach - before) / 0.3 == pytest.approx(sum(late) - rate * len(late), abs=1e-6)
+
+    @pytest.mark.parametrize('rate', [0.01, 0.05])
+    @pytest.mark.parametrize('kind', ['steady', 'drift', 'spread', 'bursts'])
+    def test_the_rate_is_held_whatever_the_machine_does(self, rate, kind):
+        random = np.random.default_rng(3)
+        f = forecast(rate=rate)
+        late = []
+        for number in range(8000):
+            level, spread = 1.0, 0.1
+            if kind == 'drift':
+                level = 1.0 + number / 4000
+            elif kind == 'spread':
+                spread = 0.05 if number % 2000 < 1000 else 0.3
+            elif kind == 'bursts':
+                level = 2.5 if number % 150 < 12 else 1.0
+            marks, heads = frame(level * float(np.exp(random.normal(0, spread))))
+            promise = f.level * math.exp(f.log_margins()[4]) * (sum(STAGES) + HEADS[3])
+            late.append(heads[-1][1] > promise)
+            f.judge(late[-1])
+            f.learn(marks, heads)
+        assert np.mean(late[500:]) == pytest.approx(rate, abs=0.005)
+        assert f.state().promises == 8000
+        assert f.state().overrun_rate == np.mean(late)
+
+    def test_a_burst_does_not_keep_later_promises_far_away(self):
+        random = np.random.default_rng(1)
+        f = forecast()
+
+        def run(level, count):
+            for _ in range(count):
+                marks, heads = frame(level * float(np.exp(random.normal(0, 0.05))))
+                promise = f.level * math.exp(f.log_margins()[4]) * (sum(STAGES) + HEADS[3])
+                f.judge(heads[-1][1] > promise)
+                f.learn(marks, heads)
+
+        run(1.0, 300)
+        before = f.log_margins()[4]
+        run(3.0, 10)
+        run(1.0, 15)
+        assert f.level == pytest.approx(1.0, rel=0.15)
+        assert math.exp(f.log_margins()[4] - before) < 1.3
+
+    def test_exits_that_were_not_reached_learn_of_a_change_too(self):
+        f = forecast()
+        for _ in range(100):
+            f.learn(*frame(2.0, last=0))
+        assert math.exp(f.log_margins()[4]) < 1.1  # the level has it: no error is left
+
+    def test_reset_forgets(self):
+        f = forecast()
+        for _ in range(5):
+            f.learn(*frame(3.0))
+            f.judge(True)
+        f.reset()
+        assert f.level == 1.0
+        assert f.state().promises == 0
+        assert f.log_margins() == forecast().log_margins()
+
+
+@given(st.lists(st.floats(0.3, 5), min_size=1, max_size=40))
+def test_margins_and_levels_stay_finite(factors):
+    f = forecast()
+    for factor in factors:
+        f.learn(*frame(factor))
+    assert all(math.isfinite(m) for p in range(5) for m in f.log_margins(p))
+    assert 0.2 < f.level < 8
