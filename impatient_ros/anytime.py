@@ -90,7 +90,7 @@ class AnytimeClassifier:
             RuntimeUnavailableError: device or runtime do not exist here.
         """
         checkpoint = load(path)
-        chosen = select_runtime(checkpoint.network, runtime, device)
+        chosen = select_runtime(checkpoint.network, runtime, device, digest=checkpoint.digest)
         profile = _profile(checkpoint, chosen, progress, refresh=False)
         return cls(
             checkpoint,
@@ -149,7 +149,7 @@ class AnytimeClassifier:
         with self._lock:
             run = self.runtime.start(np.zeros((1, *self.checkpoint.network.input_shape), np.float32))
             begin = self._clock()
-            run.stage()
+            run.stage(0)
             run.exit()
             self.slowdown.observe(self._clock() - begin, self.profile.expected(0, (0,)))
 

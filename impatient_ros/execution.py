@@ -91,7 +91,9 @@ class FrameExecution:
         promise = plan.protected
         while plan.heads:
             if run.position <= plan.heads[0]:
-                run.stage()
+                # What comes next is certain where the plan may not change on the way.
+                certain = self._planner.mode == 'contract' or run.position == plan.heads[0]
+                run.stage(plan.heads[0] if certain else None)
             else:
                 answer = self._evaluate(run)
                 if promise is not None and len(self._evaluated) == 1:
@@ -101,7 +103,8 @@ class FrameExecution:
                     break
             if self._clock() >= self._deadline() and (self._best is not None or not self._finish_late):
                 break
-            plan = self._next(plan, run)
+            if not run.ready:
+                plan = self._next(plan, run)
         self._learn(run, begin, promise)
         return self._best or self._nothing(stages_executed=run.position)
 

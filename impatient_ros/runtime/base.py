@@ -58,15 +58,25 @@ class Runtime(ABC):
 
 
 class Run:
-    """One frame on its way through the stages. Stages execute when asked for, never ahead."""
+    """One frame on its way through the stages. Nothing is executed that was not asked for."""
 
     def __init__(self, runtime: Runtime, image: np.ndarray) -> None:
         self._runtime = runtime
         self._features = runtime.upload(image)
         self.position = 0
 
-    def stage(self) -> None:
-        """Execute the next stage."""
+    @property
+    def ready(self) -> bool:
+        """Whether the scores that `exit` will return are there already."""
+        return False
+
+    def stage(self, toward: int | None = None) -> None:
+        """Execute the next stage.
+
+        `toward` is the exit that will be asked for next, if that is certain: a runtime may then execute
+        everything up to its scores in one go, which saves what boundaries cost. `position` says how far it
+        went.
+        """
         self._features = self._runtime.stage(self.position, self._features)
         self.position += 1
 
