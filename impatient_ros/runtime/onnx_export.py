@@ -55,7 +55,7 @@ class _Everything(nn.Module):
 
 
 def export_whole(network: ImpatientNetwork) -> Any:
-    """The network in eval mode for one image, float32 [1, 3, H, W], as an onnx.ModelProto. Raises ExportError."""
+    """The network for one image, float32 [1, 3, H, W], as an onnx.ModelProto. Raises ExportError."""
     try:
         import onnx
     except ImportError as error:
@@ -68,6 +68,7 @@ def export_whole(network: ImpatientNetwork) -> Any:
     # counted; the second needs the package onnxscript.
     for dynamo in (False, True):
         buffer = io.BytesIO()
+        quietly: dict[str, Any] = {'verbose': False} if dynamo else {}
         try:
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter('ignore')
@@ -79,7 +80,7 @@ def export_whole(network: ImpatientNetwork) -> Any:
                     output_names=outputs,
                     opset_version=OPSET,
                     dynamo=dynamo,
-                    **({'verbose': False} if dynamo else {}),
+                    **quietly,
                 )
             model = onnx.load_from_string(buffer.getvalue())
             _check_boundaries(model, outputs)

@@ -123,7 +123,7 @@ def _branch(model: Any, piece: Piece, prefix: str, shape: tuple[int, ...], weigh
     def renamed(names: Sequence[str]) -> Iterator[str]:
         return (name if name in outer else prefix + name for name in names)
 
-    # The layout optimisation needs the shape, and all that is known of the common input is that it is a tensor.
+    # The layout optimisation needs a shape; of the common input only its type is known.
     fixed = numpy_helper.from_array(np.array(shape, np.int64), f'{prefix}shape')
     inside = [helper.make_node('Reshape', [INPUT, fixed.name], [prefix + piece.start], name=f'{prefix}in')]
     for node in nodes:

@@ -128,9 +128,7 @@ class TestCache:
         OnnxRuntime(small, 'b', environ=environ)
         assert len(exports) == 2
 
-    @pytest.mark.parametrize(
-        'damage', [lambda data: b'', lambda data: data[:-1], lambda data: data[:99] + b'?']
-    )
+    @pytest.mark.parametrize('damage', [lambda d: b'', lambda d: d[:-1], lambda d: d[:99] + b'?'])
     def test_a_damaged_file_is_made_anew(self, small, environ, exports, tmp_path, damage):
         OnnxRuntime(small, 'a', environ=environ)
         [file] = tmp_path.rglob('*.onnx')
