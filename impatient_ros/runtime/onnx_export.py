@@ -20,7 +20,16 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
 
-__all__ = ['OPSET', 'ExportError', 'boundary', 'export_whole', 'extract', 'feature_shapes', 'logits']
+__all__ = [
+    'OPSET',
+    'ExportError',
+    'boundary',
+    'export_whole',
+    'extract',
+    'feature_shapes',
+    'logits',
+    'standalone',
+]
 
 OPSET = 17
 
@@ -113,6 +122,17 @@ def extract(model: Any, start: str, ends: Sequence[str]) -> tuple[list[Any], lis
         else:
             raise ExportError(f'{", ".join(ends)} cannot be computed from {start} alone: {name} is needed')
     return [node for node in graph.node if id(node) in needed], used
+
+
+def standalone(model: Any, start: str, shape: Sequence[int], ends: Sequence[str]) -> Any:
+    """A model of its own: tensors `ends` from `start`, float32 of `shape`. Raises ExportError."""
+    from onnx import TensorProto, helper
+
+    nodes, weights = extract(model, start, ends)
+    inputs = [helper.make_tensor_value_info(start, TensorProto.FLOAT, list(shape))]
+    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ends]
+    graph = helper.make_graph(nodes, ends[-1], inputs, outputs, weights)
+    return helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
 
 
 def feature_shapes(network: ImpatientNetwork) -> list[tuple[int, ...]]:

@@ -3,7 +3,7 @@
     python peer.py RUNTIME MODEL DEVICE [FILE]
 
 A line `CASE COUNT` on stdin (CASE is `plain` or the index of the exit at which the network is truncated) is
-answered with a JSON list of COUNT durations in seconds. These are what ours is compared with: torchvision as it
+answered with a JSON list of COUNT durations in seconds. Ours is compared with these: torchvision as it
 comes, one ordinary ONNX Runtime session per network, one CUDA graph per network.
 """
 
@@ -51,20 +51,15 @@ def onnxruntime(name: str, file: str) -> dict[str, Callable[[], Any]]:
     """A session with ONNX Runtime's defaults for each truncated network; `plain` is the last of them."""
     import onnx
     import onnxruntime as ort
-    from onnx import TensorProto, helper
 
-    from impatient_ros.runtime.onnx_export import boundary, extract, logits
+    from impatient_ros.runtime.onnx_export import boundary, logits, standalone
 
     model = onnx.load_from_string(Path(file).read_bytes()[32:])
     of = network(name)
     image = np.zeros((1, *of.input_shape), np.float32)
     cases: dict[str, Callable[[], Any]] = {}
     for t in range(len(of.stages)):
-        nodes, weights = extract(model, boundary(0), [logits(t)])
-        inputs = [helper.make_tensor_value_info(boundary(0), TensorProto.FLOAT, image.shape)]
-        outputs = [helper.make_tensor_value_info(logits(t), TensorProto.FLOAT, None)]
-        graph = helper.make_graph(nodes, name, inputs, outputs, weights)
-        whole = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+        whole = standalone(model, boundary(0), image.shape, [logits(t)])
         session = ort.InferenceSession(whole.SerializeToString(), providers=['CPUExecutionProvider'])
         cases[str(t)] = lambda session=session: session.run(None, {boundary(0): image})
     cases['plain'] = cases[str(len(of.stages) - 1)]

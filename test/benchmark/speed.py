@@ -57,7 +57,6 @@ def stages(name: str, device: str, *, rounds: int, time_limit: float) -> Iterato
         yield record(name, device, kind, 'plain', found['plain'].ravel())
         for t in range(exits):
             truncated, contract = found[f'truncated {t}'], found[f'contract {t}']
-            held = ratio(contract, truncated)
             yield record(name, device, kind, 'truncated', truncated.ravel(), exit_index=t)
             yield record(
                 name,
