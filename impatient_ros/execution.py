@@ -75,8 +75,8 @@ class FrameExecution:
         plan = self._plan(overhead=preparation.value)
         if plan.infeasible and not self._finish_late:
             return self._nothing(infeasible=True)
-        tensor = self._checkpoint.preprocessing(image() if callable(image) else image)
-        run = self._runtime.start(tensor)
+        picture = image() if callable(image) else image
+        run = self._runtime.begin(picture, self._checkpoint.preprocessing)
         begin = self._clock()
         preparation.observe(begin - self._start)
 
@@ -93,7 +93,8 @@ class FrameExecution:
             if run.position <= plan.heads[0]:
                 # What comes next is certain where the plan may not change on the way.
                 certain = self._planner.mode == 'contract' or run.position == plan.heads[0]
-                run.stage(plan.heads[0] if certain else None)
+                toward, then = plan.heads[0], plan.heads[1] if len(plan.heads) > 1 else None
+                run.stage(toward if certain else None, then if certain else None)
             else:
                 answer = self._evaluate(run)
                 if promise is not None and len(self._evaluated) == 1:

@@ -199,7 +199,7 @@ class _FusedRun(Run):
     def ready(self) -> bool:
         return self._scores is not None
 
-    def stage(self, toward: int | None = None) -> None:
+    def stage(self, toward: int | None = None, then: int | None = None) -> None:
         self._scores = None
         if toward == self.position:
             self._features, self._scores = self._runtime.execute('stage_exit', toward, self._features)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from impatient_ros.runtime.base import RUNTIMES, Runtime, RuntimeUnavailableError
+from impatient_ros.runtime.cuda_graph import CudaGraphRuntime
 from impatient_ros.runtime.eager import EagerRuntime
 from impatient_ros.runtime.onnxruntime import OnnxRuntime, onnxruntime_installed
 
@@ -62,14 +63,18 @@ def select_runtime(
 
 
 def _automatic(network: ImpatientNetwork, device: torch.device, digest: str | None) -> Runtime:
-    if device.type == 'cpu':
-        if not onnxruntime_installed():
-            _log.warning('onnxruntime is not installed: eager torch is 1.5 to 4 times slower on a CPU')
-        else:
-            try:
-                return OnnxRuntime(network, digest)
-            except RuntimeUnavailableError as error:
-                _log.warning('%s: eager torch is used', error)
+    if device.type == 'cuda':
+        try:
+            return CudaGraphRuntime(network, device)
+        except Exception as error:  # noqa: BLE001  drivers and captures fail in ways of their own
+            _log.warning('CUDA graphs do not work here, eager torch is used: %s', error)
+    elif not onnxruntime_installed():
+        _log.warning('onnxruntime is not installed: eager torch is 1.5 to 4 times slower on a CPU')
+    else:
+        try:
+            return OnnxRuntime(network, digest)
+        except RuntimeUnavailableError as error:
+            _log.warning('%s: eager torch is used', error)
     return EagerRuntime(network, device)
 
 
@@ -82,6 +87,10 @@ def _named(network: ImpatientNetwork, runtime: str, device: str, digest: str | N
                 f"runtime 'onnxruntime' executes on the CPU, not on {device}; write device auto or cpu"
             )
         return OnnxRuntime(network, digest)
-    raise RuntimeUnavailableError(
-        f'runtime {runtime!r} is not available in this version; write auto or eager'
-    )
+    chosen = select_device(device)
+    if chosen.type != 'cuda':
+        raise RuntimeUnavailableError(
+            f"runtime 'cuda_graph' needs a CUDA device, and torch sees {torch.cuda.device_count()} here; "
+            'write runtime auto, eager or onnxruntime'
+        )
+    return CudaGraphRuntime(network, chosen)
