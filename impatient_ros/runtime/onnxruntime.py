@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ['OnnxRuntime', 'onnxruntime_installed']
 
-FORMAT = 1  # of the exported model; part of the cache's key
+FORMAT = 2  # of what is cached and of the pieces; part of the keys of caches
 # Microseconds that a worker thread looks for work before it sleeps. Within a run, and between two pieces of
 # one, work comes within microseconds; waking a sleeping thread costs 0.1 ms. More than this only burns the
 # core that the deadline's thread, or another process, could use: ONNX Runtime's default takes 20-40 ms of CPU
@@ -125,27 +125,26 @@ class OnnxRuntime(Runtime):
         }
 
     def _open(self, network: ImpatientNetwork, digest: str | None, environ: Mapping[str, str]) -> Any:
-        if digest is None:
-            return self._export(network)[1]
-        cache = model_cache({'checkpoint': digest, 'format': FORMAT, **_versions()}, environ)
-        stored = cache.read()
-        if stored is not None:
-            try:
-                return self._load(stored)
-            except Exception as error:  # noqa: BLE001  ONNX Runtime's own types
-                _log.warning('the exported model in %s is of no use and is made anew: %s', cache.path, error)
-        model, session = self._export(network)
-        cache.write(model)
+        cache = None
+        if digest is not None:
+            cache = model_cache({'checkpoint': digest, 'format': FORMAT, **_versions()}, environ)
+            stored = cache.read()
+            if stored is not None:
+                try:
+                    return self._load(network, stored)
+                except Exception as error:  # noqa: BLE001  ONNX Runtime's own types
+                    _log.warning('the export in %s is of no use and is made anew: %s', cache.path, error)
+        _log.info('exporting the network for ONNX Runtime (once per checkpoint)')
+        model = export_whole(network).SerializeToString()
+        session = self._load(network, model)
+        self._compare(network, session)
+        if cache is not None:
+            cache.write(model)
         return session
 
-    def _export(self, network: ImpatientNetwork) -> tuple[bytes, Any]:
-        _log.info('exporting the network for ONNX Runtime (once per checkpoint)')
-        model = build_switch(export_whole(network), feature_shapes(network))
-        session = self._load(model)
-        self._compare(network, session)
-        return model, session
-
-    def _load(self, model: bytes) -> Any:
+    def _load(self, network: ImpatientNetwork, model: bytes) -> Any:
+        """A session for the exported network; raises what ONNX Runtime raises."""
+        import onnx
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -157,7 +156,8 @@ class OnnxRuntime(Runtime):
             options.add_session_config_entry('session.intra_op.spin_duration_us', SPIN_US)
         else:
             options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-        return onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
+        switch = build_switch(onnx.load_from_string(model), feature_shapes(network))
+        return onnxruntime.InferenceSession(switch, options, providers=['CPUExecutionProvider'])
 
     def _compare(self, network: ImpatientNetwork, session: Any) -> None:
         """Refuse an export that does not say what torch says."""

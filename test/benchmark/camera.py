@@ -38,7 +38,7 @@ class Camera:
     """Publishes one kind of image and keeps book."""
 
     def __init__(self, node: Any, name: str, width: int, height: int, transport: str) -> None:
-        self.camera = f'{name}_{transport}'
+        self.camera = f'camera_{name}_{transport}'
         self._node = node
         topic = f'/{self.camera}/image'
         self._message = message(width, height, transport)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from impatient_ros.checkpoint import load
@@ -23,6 +25,11 @@ def network(name: str) -> ImpatientNetwork:
         return load(resource_path('models', DEFAULT)).network
     torch.manual_seed(0)
     return ImpatientNetwork.from_torchvision(name, exits=EXITS, classes=CLASSES, image_size=SIZE).eval()
+
+
+def picture(shape: Sequence[int]) -> np.ndarray:
+    """The preprocessed image that everything is measured on, float32 [1, *shape]."""
+    return np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
 
 
 def digest(name: str) -> str:

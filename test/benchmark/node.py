@@ -85,7 +85,7 @@ def _node(images: Sequence[tuple[str, int, int, str]]) -> Iterator[tuple[int, di
     """A running node with a camera per kind of image; its process id, and the environment to meet it in."""
     environment = {**os.environ, **transport_environment(os.environ)}
     environment |= {'ROS_DOMAIN_ID': str(free_domain()), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
-    names = [f'{name}_{transport}' for name, _, _, transport in images]
+    names = [f'camera_{name}_{transport}' for name, _, _, transport in images]
     parameters = {'camera_names': f'[{", ".join(names)}]', 'mode': 'contract', 'budget.fixed': str(BUDGET)}
     for name, (*_, transport) in zip(names, images, strict=True):
         parameters[f'cameras.{name}.topic'] = f'/{name}/image'

@@ -19,16 +19,15 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
-import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from benchmark.models import network  # noqa: E402
+from benchmark.models import network, picture  # noqa: E402
 from torch import nn  # noqa: E402
 
 
 def eager(name: str, device: str) -> dict[str, Callable[[], Any]]:
     """`plain` as torchvision gives it; truncated ones with the memory format that our runtime uses."""
     of = network(name).to(device)
-    image = np.zeros((1, *of.input_shape), np.float32)
+    image = picture(of.input_shape)
 
     def runner(module: nn.Module, memory_format: torch.memory_format) -> Callable[[], Any]:
         module = module.to(memory_format=memory_format)
@@ -56,7 +55,7 @@ def onnxruntime(name: str, file: str) -> dict[str, Callable[[], Any]]:
 
     model = onnx.load_from_string(Path(file).read_bytes()[32:])
     of = network(name)
-    image = np.zeros((1, *of.input_shape), np.float32)
+    image = picture(of.input_shape)
     cases: dict[str, Callable[[], Any]] = {}
     for t in range(len(of.stages)):
         whole = standalone(model, boundary(0), image.shape, [logits(t)])
@@ -69,7 +68,7 @@ def onnxruntime(name: str, file: str) -> dict[str, Callable[[], Any]]:
 def cuda_graph(name: str, device: str) -> dict[str, Callable[[], Any]]:
     """One CUDA graph per truncated network, half precision and channels last, uploads included."""
     of = network(name).to(device=device, memory_format=torch.channels_last).half()
-    host = torch.zeros(1, *of.input_shape).pin_memory()
+    host = torch.from_numpy(picture(of.input_shape)).pin_memory()
     cases: dict[str, Callable[[], Any]] = {}
     for t in range(len(of.stages)):
         module = nn.Sequential(*of.stages[: t + 1], of.exits[t])

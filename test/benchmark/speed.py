@@ -26,7 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from benchmark.models import DEFAULT, MODELS, digest, exported, network  # noqa: E402
+from benchmark.models import DEFAULT, MODELS, digest, exported, network, picture  # noqa: E402
 from benchmark.report import Record, changes, markdown, plot, record  # noqa: E402
 from benchmark.turns import Peer, ratio, take_turns, timed  # noqa: E402
 
@@ -45,7 +45,7 @@ PICTURES = {'vga': (480, 640), '720p': (720, 1280), '1080p': (1080, 1920), '4k':
 def stages(name: str, device: str, *, rounds: int, time_limit: float) -> Iterator[Record]:
     """Ours and the plain network's, for every runtime of the device."""
     of = network(name)
-    image = np.random.default_rng(0).normal(size=(1, *of.input_shape)).astype(np.float32)
+    image = picture(of.input_shape)
     exits = len(of.stages)
     file = str(exported(name, of)) if 'onnxruntime' in RUNTIMES[device] else ''
     for kind in RUNTIMES[device]:
@@ -152,8 +152,8 @@ def accuracy(device: str, data: str) -> Iterator[Record]:
     for kind in RUNTIMES[device]:
         runtime = select_runtime(checkpoint.network, kind, device, digest=checkpoint.digest)
         right = np.zeros(runtime.exits)
-        for picture, target in zip(pictures.images, pictures.targets, strict=True):
-            run = runtime.start(checkpoint.preprocessing(picture))
+        for rgb, target in zip(pictures.images, pictures.targets, strict=True):
+            run = runtime.start(checkpoint.preprocessing(rgb))
             for t in range(runtime.exits):
                 run.stage(t)
                 right[t] += int(run.exit().argmax()) == int(target)
@@ -180,7 +180,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     found = 'cuda' if torch.cuda.is_available() else 'cpu'
     devices = list(dict.fromkeys(['cpu', found])) if options.device == 'auto' else [options.device]
-    rounds, time_limit = (4, 4.0) if options.quick else (25, 40.0)
+    rounds, time_limit = (4, 4.0) if options.quick else (25, 30.0)
     records: list[Record] = []
 
     def add(new: Iterator[Record]) -> None:
