@@ -91,7 +91,7 @@ class AnytimeClassifier:
             RuntimeUnavailableError: device or runtime do not exist here.
         """
         checkpoint = load(path)
-        chosen = select_runtime(checkpoint.network, runtime, device)
+        chosen = select_runtime(checkpoint.network, runtime, device, digest=checkpoint.digest)
         profile = _profile(checkpoint, chosen, progress, refresh=False)
         classifier = cls(
             checkpoint,
@@ -165,10 +165,10 @@ class AnytimeClassifier:
         with self._lock:
             run = self.runtime.start(np.zeros((1, *self.checkpoint.network.input_shape), np.float32))
             begin = self._clock()
-            run.stage()
-            boundary = self._clock()
+            run.stage(0)
             run.exit()
-            self.forecast.learn([0.0, boundary - begin], [(0, self._clock() - begin)])
+            took = self._clock() - begin
+            self.forecast.learn([0.0, math.nan], [(0, took)])
 
     def plan(self, budget: float, preparation: PreparationCost | None = None) -> Plan:
         """What would be done with a frame of this budget (seconds) if it were picked up now."""

@@ -68,7 +68,9 @@ class FrameExecution:
         self._share = share
         self._planned: int | None = None
         self._begin = start  # when the first stage may start
-        self._marks: list[float] = []  # seconds from `_begin` to each boundary
+        # Seconds from `_begin` to each boundary; NaN for those that were passed in one go with what follows.
+        self._marks: list[float] = []
+        self._latest = 0.0  # seconds from `_begin` to the latest boundary or scores
         self._staged = 0.0  # seconds that stages took
         self._evaluated: list[tuple[int, float]] = []  # heads with the seconds from `_begin` to their scores
         self._protected: int | None = None  # the exit that was promised
@@ -82,8 +84,8 @@ class FrameExecution:
         plan = self._plan(overhead=preparation.value)
         if plan.infeasible and not self._finish_late:
             return self._nothing(infeasible=True)
-        tensor = self._checkpoint.preprocessing(image() if callable(image) else image)
-        run = self._runtime.start(tensor)
+        picture = image() if callable(image) else image
+        run = self._runtime.begin(picture, self._checkpoint.preprocessing)
         self._begin = self._clock()
         self._marks.append(0.0)
         preparation.observe(self._begin - self._start)
@@ -100,11 +102,7 @@ class FrameExecution:
             self._on_plan(plan, self._assumed_slowdown)
         while plan.heads:
             if run.position <= plan.heads[0]:
-                before = self._evaluated[-1][1] if self._evaluated else 0.0
-                run.stage()
-                now = self._clock()
-                self._staged += now - self._begin - max(before, self._marks[-1])
-                self._marks.append(now - self._begin)
+                now = self._advance(run, plan)
             else:
                 answer = self._evaluate(run)
                 now = self._begin + self._evaluated[-1][1]
@@ -112,9 +110,25 @@ class FrameExecution:
                     break
             if now >= self._deadline() and (self._best is not None or not self._finish_late):
                 break
-            plan = self._next(plan, run, now)
+            if not run.ready:
+                plan = self._next(plan, run, now)
         self._end(run)
         return self._best or self._nothing(stages_executed=run.position)
+
+    def _advance(self, run: Run, plan: Plan) -> float:
+        """Execute the next stage, or more in one go where what follows is certain; returns when it ended."""
+        # It is certain where the plan may not change on the way.
+        certain = self._planner.mode == 'contract' or run.position == plan.heads[0]
+        toward, then = plan.heads[0], plan.heads[1] if len(plan.heads) > 1 else None
+        run.stage(toward if certain else None, then if certain else None)
+        now = self._clock()
+        passed, took = run.position - len(self._marks) + 1, now - self._begin - self._latest
+        self._latest = now - self._begin
+        if run.ready:
+            took -= min(took, self._planner.profile.head(run.position - 1) * self._assumed_slowdown)
+        self._staged += took
+        self._marks += [math.nan] * (passed - 1) + [math.nan if run.ready else self._latest]
+        return now
 
     def _left(self, now: float) -> float:
         """Seconds that the network may take from `now` on."""
@@ -159,7 +173,8 @@ class FrameExecution:
         t = run.position - 1
         logits = run.exit().astype(np.float64)
         now = self._clock()
-        self._evaluated.append((t, now - self._begin))
+        self._latest = now - self._begin
+        self._evaluated.append((t, self._latest))
         if self._promised is not None and t >= self._promised:
             self._judge(now - self._begin > self._promise)
         met = now <= self._deadline()

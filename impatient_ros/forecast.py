@@ -224,7 +224,8 @@ class Forecast:
         """Note what a frame took.
 
         Args:
-            marks: seconds from its start to each boundary that it reached, the first one 0.
+            marks: seconds from its start to each boundary that it reached, the first one 0; NaN where a
+                boundary was passed in one go with the stage or head that follows.
             heads: the exits evaluated, ascending, with the seconds from the start to their scores.
         """
         reached = len(marks) - 1
@@ -233,6 +234,7 @@ class Forecast:
         level = self._log_level
         spent_on_heads = 0.0  # forecast, without the level
         evaluated = dict(heads)
+        unseen = list(range(reached + 1, self.profile.exits + 1))
         for position in range(1, reached + 1):
             forecast = self._boundaries[position] + spent_on_heads
             took = marks[position]
@@ -240,9 +242,12 @@ class Forecast:
                 took = evaluated[position - 1]
                 spent_on_heads += self.profile.head(position - 1)
                 forecast = self._boundaries[position] + spent_on_heads
+            if math.isnan(took):
+                unseen.append(position)
+                continue
             shown = _bounded(math.log(max(took, 1e-9) / forecast))
             self._from_start[position].add(_bounded(shown - level))
-        for position in range(reached + 1, self.profile.exits + 1):
+        for position in unseen:
             # Not seen this time. A frame's error is much the same at all depths; without it, choosing shallow
             # exits would leave the deep ones with what was so before a change.
             self._from_start[position].add(_bounded(shown - level))
@@ -278,6 +283,8 @@ class Forecast:
         staged = done = 0.0
         ended = dict(heads)
         for position in range(1, last + 2):
+            if math.isnan(marks[position]):
+                return  # nothing was seen of what remained from there
             staged += marks[position] - max(done, marks[position - 1])
             between = sum(self.profile.head(h) for h, _ in heads[:-1] if h >= position - 1)
             forecast = self.profile.quantile('contract', position, last, 0.5) + between

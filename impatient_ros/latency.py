@@ -24,8 +24,14 @@ Table = list[list[list[float]]]  # [position][exit] -> samples in seconds, empty
 class StagedRun(Protocol):
     """One frame going through a staged network; how `measure` sees a runtime."""
 
-    def stage(self) -> None:
-        """Execute the next stage."""
+    position: int  # stages executed so far
+
+    @property
+    def ready(self) -> bool:
+        """Whether the scores at the current position are there already."""
+
+    def stage(self, toward: int | None = None) -> None:
+        """Execute the next stage, or all up to the scores of exit `toward` where the runtime can."""
 
     def exit(self) -> object:
         """Execute the head at the current position, up to scores in host memory."""
@@ -156,20 +162,26 @@ def measure(
     contract: Table = [[[] for _ in range(exits)] for _ in range(exits + 1)]
     interruptible: Table = [[[] for _ in range(exits)] for _ in range(exits)]
 
-    def contract_run(target: int) -> None:
+    def contract_run(target: int, *, fused: bool) -> bool:
         run = start()
         run.wait()
-        marks = [clock()]
-        for _ in range(target + 1):
-            run.stage()
+        marks = {0: clock()}
+        while run.position <= target:
+            run.stage(target if fused else None)
             # Without waiting here: a contract run on a device is launched as a whole. On a device the marks
             # of the inner boundaries therefore say when a stage was launched, and what remains includes
             # what is queued.
-            marks.append(clock())
+            marks[run.position] = clock()
+        in_one_go = run.ready
         run.exit()
         end = clock()
-        for position, mark in enumerate(marks):
+        if in_one_go:  # so it is done from the start; there was no boundary on the way
+            marks = {0: marks[0]}
+        elif not fused:  # what is left after a part of the way, boundaries included
+            del marks[0]
+        for position, mark in marks.items():
             contract[position][target].append(end - mark)
+        return in_one_go
 
     def interruptible_run() -> None:
         run = start()
@@ -177,7 +189,7 @@ def measure(
         begins, ends = [], []
         for _ in range(exits):
             begins.append(clock())
-            run.stage()
+            run.stage(run.position)
             run.exit()
             ends.append(clock())
         for t, end in enumerate(ends):
@@ -198,7 +210,8 @@ def measure(
         if progress is not None:
             progress(min(1.0, share), f'measuring latencies, round {done + 1}')
         for target in range(exits):
-            contract_run(target)
+            if contract_run(target, fused=True):
+                contract_run(target, fused=False)
         interruptible_run()
     if progress is not None:
         progress(1.0, 'latencies measured')

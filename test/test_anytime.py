@@ -249,6 +249,7 @@ class TestRealNetwork:
         assert any('round' in text for text in reports)
         again = []
         AnytimeClassifier.from_checkpoint(file, device='cpu', progress=lambda s, t: again.append(t))
+        assert clf.runtime.name == 'onnxruntime'
         assert again == ['latency profile taken from the cache']
         answer = clf.classify(np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8), budget=1.0)
         assert answer.label in clf.labels
@@ -256,7 +257,7 @@ class TestRealNetwork:
         assert answer.met
 
     def test_stages_behind_the_chosen_exit_never_run(self, file):
-        clf = AnytimeClassifier.from_checkpoint(file, device='cpu', mode='contract')
+        clf = AnytimeClassifier.from_checkpoint(file, device='cpu', runtime='eager', mode='contract')
         executed = []
         network = clf.checkpoint.network
         for kind, modules in (('stage', network.stages), ('exit', network.exits)):
@@ -270,7 +271,7 @@ class TestRealNetwork:
         assert executed == ['stage 0', 'stage 1', 'exit 1']
 
     def test_an_answer_is_given_away_while_a_later_stage_still_runs(self, file):
-        clf = AnytimeClassifier.from_checkpoint(file, device='cpu', mode='interruptible')
+        clf = AnytimeClassifier.from_checkpoint(file, 'cpu', 'eager', mode='interruptible')
         release, answered = threading.Event(), threading.Event()
         clf.checkpoint.network.stages[1].register_forward_pre_hook(lambda *_: release.wait(10) and None)
         worker = threading.Thread(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -56,17 +57,32 @@ class Runtime(ABC):
         """Begin a run on a preprocessed image, float32 [1, 3, H, W]."""
         return Run(self, image)
 
+    def begin(self, picture: np.ndarray, preprocessing: Callable[[np.ndarray], np.ndarray]) -> Run:
+        """Begin a run on a picture, RGB uint8 [H, W, 3]; a device may do the preprocessing itself."""
+        return self.start(preprocessing(picture))
+
 
 class Run:
-    """One frame on its way through the stages. Stages execute when asked for, never ahead."""
+    """One frame on its way through the stages. Nothing is executed that was not asked for."""
 
     def __init__(self, runtime: Runtime, image: np.ndarray) -> None:
         self._runtime = runtime
         self._features = runtime.upload(image)
         self.position = 0
 
-    def stage(self) -> None:
-        """Execute the next stage."""
+    @property
+    def ready(self) -> bool:
+        """Whether the scores that `exit` will return are there already."""
+        return False
+
+    def stage(self, toward: int | None = None, then: int | None = None) -> None:
+        """Execute the next stage.
+
+        `toward` is the exit that will be asked for next, if that is certain: a runtime may then execute
+        everything up to its scores in one go, which saves what boundaries cost. `position` says how far it
+        went. `then` is the exit that is expected to be asked for, and in time, after that: a device may
+        start on the stage that leads to it while the host looks at the first scores.
+        """
         self._features = self._runtime.stage(self.position, self._features)
         self.position += 1
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from impatient_ros.runtime.base import Runtime
+from impatient_ros.runtime.machine import processor_name
 
 if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
@@ -57,7 +58,7 @@ class EagerRuntime(Runtime):
             'runtime': self.name,
             'device': self.device,
             'machine': platform.machine(),
-            'processor': _processor_name(),
+            'processor': processor_name(),
             'cores': os.cpu_count(),
             'torch': torch.__version__,
             'threads': torch.get_num_threads(),
@@ -65,14 +66,3 @@ class EagerRuntime(Runtime):
         if self.device == 'cuda':
             description['gpu'] = torch.cuda.get_device_name(self._torch_device)
         return description
-
-
-def _processor_name() -> str:
-    try:
-        with open('/proc/cpuinfo', encoding='utf-8') as file:
-            for line in file:
-                if line.startswith('model name'):
-                    return line.partition(':')[2].strip()
-    except OSError:
-        pass
-    return platform.processor()

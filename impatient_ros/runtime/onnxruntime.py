@@ -1,0 +1,226 @@
+"""Stages on ONNX Runtime, on the CPU."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import logging
+import os
+import platform
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from impatient_ros.runtime.base import Run, Runtime, RuntimeUnavailableError
+from impatient_ros.runtime.machine import processor_name
+from impatient_ros.runtime.model_cache import model_cache
+from impatient_ros.runtime.onnx_export import ExportError, export_whole, feature_shapes
+from impatient_ros.runtime.onnx_switch import INPUT, OUTPUTS, SWITCHES, build_switch, pieces, switches
+
+if TYPE_CHECKING:
+    from impatient_ros.network import ImpatientNetwork
+
+__all__ = ['OnnxRuntime', 'onnxruntime_installed']
+
+FORMAT = 2  # of what is cached and of the pieces; part of the keys of caches
+# Microseconds that a worker thread looks for work before it sleeps. Within a run, and between two pieces of
+# one, work comes within microseconds; waking a sleeping thread costs 0.1 ms. More than this only burns the
+# core that the deadline's thread, or another process, could use: ONNX Runtime's default takes 20-40 ms of CPU
+# time after every frame.
+SPIN_US = '50'
+# The first release in which that limit was tried; where it is unknown, threads must not spin at all.
+SPIN_LIMIT_SINCE = (1, 32)
+# How far ONNX Runtime may be from torch, relative to the largest score.
+TOLERANCE = 1e-4
+
+_log = logging.getLogger(__name__)
+
+
+def onnxruntime_installed() -> bool:
+    """Whether the package can be imported."""
+    try:
+        import onnxruntime  # noqa: F401
+    except Exception:  # noqa: BLE001  a wheel that does not fit this machine fails in ways of its own
+        return False
+    return True
+
+
+class OnnxRuntime(Runtime):
+    """Runs a network's pieces in one ONNX Runtime session (see `onnx_switch`).
+
+    Args:
+        network: is put into eval(); it must be on the CPU.
+        digest: identifies the network's weights; with it the export is kept in the user's cache.
+        threads: how many compute; default: as many as torch uses.
+
+    Raises:
+        RuntimeUnavailableError: the package is missing, or the network cannot be exported faithfully.
+    """
+
+    name = 'onnxruntime'
+    device = 'cpu'
+
+    def __init__(
+        self,
+        network: ImpatientNetwork,
+        digest: str | None = None,
+        *,
+        threads: int | None = None,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        if not onnxruntime_installed():
+            raise RuntimeUnavailableError(
+                "runtime 'onnxruntime': the package is not installed; pip install onnxruntime onnx, "
+                'or write auto or eager'
+            )
+        self.exits = len(network.stages)
+        self.threads = threads or torch.get_num_threads()
+        self._pieces = pieces(self.exits)
+        try:
+            self._session = self._open(network.eval(), digest, environ)
+        except ExportError as error:
+            raise RuntimeUnavailableError(
+                f"runtime 'onnxruntime' cannot run this network ({error}); write auto or eager"
+            ) from error
+        self._feeds = {
+            piece: {
+                f'{SWITCHES}{level}': np.array(value)
+                for level, value in enumerate(switches(len(self._pieces), index))
+            }
+            for index, piece in enumerate(self._pieces)
+        }
+        self._warm_up(np.zeros((1, *network.input_shape), np.float32))
+
+    def upload(self, image: np.ndarray) -> np.ndarray:
+        return image
+
+    def stage(self, index: int, features: Any) -> np.ndarray:
+        return self.execute('stage', index, features)[0]
+
+    def exit(self, index: int, features: Any) -> np.ndarray:
+        return self.execute('exit', index, features)[1]
+
+    def execute(self, kind: str, index: int, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Execute a piece of `onnx_switch` on a tensor; features [1, ...] and scores [classes], or empty."""
+        feeds = self._feeds[kind, index]
+        feeds[INPUT] = value
+        features, scores = self._session.run(OUTPUTS, feeds)
+        del feeds[INPUT]
+        return features, scores.reshape(-1)
+
+    def start(self, image: np.ndarray) -> Run:
+        return _FusedRun(self, image)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            'runtime': self.name,
+            'device': self.device,
+            'machine': platform.machine(),
+            'processor': processor_name(),
+            'cores': os.cpu_count(),
+            'threads': self.threads,
+            'format': FORMAT,
+            **_versions(),
+        }
+
+    def _open(self, network: ImpatientNetwork, digest: str | None, environ: Mapping[str, str]) -> Any:
+        cache = None
+        if digest is not None:
+            cache = model_cache({'checkpoint': digest, 'format': FORMAT, **_versions()}, environ)
+            stored = cache.read()
+            if stored is not None:
+                try:
+                    return self._load(network, stored)
+                except Exception as error:  # noqa: BLE001  ONNX Runtime's own types
+                    _log.warning('the export in %s is of no use and is made anew: %s', cache.path, error)
+        _log.info('exporting the network for ONNX Runtime (once per checkpoint)')
+        model = export_whole(network).SerializeToString()
+        session = self._load(network, model)
+        self._compare(network, session)
+        if cache is not None:
+            cache.write(model)
+        return session
+
+    def _load(self, network: ImpatientNetwork, model: bytes) -> Any:
+        """A session for the exported network; raises what ONNX Runtime raises."""
+        import onnx
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self.threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        release = tuple(int(part) for part in onnxruntime.__version__.split('.')[:2])
+        if release >= SPIN_LIMIT_SINCE:
+            options.add_session_config_entry('session.intra_op.spin_duration_us', SPIN_US)
+        else:
+            options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+        switch = build_switch(onnx.load_from_string(model), feature_shapes(network))
+        return onnxruntime.InferenceSession(switch, options, providers=['CPUExecutionProvider'])
+
+    def _compare(self, network: ImpatientNetwork, session: Any) -> None:
+        """Refuse an export that does not say what torch says."""
+        image = np.random.default_rng(0).normal(size=(1, *network.input_shape)).astype(np.float32)
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(image))
+        count = len(self._pieces)
+        for index, (kind, t) in enumerate(self._pieces):
+            if kind != 'path':
+                continue
+            feeds = {f'{SWITCHES}{i}': np.array(v) for i, v in enumerate(switches(count, index))}
+            found = session.run(OUTPUTS, {**feeds, INPUT: image})[1].reshape(-1)
+            wanted = expected[t][0].numpy()
+            difference = float(np.abs(found - wanted).max())
+            if not difference <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
+                raise ExportError(f'exit {t + 1} differs from torch by {difference:.2g}')
+
+    def _warm_up(self, image: np.ndarray) -> None:
+        # The first run of a piece allocates and is its slowest by far.
+        for _ in range(2):
+            value = image
+            for t in range(self.exits):
+                self.execute('path', t, image)
+                self.execute('stage_exit', t, value)
+                value = self.stage(t, value)
+                self.exit(t, value)
+
+
+class _FusedRun(Run):
+    """Executes a whole contract path, or a stage with its head, in one go where it is told what comes."""
+
+    _runtime: OnnxRuntime
+
+    def __init__(self, runtime: OnnxRuntime, image: np.ndarray) -> None:
+        super().__init__(runtime, image)
+        self._scores: np.ndarray | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self._scores is not None
+
+    def stage(self, toward: int | None = None, then: int | None = None) -> None:
+        self._scores = None
+        if toward == self.position:
+            self._features, self._scores = self._runtime.execute('stage_exit', toward, self._features)
+        elif toward is not None and self.position == 0:
+            _, self._scores = self._runtime.execute('path', toward, self._features)
+            self._features = None  # a path leaves no features behind
+            self.position = toward
+        else:
+            super().stage()
+            return
+        self.position += 1
+
+    def exit(self) -> np.ndarray:
+        if self._scores is None:
+            return super().exit()
+        scores, self._scores = self._scores, None
+        return scores
+
+
+def _versions() -> dict[str, str]:
+    return {
+        'torch': torch.__version__,
+        **{package: importlib.metadata.version(package) for package in ('onnxruntime',)},
+    }

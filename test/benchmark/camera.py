@@ -1,0 +1,158 @@
+"""The other side of the node: publishes images at a rate and notes when their answers come.
+
+    python camera.py '{"images": [["vga", 640, 480, "raw"]], "frames": 300, "rate": 30.0}'
+
+Needs ROS 2. Prints a line of JSON per image kind: publish-to-answer latencies in seconds, exits, and how many
+frames the node never saw. Runs in a process of its own, as a camera driver does.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
+
+import cv2  # noqa: E402
+import rclpy  # noqa: E402
+from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
+from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
+from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+from vision_msgs.msg import Classification  # noqa: E402
+
+from impatient_ros.resources import resource_path  # noqa: E402
+from impatient_ros.ros.messages import nanoseconds, parse_frame_status, time_message  # noqa: E402
+
+PATIENCE = 120.0  # seconds until the node must be there
+SETTLE = 2.0  # seconds for the last answers
+
+
+class Camera:
+    """Publishes one kind of image and keeps book."""
+
+    def __init__(self, node: Any, name: str, width: int, height: int, transport: str) -> None:
+        self.camera = f'camera_{name}_{transport}'
+        self._node = node
+        topic = f'/{self.camera}/image'
+        self._message = message(width, height, transport)
+        qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
+        self._publisher = node.create_publisher(type(self._message), topic, qos)
+        self.sent: dict[int, float] = {}
+        self.answered: dict[int, float] = {}
+        self.exits: dict[int, int] = {}
+        self.seen: set[int] = set()
+        deep = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
+        node.create_subscription(
+            Classification, f'/perception/{self.camera}/classification', self._on_answer, deep
+        )
+        node.create_subscription(
+            DiagnosticArray, f'/perception/{self.camera}/frame_status', self._on_status, deep
+        )
+
+    def wait_for_node(self) -> None:
+        until = time.monotonic() + PATIENCE
+        while not self.seen:
+            if time.monotonic() > until:
+                raise RuntimeError(f'the node answered nothing on {self.camera}')
+            if self._publisher.get_subscription_count():
+                self._send()
+            time.sleep(0.2)
+
+    def run(self, frames: int, rate: float, each: Any = None) -> dict[str, Any]:
+        for book in (self.sent, self.answered, self.exits):
+            book.clear()
+        self.seen.clear()
+        start = time.monotonic()
+        for index in range(frames):
+            wait = start + index / rate - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            self._send()
+            if each is not None:
+                each(index)
+        time.sleep(SETTLE)
+        known = [stamp for stamp in self.sent if stamp in self.answered and stamp in self.exits]
+        return {
+            'camera': self.camera,
+            'latencies': [self.answered[stamp] - self.sent[stamp] for stamp in known],
+            'exits': [self.exits[stamp] for stamp in known],
+            'frames': frames,
+            'not_received': sum(stamp not in self.seen for stamp in self.sent),
+        }
+
+    def _send(self) -> None:
+        stamp = self._node.get_clock().now().nanoseconds
+        self._message.header.stamp = time_message(stamp)
+        self.sent[stamp] = time.perf_counter()
+        self._publisher.publish(self._message)
+
+    def _on_answer(self, message: Classification) -> None:
+        self.answered.setdefault(nanoseconds(message.header.stamp), time.perf_counter())
+
+    def _on_status(self, message: DiagnosticArray) -> None:
+        stamp = nanoseconds(message.header.stamp)
+        exit_index = parse_frame_status(message).exit_index
+        if exit_index is not None:
+            self.exits[stamp] = exit_index
+        self.seen.add(stamp)
+
+
+def message(width: int, height: int, transport: str) -> Any:
+    """One of the demo's pictures at that size."""
+    picture = cv2.resize(
+        cv2.imread(str(resource_path('config', 'demo/pictures/01-hat.jpg'))), (width, height)
+    )
+    if transport == 'compressed':
+        data = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()
+        return CompressedImage(format='jpeg', data=array.array('B', data))
+    data = picture.tobytes()
+    return Image(width=width, height=height, encoding='bgr8', step=3 * width, data=array.array('B', data))
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    return int(Path(f'/proc/{pid}/statm').read_text().split()[1]) * 4096
+
+
+def main() -> None:
+    options = json.loads(sys.argv[1])
+    rclpy.init()
+    node = rclpy.create_node('benchmark_camera')
+    cameras = [Camera(node, *kind) for kind in options['images']]
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            pass
+
+    thread = threading.Thread(target=spin, daemon=True)
+    thread.start()
+    memory: dict[int, int] = {}
+
+    def watch(index: int) -> None:
+        if index % 500 == 499:
+            memory[index + 1] = resident(options['pid'])
+
+    for camera in cameras:
+        camera.wait_for_node()
+        camera.run(10, 10.0)
+        found = camera.run(options['frames'], options['rate'], watch if options.get('pid') else None)
+        print(json.dumps({**found, 'memory': memory}), flush=True)
+    executor.shutdown()
+    thread.join()
+    node.destroy_node()
+    rclpy.try_shutdown()
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,113 @@
+"""The node in a process of its own, measured from the outside (see `camera.py`)."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmark.report import Record, record
+
+from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.demo_processes import free_domain
+from impatient_ros.ros.environment import transport_environment
+
+IMAGES = [
+    ('vga', 640, 480, 'raw'),
+    ('vga', 640, 480, 'compressed'),
+    ('1080p', 1920, 1080, 'raw'),
+    ('1080p', 1920, 1080, 'compressed'),
+]
+BUDGET = 0.5  # s: enough for the most accurate exit, so that every frame costs the same
+GRACE = 20.0  # s for the node to end
+
+
+def measure_node(classifier: AnytimeClassifier, *, frames: int, rate: float = 30.0) -> list[Record]:
+    """Overhead (image published to answer received, minus the stages' profiled median) and lost frames.
+
+    Without ROS 2 there is nothing to measure: an empty list.
+    """
+    records = []
+    with _node(IMAGES) as (_, environment):
+        costs = classifier.profile.costs('contract')
+        wanted = {'images': IMAGES, 'frames': frames, 'rate': rate}
+        for (name, _, _, transport), found in zip(IMAGES, _camera(wanted, environment), strict=True):
+            what = {'image': name, 'transport': transport}
+            runtime, device = classifier.runtime.name, classifier.runtime.device
+            overheads = [
+                latency - costs[t] for latency, t in zip(found['latencies'], found['exits'], strict=True)
+            ]
+            records.append(record('default', device, runtime, 'node', overheads, **what))
+            records.append(
+                record(
+                    'default',
+                    device,
+                    runtime,
+                    'not_received',
+                    ratio=found['not_received'] / found['frames'],
+                    count=found['not_received'],
+                    frames=found['frames'],
+                    **what,
+                )
+            )
+    return records
+
+
+def measure_memory(classifier: AnytimeClassifier, *, frames: int, rate: float = 100.0) -> Record:
+    """How much the node's resident memory grows from frame 500 to the last; `ratio` is the growth."""
+    with _node(IMAGES[:1]) as (pid, environment):
+        wanted = {'images': IMAGES[:1], 'frames': frames, 'rate': rate, 'pid': pid}
+        memory = {int(k): v for k, v in _camera(wanted, environment)[0]['memory'].items()}
+    first, last = memory[500], memory[max(memory)]
+    return record(
+        'default',
+        classifier.runtime.device,
+        classifier.runtime.name,
+        'memory',
+        ratio=last / first - 1,
+        frames=max(memory),
+        mib_first=round(first / 2**20, 1),
+        mib_last=round(last / 2**20, 1),
+        image='vga',
+        transport='raw',
+    )
+
+
+@contextmanager
+def _node(images: Sequence[tuple[str, int, int, str]]) -> Iterator[tuple[int, dict[str, str]]]:
+    """A running node with a camera per kind of image; its process id, and the environment to meet it in."""
+    environment = {**os.environ, **transport_environment(os.environ)}
+    environment |= {'ROS_DOMAIN_ID': str(free_domain()), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
+    names = [f'camera_{name}_{transport}' for name, _, _, transport in images]
+    parameters = {'camera_names': f'[{", ".join(names)}]', 'mode': 'contract', 'budget.fixed': str(BUDGET)}
+    for name, (*_, transport) in zip(names, images, strict=True):
+        parameters[f'cameras.{name}.topic'] = f'/{name}/image'
+        parameters[f'cameras.{name}.transport'] = transport
+    command = [sys.executable, '-m', 'impatient_ros.ros.perception_node', '--ros-args']
+    for key, value in parameters.items():
+        command += ['-p', f'{key}:={value}']
+    root = Path(__file__).resolve().parents[2]
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(command, env=environment, cwd=root, stdout=log, stderr=log)
+        try:
+            yield process.pid, environment
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _camera(options: dict[str, Any], environment: dict[str, str]) -> list[dict[str, Any]]:
+    command = [sys.executable, str(Path(__file__).with_name('camera.py')), json.dumps(options)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{')]

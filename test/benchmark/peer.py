@@ -1,0 +1,122 @@
+"""The plain network in a process of its own: runs what it is told over stdin, one turn at a time.
+
+    python peer.py RUNTIME MODEL DEVICE [FILE]
+
+A line `CASE COUNT` on stdin (CASE is `plain` or the index of the exit at which the network is truncated) is
+answered with a JSON list of COUNT durations in seconds. Ours is compared with these: torchvision as it
+comes, one ordinary ONNX Runtime session per network, one CUDA graph per network.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
+
+import torch  # noqa: E402
+from benchmark.models import network, picture  # noqa: E402
+from torch import nn  # noqa: E402
+
+
+def eager(name: str, device: str) -> dict[str, Callable[[], Any]]:
+    """`plain` as torchvision gives it; truncated ones with the memory format that our runtime uses."""
+    of = network(name).to(device)
+    image = picture(of.input_shape)
+
+    def runner(module: nn.Module, memory_format: torch.memory_format) -> Callable[[], Any]:
+        module = module.to(memory_format=memory_format)
+
+        @torch.inference_mode()
+        def run() -> Any:
+            x = torch.from_numpy(image).to(device=device, memory_format=memory_format)
+            return module(x).float().cpu().numpy()
+
+        return run
+
+    plain = network(name).to(device)
+    cases = {'plain': runner(nn.Sequential(*plain.stages, plain.exits[-1]), torch.contiguous_format)}
+    for t in range(len(of.stages)):
+        cases[str(t)] = runner(nn.Sequential(*of.stages[: t + 1], of.exits[t]), torch.channels_last)
+    return cases
+
+
+def onnxruntime(name: str, file: str) -> dict[str, Callable[[], Any]]:
+    """A session with ONNX Runtime's defaults for each truncated network; `plain` is the last of them."""
+    import onnx
+    import onnxruntime as ort
+
+    from impatient_ros.runtime.onnx_export import boundary, logits, standalone
+
+    model = onnx.load_from_string(Path(file).read_bytes()[32:])
+    of = network(name)
+    image = picture(of.input_shape)
+    cases: dict[str, Callable[[], Any]] = {}
+    for t in range(len(of.stages)):
+        whole = standalone(model, boundary(0), image.shape, [logits(t)])
+        session = ort.InferenceSession(whole.SerializeToString(), providers=['CPUExecutionProvider'])
+        cases[str(t)] = lambda session=session: session.run(None, {boundary(0): image})
+    cases['plain'] = cases[str(len(of.stages) - 1)]
+    return cases
+
+
+def cuda_graph(name: str, device: str) -> dict[str, Callable[[], Any]]:
+    """One CUDA graph per truncated network, half precision and channels last, uploads included."""
+    of = network(name).to(device=device, memory_format=torch.channels_last).half()
+    host = torch.from_numpy(picture(of.input_shape)).pin_memory()
+    cases: dict[str, Callable[[], Any]] = {}
+    for t in range(len(of.stages)):
+        module = nn.Sequential(*of.stages[: t + 1], of.exits[t])
+        x = torch.zeros(1, *of.input_shape, device=device)
+
+        def compute(module: nn.Module = module, x: torch.Tensor = x) -> torch.Tensor:
+            return module(x.half().to(memory_format=torch.channels_last)).float()
+
+        with torch.inference_mode():
+            side = torch.cuda.Stream()
+            with torch.cuda.stream(side):
+                for _ in range(3):
+                    compute()
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph):
+                scores = compute()
+
+        def run(x: torch.Tensor = x, graph: Any = graph, scores: torch.Tensor = scores) -> Any:
+            x.copy_(host, non_blocking=True)
+            graph.replay()
+            return scores.cpu().numpy()
+
+        cases[str(t)] = run
+    cases['plain'] = cases[str(len(of.stages) - 1)]
+    return cases
+
+
+def main() -> None:
+    """Answer until stdin ends."""
+    runtime, name, device, *file = sys.argv[1:]
+    if runtime == 'onnxruntime':
+        cases = onnxruntime(name, file[0])
+    else:
+        cases = {'eager': eager, 'cuda_graph': cuda_graph}[runtime](name, device)
+    for run in cases.values():
+        for _ in range(3):
+            run()
+    print('ready', flush=True)
+    for line in sys.stdin:
+        case, count = line.split()
+        durations = []
+        for _ in range(int(count)):
+            begin = time.perf_counter()
+            cases[case]()
+            durations.append(time.perf_counter() - begin)
+        print(json.dumps(durations), flush=True)
+
+
+if __name__ == '__main__':
+    main()

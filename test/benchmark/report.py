@@ -1,0 +1,151 @@
+"""Records, and what people look at: what changed, a table, a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Record = dict[str, Any]
+# What tells two records of one run apart.
+IDENTITY = ('model', 'device', 'runtime', 'what', 'exit', 'image', 'transport', 'mode')
+
+
+def record(
+    model: str,
+    device: str,
+    runtime: str,
+    what: str,
+    seconds: Iterable[float] | None = None,
+    *,
+    exit_index: int | None = None,
+    ratio: float | None = None,
+    **more: Any,
+) -> Record:
+    """A flat record; `exit` counts from 1, as people do."""
+    durations = None if seconds is None else np.asarray(list(seconds))
+    p50, p99 = (None, None) if durations is None else np.percentile(durations, [50, 99]) * 1e3
+    return {
+        'model': model,
+        'device': device,
+        'runtime': runtime,
+        'what': what,
+        'exit': None if exit_index is None else exit_index + 1,
+        'ms_p50': None if p50 is None else round(float(p50), 4),
+        'ms_p99': None if p99 is None else round(float(p99), 4),
+        'ratio': None if ratio is None else round(ratio, 4),
+        **more,
+    }
+
+
+def changes(
+    old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]], least: float = 0.1
+) -> list[str]:
+    """A line per record whose median changed by more than `least`, and per one that is only in `old`."""
+    before = {_identity(each): each for each in old}
+    after = {_identity(each): each for each in new}
+    lines = []
+    for identity, now in after.items():
+        then = before.get(identity)
+        if then is None or not then['ms_p50'] or not now['ms_p50']:
+            continue
+        change = now['ms_p50'] / then['ms_p50'] - 1
+        if abs(change) > least:
+            lines.append(f'{_name(now)}: {then["ms_p50"]:.2f} -> {now["ms_p50"]:.2f} ms ({change:+.0%})')
+    lines += [f'{_name(before[each])}: not measured now' for each in before if each not in after]
+    return lines
+
+
+def markdown(records: Sequence[Record], machine: str) -> str:
+    """Tables for people: the networks, then what the node adds."""
+    lines = [
+        f'Medians in ms, batch 1, on {machine}.',
+        '',
+        '| model | device | plain eager | plain on our runtime | ours to the last exit | x eager '
+        '| contract / truncated, worst | interruptible / plain |',
+        '|---|---|---|---|---|---|---|---|',
+    ]
+    for model, device, runtime in dict.fromkeys(
+        (each['model'], each['device'], each['runtime']) for each in records if each['what'] == 'contract'
+    ):
+        mine = [r for r in records if (r['model'], r['device'], r['runtime']) == (model, device, runtime)]
+        plain = _one(r for r in mine if r['what'] == 'plain')
+        contract = [r for r in mine if r['what'] == 'contract']
+        every = [r for r in mine if r['what'] == 'interruptible']
+        eager = _one(
+            r
+            for r in records
+            if (r['model'], r['device'], r['runtime'], r['what']) == (model, device, 'eager', 'plain')
+        )
+        worst = max(r['ratio'] for r in contract)
+        lines.append(
+            f'| {model} | {device}, {runtime} | {_ms(eager)} | {_ms(plain)} | {_ms(contract[-1])} '
+            f'| {eager["ms_p50"] / contract[-1]["ms_p50"]:.2f} | {worst:.2f} | {every[-1]["ratio"]:.2f} |'
+        )
+    node = [r for r in records if r['what'] in ('node', 'not_received')]
+    if node:
+        lines += [
+            '',
+            '| node, image published to answer received, minus stages | p50 | p99 | not received |',
+            '|---|---|---|---|',
+        ]
+        for each in (r for r in node if r['what'] == 'node'):
+            missing = _one(
+                r
+                for r in node
+                if r['what'] == 'not_received'
+                and (r['image'], r['transport']) == (each['image'], each['transport'])
+            )
+            lines.append(
+                f'| {each["image"]} {each["transport"]} | {each["ms_p50"]:.2f} | {each["ms_p99"]:.2f} '
+                f'| {missing["count"]} of {missing["frames"]} |'
+            )
+    prepared = [r for r in records if r['what'] == 'preprocess']
+    if prepared:
+        lines += ['', '| preprocessing to 224 px | p50 | p99 |', '|---|---|---|']
+        lines += [f'| {r["image"]} | {r["ms_p50"]:.2f} | {r["ms_p99"]:.2f} |' for r in prepared]
+    return '\n'.join(lines) + '\n'
+
+
+def plot(records: Sequence[Record], path: Path) -> None:
+    """Cost of each exit, one panel per model: ours, and the plain network truncated there."""
+    from matplotlib.figure import Figure
+
+    models = list(dict.fromkeys(r['model'] for r in records if r['what'] == 'contract'))
+    figure = Figure(figsize=(3.2 * len(models), 3.2), layout='constrained')
+    for panel, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
+        mine = [r for r in records if r['model'] == model]
+        for index, runtime in enumerate(dict.fromkeys(r['runtime'] for r in mine if r['what'] == 'contract')):
+            for what, style in (('truncated', 'x'), ('contract', '-'), ('interruptible', ':')):
+                rows = [r for r in mine if (r['runtime'], r['what']) == (runtime, what)]
+                panel.plot(
+                    [r['exit'] for r in rows],
+                    [r['ms_p50'] for r in rows],
+                    style,
+                    color=f'C{index}',
+                    label=f'{runtime}, {what}',
+                )
+        panel.set(title=model, xlabel='exit', ylim=(0, None))
+        panel.set_xticks(range(1, 1 + max(r['exit'] or 0 for r in mine)))
+    panel.legend(fontsize=7)
+    figure.axes[0].set_ylabel('ms (median)')
+    figure.savefig(path, dpi=110)
+
+
+def _identity(each: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(each.get(key) for key in IDENTITY)
+
+
+def _name(each: Mapping[str, Any]) -> str:
+    parts = [str(each[key]) for key in IDENTITY if key != 'exit' and each.get(key) not in (None, '')]
+    return ' '.join(parts) + (f' exit {each["exit"]}' if each.get('exit') else '')
+
+
+def _one(found: Iterable[Record]) -> Record:
+    return next(iter(found))
+
+
+def _ms(each: Record) -> str:
+    return f'{each["ms_p50"]:.2f}'

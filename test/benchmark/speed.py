@@ -1,0 +1,245 @@
+"""What cutting a network into stages costs, and what the node adds.
+
+    python test/benchmark/speed.py --json OUT [--models A,B] [--device cpu] [--quick] [--compare OLD.json]
+
+Compares the runtimes with the plain networks, which run in processes of their own and take turns with ours.
+OUT is a list of flat records: model, device, runtime, what (plain | truncated | contract | interruptible |
+preprocess | decision | node | not_received | accuracy | memory), exit (from 1), ms_p50, ms_p99 and ratio: to
+the network truncated at that exit (contract), to the plain one (interruptible), both on the same runtime.
+Durations include the way of the image to the device and of the scores back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from benchmark.models import DEFAULT, MODELS, digest, exported, network, picture  # noqa: E402
+from benchmark.report import Record, changes, markdown, plot, record  # noqa: E402
+from benchmark.turns import Peer, ratio, take_turns, timed  # noqa: E402
+
+from impatient_ros.anytime import AnytimeClassifier  # noqa: E402
+from impatient_ros.checkpoint import load  # noqa: E402
+from impatient_ros.planner import MODES  # noqa: E402
+from impatient_ros.preprocess import Preprocessing  # noqa: E402
+from impatient_ros.resources import resource_path  # noqa: E402
+from impatient_ros.runtime import Runtime, select_runtime  # noqa: E402
+from impatient_ros.runtime.machine import processor_name  # noqa: E402
+
+RUNTIMES = {'cpu': ('eager', 'onnxruntime'), 'cuda': ('eager', 'cuda_graph')}
+PICTURES = {'vga': (480, 640), '720p': (720, 1280), '1080p': (1080, 1920), '4k': (2160, 3840)}
+
+
+def stages(name: str, device: str, *, rounds: int, time_limit: float) -> Iterator[Record]:
+    """Ours and the plain network's, for every runtime of the device."""
+    of = network(name)
+    image = picture(of.input_shape)
+    exits = len(of.stages)
+    file = str(exported(name, of)) if 'onnxruntime' in RUNTIMES[device] else ''
+    for kind in RUNTIMES[device]:
+        runtime = select_runtime(network(name), kind, device, digest=digest(name))
+        arguments = [file] if kind == 'onnxruntime' else []
+        with closing(Peer(kind, name, device, *arguments)) as peer:
+            cases = _cases(runtime, peer, image)
+            found = take_turns(cases, rounds=rounds, time_limit=time_limit)
+        yield record(name, device, kind, 'plain', found['plain'].ravel())
+        for t in range(exits):
+            truncated, contract = found[f'truncated {t}'], found[f'contract {t}']
+            yield record(name, device, kind, 'truncated', truncated.ravel(), exit_index=t)
+            yield record(
+                name,
+                device,
+                kind,
+                'contract',
+                contract.ravel(),
+                exit_index=t,
+                ratio=ratio(contract, truncated),
+            )
+            passed = found['interruptible'][:, :, t]
+            through = ratio(passed, found['plain']) if t == exits - 1 else ratio(passed, truncated)
+            yield record(name, device, kind, 'interruptible', passed.ravel(), exit_index=t, ratio=through)
+
+
+def _cases(runtime: Runtime, peer: Peer, image: np.ndarray) -> dict[str, Callable[[int], Sequence[Any]]]:
+    cases: dict[str, Callable[[int], Sequence[Any]]] = {}
+    for t in range(runtime.exits):  # a peer's turn follows ours at once
+        cases[f'contract {t}'] = lambda count, t=t: timed(lambda: _contract(runtime, image, t), count)
+        cases[f'truncated {t}'] = lambda count, t=t: peer.turn(str(t), count)
+    cases['interruptible'] = lambda count: [_interruptible(runtime, image) for _ in range(count)]
+    cases['plain'] = lambda count: peer.turn('plain', count)
+    return cases
+
+
+def _contract(runtime: Runtime, image: np.ndarray, exit_index: int) -> None:
+    run = runtime.start(image)
+    while run.position <= exit_index:
+        run.stage(exit_index)
+    run.exit()
+
+
+def _interruptible(runtime: Runtime, image: np.ndarray) -> list[float]:
+    """Seconds from the image to each exit's scores."""
+    ends: list[float] = []
+    begin = time.perf_counter()
+    run = runtime.start(image)
+    while run.position < runtime.exits:
+        run.stage(run.position)
+        run.exit()
+        ends.append(time.perf_counter() - begin)
+    return ends
+
+
+def preprocessing(rounds: int) -> Iterator[Record]:
+    """From the picture to the network's input, 224 px."""
+    prepare = Preprocessing.for_image_size(224)
+    for name, (height, width) in PICTURES.items():
+        picture = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
+        durations = timed(lambda picture=picture: prepare(picture), rounds * 4)[2:]
+        yield record('', 'cpu', '', 'preprocess', durations, image=name)
+
+
+class _Instant(Runtime):
+    """Executes nothing, so that what is left is deciding."""
+
+    name, device, exits = 'eager', 'cpu', 5
+
+    def __init__(self, classes: int) -> None:
+        self._scores = np.linspace(0, 1, classes, dtype=np.float32)
+
+    def upload(self, image: np.ndarray) -> Any:
+        return image
+
+    def stage(self, index: int, features: Any) -> Any:
+        return features
+
+    def exit(self, index: int, features: Any) -> np.ndarray:
+        return self._scores
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+def decision(classifier: AnytimeClassifier, rounds: int) -> Iterator[Record]:
+    """Planning, replanning and wrapping up a frame, without decode, preprocessing, stages and heads."""
+    for mode in MODES:
+        checkpoint = load(resource_path('models', DEFAULT))
+        object.__setattr__(checkpoint, 'preprocessing', lambda image: image)
+        idle = AnytimeClassifier(checkpoint, _Instant(len(checkpoint.labels)), classifier.profile, mode=mode)
+        image = np.zeros((1, 1, 3), np.uint8)
+        durations = timed(lambda idle=idle, image=image: idle.classify(image, budget=1.0), rounds * 20)[10:]
+        yield record('default', 'cpu', '', 'decision', durations, mode=mode)
+
+
+def accuracy(device: str, data: str) -> Iterator[Record]:
+    """Each exit of the default model on `validation`; `ratio` is the difference to eager, in points."""
+    from training.data import read
+
+    checkpoint = load(resource_path('models', DEFAULT))
+    pictures = read(data, 'validation')
+    reference: list[float] = []
+    for kind in RUNTIMES[device]:
+        runtime = select_runtime(checkpoint.network, kind, device, digest=checkpoint.digest)
+        right = np.zeros(runtime.exits)
+        for rgb, target in zip(pictures.images, pictures.targets, strict=True):
+            run = runtime.start(checkpoint.preprocessing(rgb))
+            for t in range(runtime.exits):
+                run.stage(t)
+                right[t] += int(run.exit().argmax()) == int(target)
+        shares = [float(count) / len(pictures) for count in right]
+        reference = reference or shares
+        for t, share in enumerate(shares):
+            points = 100 * (share - reference[t])
+            yield record(
+                'default', device, kind, 'accuracy', exit_index=t, ratio=points, accuracy=round(share, 4)
+            )
+
+
+def default_classifier(device: str) -> AnytimeClassifier:
+    return AnytimeClassifier.from_checkpoint(resource_path('models', DEFAULT), device=device)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    unknown = set(options.models) - set(MODELS)
+    if unknown:
+        print(
+            f'unknown models {", ".join(sorted(unknown))}: write some of {",".join(MODELS)}', file=sys.stderr
+        )
+        return 2
+    found = 'cuda' if torch.cuda.is_available() else 'cpu'
+    devices = list(dict.fromkeys(['cpu', found])) if options.device == 'auto' else [options.device]
+    rounds, time_limit = (4, 4.0) if options.quick else (25, 30.0)
+    records: list[Record] = []
+
+    def add(new: Iterator[Record]) -> None:
+        for each in new:
+            records.append(each)
+            shown = {k: v for k, v in each.items() if v not in (None, '')}
+            print('  '.join(f'{k} {v}' for k, v in shown.items()), file=sys.stderr, flush=True)
+
+    for device in devices:
+        for name in options.models:
+            add(stages(name, device, rounds=rounds, time_limit=time_limit))
+    classifier = default_classifier(devices[-1])
+    add(preprocessing(rounds))
+    add(decision(classifier, rounds))
+    if options.data:
+        for device in devices:
+            add(accuracy(device, options.data))
+    if options.node and importlib.util.find_spec('rclpy') is not None:
+        from benchmark.node import measure_memory, measure_node
+
+        add(iter(measure_node(classifier, frames=60 if options.quick else 300)))
+        if options.memory:
+            add(iter([measure_memory(classifier, frames=options.memory)]))
+    elif options.node:
+        print('no ROS 2 here: the node is not measured', file=sys.stderr)
+    machine = f'{torch.get_num_threads()} cores of {processor_name()}'
+    _write(options, records, machine)
+    return 0
+
+
+def _write(options: argparse.Namespace, records: list[Record], machine: str) -> None:
+    if options.compare:
+        old = json.loads(Path(options.compare).read_text())
+        print('\n'.join(changes(old, records)) or 'nothing changed by more than 10%')
+    if options.json:
+        Path(options.json).write_text(json.dumps(records, indent=1) + '\n')
+    table = markdown(records, machine)
+    print(table)
+    if options.markdown:
+        Path(options.markdown).write_text(table)
+    if options.plot:
+        plot(records, Path(options.plot))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
+    add = parser.add_argument
+    add('--json', metavar='OUT', help='where the records go')
+    add('--models', type=lambda text: text.split(','), default=list(MODELS), help='default: all')
+    add('--device', choices=('auto', 'cpu', 'cuda'), default='auto', help='default: all that are present')
+    add('--quick', action='store_true', help='few rounds: under a minute for two models')
+    add('--compare', metavar='OLD.json', help='say what changed since a run')
+    add('--plot', metavar='OUT.png', help='cost of every exit')
+    add('--markdown', metavar='OUT.md', help='the table that is printed')
+    add('--data', help='zip or folder whose split validation the accuracy is measured on')
+    add('--no-node', dest='node', action='store_false', help='leave the node out')
+    add('--memory', type=int, default=0, metavar='FRAMES', help='watch the node’s memory over so many frames')
+    return parser
+
+
+if __name__ == '__main__':
+    sys.exit(main())

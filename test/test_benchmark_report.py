@@ -1,0 +1,67 @@
+import json
+
+import numpy as np
+import pytest
+from benchmark.report import changes, markdown, record
+from benchmark.turns import ratio, take_turns
+
+
+def network_records():
+    found = []
+    for runtime, factor in (('eager', 4.0), ('onnxruntime', 1.0)):
+        found.append(record('resnet18', 'cpu', runtime, 'plain', [0.010 * factor]))
+        for t in range(2):
+            cost = 0.005 * (t + 1) * factor
+            found += [
+                record('resnet18', 'cpu', runtime, 'truncated', [cost], exit_index=t),
+                record('resnet18', 'cpu', runtime, 'contract', [cost], exit_index=t, ratio=1.0 + t / 50),
+                record('resnet18', 'cpu', runtime, 'interruptible', [cost], exit_index=t, ratio=1.1),
+            ]
+    return found
+
+
+def test_a_record_is_flat_json_with_exits_as_people_count():
+    found = record('resnet18', 'cpu', 'eager', 'contract', [0.001, 0.002, 0.003], exit_index=0, ratio=1.0)
+    assert found['ms_p50'] == pytest.approx(2.0)
+    assert found['ms_p99'] == pytest.approx(2.98)
+    assert found['exit'] == 1
+    required = {'model', 'device', 'runtime', 'what', 'exit', 'ms_p50', 'ms_p99', 'ratio'}
+    assert required <= set(json.loads(json.dumps(found)))
+
+
+def test_the_table_names_the_worst_contract_and_what_eager_would_take():
+    row = markdown(network_records(), 'a machine').splitlines()[-1]
+    assert row == '| resnet18 | cpu, onnxruntime | 40.00 | 10.00 | 10.00 | 4.00 | 1.02 | 1.10 |'
+
+
+def test_changes_are_told_beyond_a_tenth_only_and_so_is_what_is_missing():
+    old, new = network_records(), network_records()
+    new[2]['ms_p50'] *= 1.05
+    new[3]['ms_p50'] *= 2
+    del new[0]
+    lines = changes(old, new)
+    assert len(lines) == 2
+    assert '(+100%)' in lines[0]
+    assert lines[1] == 'resnet18 cpu eager plain: not measured now'
+
+
+def test_turns_alternate_and_the_first_run_of_a_turn_does_not_count(monkeypatch):
+    monkeypatch.setattr('benchmark.turns.PAUSE', 0.0)
+    order = []
+
+    def case(name, seconds):
+        def turn(count):
+            order.append(name)
+            return [99.0] + [seconds] * (count - 1)
+
+        return turn
+
+    found = take_turns({'a': case('a', 1.0), 'b': case('b', 2.0)}, rounds=4, time_limit=60.0, runs=3)
+    assert order == ['a', 'b'] * 4
+    assert found['a'].shape == (4, 3)
+    assert ratio(found['b'], found['a']) == 2.0
+
+
+def test_drift_of_the_machine_does_not_change_a_ratio():
+    drift = np.linspace(1, 3, 9)[:, None]
+    assert ratio(1.05 * drift * np.ones((9, 4)), drift * np.ones((9, 4))) == pytest.approx(1.05)

@@ -1,0 +1,87 @@
+"""Write a checkpoint's stages, heads and contract paths as ONNX files, for TensorRT and other runtimes.
+
+    python -m training.export models/clothing10.safetensors --output exported
+
+`stage_<t>.onnx` computes features_<t> from features_<t-1> (the first from `image`), `exit_<t>.onnx` the
+scores logits_<t> from features_<t>, `path_<t>.onnx` the scores from the image in one go; t counts from 0.
+`network.json` says shapes, labels, preprocessing, accuracy and temperature per exit. The node needs none of
+this: its own runtime exports by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from impatient_ros.checkpoint import Checkpoint, load
+from impatient_ros.runtime.onnx_export import (
+    OPSET,
+    ExportError,
+    boundary,
+    export_whole,
+    feature_shapes,
+    logits,
+    standalone,
+)
+
+__all__ = ['export', 'main']
+
+
+def export(checkpoint: Checkpoint, output: Path) -> list[Path]:
+    """Write all files into the folder `output`, made where needed. Raises ExportError, OSError."""
+    network = checkpoint.network
+    model, shapes = export_whole(network), feature_shapes(network)
+    output.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name, part in _parts(model, shapes):
+        written.append(output / f'{name}.onnx')
+        written[-1].write_bytes(part.SerializeToString())
+    description = {
+        'opset': OPSET,
+        'input': {'name': boundary(0), 'shape': list(shapes[0])},
+        'boundaries': {boundary(t): list(shape) for t, shape in enumerate(shapes)},
+        'labels': list(checkpoint.labels),
+        'preprocessing': checkpoint.preprocessing.to_dict(),
+        'accuracies': list(checkpoint.accuracies) if checkpoint.accuracies_measured else None,
+        'temperatures': list(checkpoint.temperatures),
+        'checkpoint_sha256': checkpoint.digest,
+    }
+    written.append(output / 'network.json')
+    written[-1].write_text(json.dumps(description, indent=2) + '\n', encoding='utf-8')
+    return written
+
+
+def _parts(model: Any, shapes: Sequence[tuple[int, ...]]) -> Iterator[tuple[str, Any]]:
+    for t in range(len(shapes) - 1):
+        here, there = boundary(t), boundary(t + 1)
+        yield f'stage_{t}', standalone(model, here, shapes[t], [there])
+        yield f'exit_{t}', standalone(model, there, shapes[t + 1], [logits(t)])
+        yield f'path_{t}', standalone(model, boundary(0), shapes[0], [logits(t)])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; see --help. Returns 2 where the checkpoint or the folder cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog='python -m training.export', description=(__doc__ or '').partition('\n')[0]
+    )
+    parser.add_argument('checkpoint', help='a .safetensors file that training wrote')
+    parser.add_argument(
+        '--output', default='exported', help='the folder to write into (default: %(default)s)'
+    )
+    options = parser.parse_args(arguments)
+    try:
+        written = export(load(options.checkpoint), Path(options.output))
+    except (ValueError, ExportError, OSError) as error:
+        print(f'export: {error}', file=sys.stderr)
+        return 2
+    for path in written:
+        print(f'{path} ({path.stat().st_size / 1e6:.2f} MB)')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
