@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from impatient_ros.answer import Answer
+from impatient_ros.planner import Plan
 from impatient_ros.records import Outcome
 from impatient_ros.ros.perception import REFRESH_EVERY, Perception
 from impatient_ros.ros.settings import parse
@@ -67,7 +68,7 @@ class Classifier:
         self.preparations.append(preparation)
         given = self.script(image)
         if not given.infeasible:
-            on_plan(given.planned_exit_index, 1.0)
+            on_plan(Plan((given.planned_exit_index,)), 1.0)
             on_answer(given)
         return given
 
