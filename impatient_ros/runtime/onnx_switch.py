@@ -8,7 +8,8 @@ would have to lie outside the branches, and there ONNX Runtime does not bring th
 (measured: 1.4 to 2 times slower).
 
 Pieces, T of each kind: `path` t, from the image to the scores of exit t in one go; `stage` t; `stage_exit` t,
-the stage and its scores; `exit` t, the head alone. Every piece takes the tensor `v` and gives two tensors,
+the stage and its scores; `exit` t, the head alone. Large networks do with `stage` and `exit` to save memory;
+what a boundary costs hardly shows there. Every piece takes the tensor `v` and gives two tensors,
 features and scores; what a piece does not compute is empty.
 """
 
@@ -23,12 +24,15 @@ import numpy as np
 
 from impatient_ros.runtime.onnx_export import ExportError, boundary, extract, logits
 
-__all__ = ['INPUT', 'OUTPUTS', 'SWITCHES', 'Piece', 'build_switch', 'pieces', 'switches']
+__all__ = ['INPUT', 'OUTPUTS', 'SWITCHES', 'Piece', 'affordable_kinds', 'build_switch', 'pieces', 'switches']
 
 INPUT = 'v'
 SWITCHES = 'switch_'
 OUTPUTS = ('features', 'scores')
 KINDS = ('path', 'stage', 'stage_exit', 'exit')
+SEPARATE = ('stage', 'exit')
+# Bytes of weights over all pieces, beyond which there are only separate ones.
+LARGEST_FUSED = 600_000_000
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,8 @@ class Piece:
     scores: str
 
 
-def pieces(exits: int) -> dict[tuple[str, int], Piece]:
-    """Every piece of a network with `exits` exits, by kind and index, in the order of the switches."""
+def pieces(exits: int, kinds: Sequence[str] = KINDS) -> dict[tuple[str, int], Piece]:
+    """The pieces of a network with `exits` exits, by kind and index, in the order of the switches."""
     found = {}
     for t in range(exits):
         here, there = boundary(t), boundary(t + 1)
@@ -49,7 +53,17 @@ def pieces(exits: int) -> dict[tuple[str, int], Piece]:
         found['stage', t] = Piece(here, there, '')
         found['stage_exit', t] = Piece(here, there, logits(t))
         found['exit', t] = Piece(there, '', logits(t))
-    return dict(sorted(found.items(), key=lambda item: (KINDS.index(item[0][0]), item[0][1])))
+    chosen = (item for item in found.items() if item[0][0] in kinds)
+    return dict(sorted(chosen, key=lambda item: (KINDS.index(item[0][0]), item[0][1])))
+
+
+def affordable_kinds(model: Any, exits: int) -> tuple[str, ...]:
+    """The kinds of pieces that a network of this size (`export_whole`) should have."""
+    size = 0
+    for piece in pieces(exits).values():
+        _, weights = extract(model, piece.start, [name for name in (piece.features, piece.scores) if name])
+        size += sum(each.ByteSize() for each in weights)
+    return KINDS if size <= LARGEST_FUSED else SEPARATE
 
 
 def switches(count: int, index: int) -> list[bool]:
@@ -67,15 +81,15 @@ def depth(count: int) -> int:
     return (count - 1).bit_length()
 
 
-def build_switch(model: Any, shapes: Sequence[tuple[int, ...]]) -> bytes:
-    """The model of all pieces, serialised.
+def build_switch(model: Any, shapes: Sequence[tuple[int, ...]], kinds: Sequence[str] = KINDS) -> bytes:
+    """The model of all pieces of those kinds, serialised.
 
     `model` is the whole network (`export_whole`), `shapes` those of its boundaries' tensors [T + 1]. Raises
     ExportError where it is too large for one file of ONNX.
     """
     from onnx import TensorProto, helper
 
-    every = list(pieces(len(shapes) - 1).values())
+    every = list(pieces(len(shapes) - 1, kinds).values())
     starts = {boundary(position): shape for position, shape in enumerate(shapes)}
 
     def branch(index: int) -> Any:
