@@ -15,8 +15,7 @@ features and scores; what a piece does not compute is empty.
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,72 +86,71 @@ def build_switch(model: Any, shapes: Sequence[tuple[int, ...]], kinds: Sequence[
     `model` is the whole network (`export_whole`), `shapes` those of its boundaries' tensors [T + 1]. Raises
     ExportError where it is too large for one file of ONNX.
     """
-    from onnx import TensorProto, helper
+    from onnx import ModelProto, TensorProto
 
     every = list(pieces(len(shapes) - 1, kinds).values())
     starts = {boundary(position): shape for position, shape in enumerate(shapes)}
+    whole = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
+    whole.graph.name = 'switch'
 
-    def branch(index: int) -> Any:
-        return _branch(model, every[index], f'p{index}_', starts[every[index].start])
-
-    def tree(low: int, high: int, level: int, name: str) -> Any:
+    # Everything is written where it will stay: the helpers of onnx copy a graph into the one around it, and so
+    # all weights once per level of the tree.
+    def fill(graph: Any, low: int, high: int, level: int, name: str) -> list[str]:
         if high - low == 1:
-            return branch(low)
+            return _write_piece(graph, model, every[low], f'p{low}_', starts[every[low].start])
         middle = (low + high + 1) // 2
-        outputs = [f'{name}_{kind}' for kind in OUTPUTS]
-        node = helper.make_node(
-            'If',
-            [f'{SWITCHES}{level}'],
-            outputs,
-            name=name,
-            then_branch=tree(low, middle, level + 1, f'{name}t'),
-            else_branch=tree(middle, high, level + 1, f'{name}e'),
-        )
-        values = [helper.make_tensor_value_info(each, TensorProto.FLOAT, None) for each in outputs]
-        return helper.make_graph([node], f'{name}_graph', [], values)
+        node = graph.node.add(op_type='If', name=name, input=[f'{SWITCHES}{level}'])
+        node.output[:] = [f'{name}_{kind}' for kind in OUTPUTS]
+        for attribute, bounds in (('then_branch', (low, middle)), ('else_branch', (middle, high))):
+            branch = node.attribute.add(name=attribute, type=5)  # 5: a graph
+            branch.g.name = f'{name}_{attribute}'
+            outputs = fill(branch.g, *bounds, level + 1, f'{name}{attribute[0]}')
+            _declare(branch.g.output, outputs, TensorProto.FLOAT)
+        return list(node.output)
 
-    graph = tree(0, len(every), 0, 'if')
-    for node, kind in zip(list(graph.output), OUTPUTS, strict=True):
-        graph.node.append(helper.make_node('Identity', [node.name], [kind]))
-        node.name = kind
-    graph.input.append(helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, None))
+    chosen = fill(whole.graph, 0, len(every), 0, 'if')
+    for inner, kind in zip(chosen, OUTPUTS, strict=True):
+        whole.graph.node.add(op_type='Identity', input=[inner], output=[kind])
+    _declare(whole.graph.output, OUTPUTS, TensorProto.FLOAT)
+    _declare(whole.graph.input, [INPUT], TensorProto.FLOAT)
     for level in range(depth(len(every))):
-        graph.input.append(helper.make_tensor_value_info(f'{SWITCHES}{level}', TensorProto.BOOL, []))
-    whole = helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+        _declare(whole.graph.input, [f'{SWITCHES}{level}'], TensorProto.BOOL)
+        whole.graph.input[-1].type.tensor_type.shape.SetInParent()  # a scalar
     try:
         return whole.SerializeToString()
     except Exception as error:
         raise ExportError(f'the network is too large for one ONNX file: {error}') from error
 
 
-def _branch(model: Any, piece: Piece, prefix: str, shape: tuple[int, ...]) -> Any:
-    """A piece as a branch of an `If`, with names of its own."""
-    from onnx import TensorProto, helper, numpy_helper
+def _declare(values: Any, names: Sequence[str], kind: int) -> None:
+    """Inputs or outputs of a graph: tensors of that type, of any shape."""
+    for name in names:
+        values.add(name=name).type.tensor_type.elem_type = kind
 
-    ends = [name for name in (piece.features, piece.scores) if name]
-    nodes, used = extract(model, piece.start, ends)
 
-    def renamed(names: Sequence[str]) -> Iterator[str]:
-        return (prefix + name if name else '' for name in names)
+def _write_piece(graph: Any, model: Any, piece: Piece, prefix: str, shape: tuple[int, ...]) -> list[str]:
+    """Write a piece into a branch of an `If`, with names of its own; returns its outputs' names."""
+    from onnx import numpy_helper
 
-    # The layout optimisation needs a shape; of the common input only its type is known.
-    fixed = numpy_helper.from_array(np.array(shape, np.int64), f'{prefix}shape')
-    inside = [helper.make_node('Reshape', [INPUT, fixed.name], [prefix + piece.start], name=f'{prefix}in')]
-    for node in nodes:
-        twin = copy.deepcopy(node)
-        twin.name = prefix + node.name
-        twin.input[:] = renamed(node.input)
-        twin.output[:] = renamed(node.output)
-        inside.append(twin)
-    weights = [fixed]
+    nodes, used = extract(model, piece.start, [name for name in (piece.features, piece.scores) if name])
     for each in used:
-        weights.append(copy.deepcopy(each))
-        weights[-1].name = prefix + each.name
+        weight = graph.initializer.add()
+        weight.CopyFrom(each)
+        weight.name = prefix + each.name
+    # The layout optimisation needs a shape; of the common input only its type is known.
+    graph.initializer.append(numpy_helper.from_array(np.array(shape, np.int64), f'{prefix}shape'))
+    entry = graph.node.add(op_type='Reshape', name=f'{prefix}in')
+    entry.input[:], entry.output[:] = [INPUT, f'{prefix}shape'], [prefix + piece.start]
+    for node in nodes:
+        twin = graph.node.add()
+        twin.CopyFrom(node)
+        twin.name = prefix + node.name
+        twin.input[:] = [prefix + name if name else '' for name in node.input]
+        twin.output[:] = [prefix + name if name else '' for name in node.output]
     outputs = []
     for end, kind in zip((piece.features, piece.scores), OUTPUTS, strict=True):
+        outputs.append(prefix + (end or f'no_{kind}'))
         if not end:
-            nothing = numpy_helper.from_array(np.zeros(0, np.float32))
-            inside.append(helper.make_node('Constant', [], [f'{prefix}no_{kind}'], value=nothing))
-        name = prefix + end if end else f'{prefix}no_{kind}'
-        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
-    return helper.make_graph(inside, f'{prefix}graph', [], outputs, weights)
+            graph.initializer.append(numpy_helper.from_array(np.zeros(0, np.float32), f'{prefix}none_{kind}'))
+            graph.node.add(op_type='Identity', input=[f'{prefix}none_{kind}'], output=[outputs[-1]])
+    return outputs

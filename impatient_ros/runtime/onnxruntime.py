@@ -164,6 +164,7 @@ class OnnxRuntime(Runtime):
         model = onnx.load_from_string(data)
         kinds = affordable_kinds(model, self.exits)
         switch = build_switch(model, feature_shapes(network), kinds)
+        del model, data  # megabytes of weights that the session need not share the memory with
         self._session = onnxruntime.InferenceSession(switch, options, providers=['CPUExecutionProvider'])
         every = pieces(self.exits, kinds)
         self._feeds = {
