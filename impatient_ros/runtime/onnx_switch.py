@@ -93,8 +93,8 @@ def build_switch(model: Any, shapes: Sequence[tuple[int, ...]], kinds: Sequence[
     whole = ModelProto(ir_version=model.ir_version, opset_import=model.opset_import)
     whole.graph.name = 'switch'
 
-    # Everything is written where it will stay: the helpers of onnx copy a graph into the one around it, and so
-    # all weights once per level of the tree.
+    # Everything is written where it will stay: the helpers of onnx copy a graph into the one around it,
+    # and so all weights once per level of the tree.
     def fill(graph: Any, low: int, high: int, level: int, name: str) -> list[str]:
         if high - low == 1:
             return _write_piece(graph, model, every[low], f'p{low}_', starts[every[low].start])
