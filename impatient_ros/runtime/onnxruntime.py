@@ -20,7 +20,6 @@ from impatient_ros.runtime.onnx_switch import (
     INPUT,
     OUTPUTS,
     SWITCHES,
-    affordable_kinds,
     build_switch,
     pieces,
     switches,
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ['OnnxRuntime', 'onnxruntime_installed']
 
-FORMAT = 2  # of what is cached and of the pieces; part of the keys of caches
+FORMAT = 3  # of what is cached and of the pieces; part of the keys of caches
 # Microseconds that a worker thread looks for work before it sleeps. Within a run, and between two pieces of
 # one, work comes within microseconds; waking a sleeping thread costs 0.1 ms. More than this only burns the
 # core that the deadline's thread, or another process, could use: ONNX Runtime's default takes 20-40 ms of CPU
@@ -85,17 +84,17 @@ class OnnxRuntime(Runtime):
         self.exits = len(network.stages)
         self.threads = threads or torch.get_num_threads()
         self._shape = (1, *network.input_shape)
+        every = pieces(self.exits)
+        self._feeds = {
+            piece: {f'{SWITCHES}{i}': np.array(value) for i, value in enumerate(switches(len(every), index))}
+            for index, piece in enumerate(every)
+        }
         try:
             self._open(network.eval(), digest, environ)
         except ExportError as error:
             raise RuntimeUnavailableError(
                 f"runtime 'onnxruntime' cannot run this network ({error}); write auto or eager"
             ) from error
-
-    @property
-    def fused(self) -> bool:
-        """Whether contract paths, and stages with their heads, are pieces of their own."""
-        return ('path', 0) in self._feeds
 
     def upload(self, image: np.ndarray) -> np.ndarray:
         return image
@@ -132,48 +131,42 @@ class OnnxRuntime(Runtime):
     def _open(self, network: ImpatientNetwork, digest: str | None, environ: Mapping[str, str]) -> None:
         cache = None
         if digest is not None:
-            cache = model_cache({'checkpoint': digest, 'format': FORMAT, **_versions()}, environ)
+            key = {'checkpoint': digest, 'format': FORMAT, 'processor': processor_name(), **_versions()}
+            cache = model_cache(key, environ)
             stored = cache.read()
             if stored is not None:
                 try:
-                    self._load(network, stored)
+                    self._load(stored)
+                    self._compare(network)
                     return
                 except Exception as error:  # noqa: BLE001  ONNX Runtime's own types
                     _log.warning('the export in %s is of no use and is made anew: %s', cache.path, error)
         _log.info('exporting the network for ONNX Runtime (once per checkpoint)')
-        model = export_whole(network).SerializeToString()
-        self._load(network, model)
+        model = build_switch(export_whole(network), feature_shapes(network))
+        try:
+            self._load(model)
+        except Exception as error:
+            raise ExportError(f'ONNX Runtime refuses the export: {error}') from error
         self._compare(network)
         if cache is not None:
             cache.write(model)
 
-    def _load(self, network: ImpatientNetwork, data: bytes) -> None:
-        """Make the session for the exported network and warm it up; raises what ONNX Runtime raises."""
-        import onnx
+    def _load(self, model: bytes) -> None:
+        """Make the session and warm it up; raises what ONNX Runtime raises."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # The pieces were optimised one by one.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         release = tuple(int(part) for part in onnxruntime.__version__.split('.')[:2])
         if release >= SPIN_LIMIT_SINCE:
             options.add_session_config_entry('session.intra_op.spin_duration_us', SPIN_US)
         else:
             options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-        model = onnx.load_from_string(data)
-        kinds = affordable_kinds(model, self.exits)
-        switch = build_switch(model, feature_shapes(network), kinds)
-        del model, data  # megabytes of weights that the session need not share the memory with
-        self._session = onnxruntime.InferenceSession(switch, options, providers=['CPUExecutionProvider'])
-        every = pieces(self.exits, kinds)
-        self._feeds = {
-            piece: {
-                f'{SWITCHES}{level}': np.array(value)
-                for level, value in enumerate(switches(len(every), index))
-            }
-            for index, piece in enumerate(every)
-        }
+        self._session = onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
         # The first run of a piece allocates and is its slowest by far.
         for _ in range(2):
             self._scores_of_every_exit(np.zeros(self._shape, np.float32), in_one_go=True)
@@ -218,8 +211,6 @@ class _FusedRun(Run):
 
     def stage(self, toward: int | None = None, then: int | None = None) -> None:
         self._scores = None
-        if not self._runtime.fused:
-            toward = None
         if toward is not None and toward == self.position:
             self._features, self._scores = self._runtime.execute('stage_exit', toward, self._features)
         elif toward is not None and self.position == 0:

@@ -94,20 +94,6 @@ def test_every_family_answers_as_in_torch(name, size):
     check_every_way(of, OnnxRuntime(of))
 
 
-def test_a_large_network_does_without_fused_pieces(small, monkeypatch):
-    from impatient_ros.runtime import onnx_switch
-
-    monkeypatch.setattr(onnx_switch, 'LARGEST_FUSED', 1000)
-    ort = OnnxRuntime(small)
-    assert not ort.fused
-    picture = image(small)
-    run = ort.start(picture)
-    for t, wanted in enumerate(expected(small, picture)):
-        run.stage(t)
-        assert not run.ready
-        assert_equal(run.exit(), wanted)
-
-
 def test_results_are_their_own_memory(small, runtime):
     first, second = image(small, 1), image(small, 2)
     run = runtime.start(first)
