@@ -183,5 +183,9 @@ class Perception:
 
     def _decode(self, message: Any, camera: CameraParameters) -> np.ndarray:
         if camera.transport == 'compressed':
-            return decode_compressed(message, camera.roi)
+            # Decoding at a half or less, as far as the network cannot see the difference, is a third quicker
+            # from 1080p on; for people the picture stays whole.
+            watched = self._outputs.wants_picture(camera.name)
+            side = None if watched else self.classifier.checkpoint.preprocessing.target_side
+            return decode_compressed(message, camera.roi, target_side=side)
         return to_rgb(message, camera.roi, converter=self._converter)

@@ -16,14 +16,21 @@ from impatient_ros.runtime.base import Run, Runtime, RuntimeUnavailableError
 from impatient_ros.runtime.machine import processor_name
 from impatient_ros.runtime.model_cache import model_cache
 from impatient_ros.runtime.onnx_export import ExportError, export_whole, feature_shapes
-from impatient_ros.runtime.onnx_switch import INPUT, OUTPUTS, SWITCHES, build_switch, pieces, switches
+from impatient_ros.runtime.onnx_switch import (
+    INPUT,
+    OUTPUTS,
+    SWITCHES,
+    build_switch,
+    pieces,
+    switches,
+)
 
 if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
 
 __all__ = ['OnnxRuntime', 'onnxruntime_installed']
 
-FORMAT = 2  # of what is cached and of the pieces; part of the keys of caches
+FORMAT = 3  # of what is cached and of the pieces; part of the keys of caches
 # Microseconds that a worker thread looks for work before it sleeps. Within a run, and between two pieces of
 # one, work comes within microseconds; waking a sleeping thread costs 0.1 ms. More than this only burns the
 # core that the deadline's thread, or another process, could use: ONNX Runtime's default takes 20-40 ms of CPU
@@ -76,21 +83,18 @@ class OnnxRuntime(Runtime):
             )
         self.exits = len(network.stages)
         self.threads = threads or torch.get_num_threads()
-        self._pieces = pieces(self.exits)
+        self._shape = (1, *network.input_shape)
+        every = pieces(self.exits)
+        self._feeds = {
+            piece: {f'{SWITCHES}{i}': np.array(value) for i, value in enumerate(switches(len(every), index))}
+            for index, piece in enumerate(every)
+        }
         try:
-            self._session = self._open(network.eval(), digest, environ)
+            self._open(network.eval(), digest, environ)
         except ExportError as error:
             raise RuntimeUnavailableError(
                 f"runtime 'onnxruntime' cannot run this network ({error}); write auto or eager"
             ) from error
-        self._feeds = {
-            piece: {
-                f'{SWITCHES}{level}': np.array(value)
-                for level, value in enumerate(switches(len(self._pieces), index))
-            }
-            for index, piece in enumerate(self._pieces)
-        }
-        self._warm_up(np.zeros((1, *network.input_shape), np.float32))
 
     def upload(self, image: np.ndarray) -> np.ndarray:
         return image
@@ -124,66 +128,72 @@ class OnnxRuntime(Runtime):
             **_versions(),
         }
 
-    def _open(self, network: ImpatientNetwork, digest: str | None, environ: Mapping[str, str]) -> Any:
+    def _open(self, network: ImpatientNetwork, digest: str | None, environ: Mapping[str, str]) -> None:
         cache = None
         if digest is not None:
-            cache = model_cache({'checkpoint': digest, 'format': FORMAT, **_versions()}, environ)
+            key = {'checkpoint': digest, 'format': FORMAT, 'processor': processor_name(), **_versions()}
+            cache = model_cache(key, environ)
             stored = cache.read()
             if stored is not None:
                 try:
-                    return self._load(network, stored)
+                    self._load(stored)
+                    self._compare(network)
+                    return
                 except Exception as error:  # noqa: BLE001  ONNX Runtime's own types
                     _log.warning('the export in %s is of no use and is made anew: %s', cache.path, error)
         _log.info('exporting the network for ONNX Runtime (once per checkpoint)')
-        model = export_whole(network).SerializeToString()
-        session = self._load(network, model)
-        self._compare(network, session)
+        model = build_switch(export_whole(network), feature_shapes(network))
+        try:
+            self._load(model)
+        except Exception as error:
+            raise ExportError(f'ONNX Runtime refuses the export: {error}') from error
+        self._compare(network)
         if cache is not None:
             cache.write(model)
-        return session
 
-    def _load(self, network: ImpatientNetwork, model: bytes) -> Any:
-        """A session for the exported network; raises what ONNX Runtime raises."""
-        import onnx
+    def _load(self, model: bytes) -> None:
+        """Make the session and warm it up; raises what ONNX Runtime raises."""
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
+        # The pieces were optimised one by one.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         release = tuple(int(part) for part in onnxruntime.__version__.split('.')[:2])
         if release >= SPIN_LIMIT_SINCE:
             options.add_session_config_entry('session.intra_op.spin_duration_us', SPIN_US)
         else:
             options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-        switch = build_switch(onnx.load_from_string(model), feature_shapes(network))
-        return onnxruntime.InferenceSession(switch, options, providers=['CPUExecutionProvider'])
-
-    def _compare(self, network: ImpatientNetwork, session: Any) -> None:
-        """Refuse an export that does not say what torch says."""
-        image = np.random.default_rng(0).normal(size=(1, *network.input_shape)).astype(np.float32)
-        with torch.inference_mode():
-            expected = network(torch.from_numpy(image))
-        count = len(self._pieces)
-        for index, (kind, t) in enumerate(self._pieces):
-            if kind != 'path':
-                continue
-            feeds = {f'{SWITCHES}{i}': np.array(v) for i, v in enumerate(switches(count, index))}
-            found = session.run(OUTPUTS, {**feeds, INPUT: image})[1].reshape(-1)
-            wanted = expected[t][0].numpy()
-            difference = float(np.abs(found - wanted).max())
-            if not difference <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
-                raise ExportError(f'exit {t + 1} differs from torch by {difference:.2g}')
-
-    def _warm_up(self, image: np.ndarray) -> None:
+        self._session = onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
         # The first run of a piece allocates and is its slowest by far.
         for _ in range(2):
-            value = image
-            for t in range(self.exits):
-                self.execute('path', t, image)
-                self.execute('stage_exit', t, value)
-                value = self.stage(t, value)
-                self.exit(t, value)
+            self._scores_of_every_exit(np.zeros(self._shape, np.float32), in_one_go=True)
+            self._scores_of_every_exit(np.zeros(self._shape, np.float32), in_one_go=False)
+
+    def _scores_of_every_exit(self, image: np.ndarray, *, in_one_go: bool) -> list[np.ndarray]:
+        scores, every = [], self.start(image)
+        for t in range(self.exits):
+            path = self.start(image)
+            while path.position <= t:
+                path.stage(t if in_one_go else None)
+            scores.append(path.exit())
+            every.stage(t)
+            every.exit()
+        return scores
+
+    def _compare(self, network: ImpatientNetwork) -> None:
+        """Refuse an export that does not say what torch says."""
+        image = np.random.default_rng(0).normal(size=self._shape).astype(np.float32)
+        with torch.inference_mode():
+            expected = [scores[0].numpy() for scores in network(torch.from_numpy(image))]
+        for in_one_go in (True, False):
+            found = self._scores_of_every_exit(image, in_one_go=in_one_go)
+            for t, (ours, wanted) in enumerate(zip(found, expected, strict=True)):
+                difference = float(np.abs(ours - wanted).max())
+                if not difference <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
+                    raise ExportError(f'exit {t + 1} differs from torch by {difference:.2g}')
 
 
 class _FusedRun(Run):
@@ -201,7 +211,7 @@ class _FusedRun(Run):
 
     def stage(self, toward: int | None = None, then: int | None = None) -> None:
         self._scores = None
-        if toward == self.position:
+        if toward is not None and toward == self.position:
             self._features, self._scores = self._runtime.execute('stage_exit', toward, self._features)
         elif toward is not None and self.position == 0:
             _, self._scores = self._runtime.execute('path', toward, self._features)

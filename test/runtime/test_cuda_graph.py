@@ -88,11 +88,12 @@ def test_without_a_gpu_it_is_refused_with_what_to_write(checkpoint, device):
 def test_half_precision_is_compared_exit_by_exit_where_the_network_stays_as_it_is(checkpoint, monkeypatch):
     from impatient_ros.runtime import cuda_graph
 
-    monkeypatch.setattr(cuda_graph, 'PROBES', 64)
+    monkeypatch.setattr(cuda_graph, 'PROBES', 8)
+    monkeypatch.setattr(cuda_graph, 'PROBE_BATCH', 4)
     before = checkpoint.network.state_dict()['stages.0.conv1.0.weight'].clone()
     found = half_precision_disagreement(checkpoint.network, torch.device('cpu'))
     assert len(found) == 5
-    assert all(0 <= share < 0.2 for share in found)
+    assert all(0 <= share < 0.5 for share in found)
     after = checkpoint.network.state_dict()['stages.0.conv1.0.weight']
     assert after.dtype == before.dtype == torch.float32
     assert torch.equal(before, after)

@@ -128,12 +128,11 @@ class TestCache:
         OnnxRuntime(small, 'b', environ=environ)
         assert len(exports) == 2
 
-    @pytest.mark.parametrize('damage', [lambda d: b'', lambda d: d[:-1], lambda d: d[:99] + b'?'])
-    def test_a_damaged_file_is_made_anew(self, small, environ, exports, tmp_path, damage):
+    def test_a_damaged_file_is_made_anew(self, small, environ, exports, tmp_path):
         OnnxRuntime(small, 'a', environ=environ)
         [file] = tmp_path.rglob('*.onnx')
         whole = file.read_bytes()
-        file.write_bytes(damage(whole))
+        file.write_bytes(whole[:-1])
         check_every_way(small, OnnxRuntime(small, 'a', environ=environ))
         assert len(exports) == 2
         assert len(file.read_bytes()) == len(whole)
