@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ['FrameExecution', 'Image']
 
+ROUNDING = 1e-9  # s: what sums of floats may differ by
+
 Image = np.ndarray | Callable[[], np.ndarray]
 
 
@@ -161,7 +163,7 @@ class FrameExecution:
         now = self._clock()
         self._evaluated.append((t, now - self._begin))
         if self._promised is not None and t >= self._promised:
-            self._judge(now - self._begin > self._promise)
+            self._judge(now - self._begin > self._promise + ROUNDING)
         met = now <= self._deadline()
         if self._best is not None:
             accuracies = self._planner.accuracies
@@ -193,18 +195,19 @@ class FrameExecution:
 
     def _judge(self, late: bool) -> None:
         self._overrun, self._promised = late, None
-        self._forecast.judge(late)
+        self._forecast.promised(late)
 
     def _end(self, run: Run) -> None:
         confidence = 0.0 if self._best is None else self._best.confidence
         sure = 0 < self._confidence_threshold <= confidence
-        if self._promised is not None and not sure:
-            self._judge(True)  # given up; done without since an earlier answer was sure breaks no promise
+        given_up = None if sure else self._promised  # done without since an earlier answer was sure: kept
+        if given_up is not None:
+            self._judge(True)
         if not self._evaluated and run.position > 0:
             # A frame abandoned on its way says how long the stages took that it did execute.
             run.wait()
             self._marks[-1] = self._clock() - self._begin
-        self._forecast.learn(self._marks, self._evaluated)
+        self._forecast.learn(self._marks, self._evaluated, given_up)
 
     def _slack(self, now: float) -> float | None:
         deadline = self._deadline()

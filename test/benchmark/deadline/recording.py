@@ -17,7 +17,7 @@ from impatient_ros.latency import LatencyProfile, measure
 __all__ = ['Pace', 'quiet_profile', 'record', 'run_through']
 
 WARM_UP = 20
-QUIET = 0.1  # cores that others may keep busy
+QUIET = 0.3  # cores that others may keep busy
 LONGEST = 100  # frames that wait for the next look at the bystanders
 
 

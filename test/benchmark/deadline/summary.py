@@ -10,7 +10,7 @@ from deadline.frame import Frame
 __all__ = ['SETTLING', 'in_phase', 'summarise', 'wilson']
 
 SETTLING = 30  # frames after the beginning of a phase that are left out of the settled rates
-QUIET = 0.25  # cores that bystanders may keep busy during a frame that counts
+QUIET = 0.3  # cores that bystanders may keep busy during a frame that counts
 
 
 def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
