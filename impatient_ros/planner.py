@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from impatient_ros.forecast import Forecast
+from impatient_ros.forecast_errors import Errors
 from impatient_ros.latency import LatencyProfile
 
 __all__ = ['LEAST_CHANCE', 'LEAST_CHANCE_SHARED', 'MODES', 'Plan', 'Planner']
@@ -59,11 +60,13 @@ class _Option:
 
     Attributes:
         gains: for each head, the index of its completion and the accuracy that it adds.
+        most: what all of them add.
         gamble: whether it goes beyond a first answer.
     """
 
     heads: tuple[int, ...]
     gains: tuple[tuple[int, float], ...]
+    most: float
     gamble: bool
 
 
@@ -74,12 +77,15 @@ class _Choice:
     Attributes:
         completions: number of stages and logarithm of the usual cost, for being done with a head, after
             certain others; first those of each open head alone.
+        options: those that may add most first.
         first: the first open head.
+        starts: how many heads, from that one on, some option begins with.
     """
 
     completions: tuple[tuple[int, float], ...]
     options: tuple[_Option, ...]
     first: int
+    starts: int
 
 
 class Planner:
@@ -166,21 +172,20 @@ class Planner:
         level = self.forecast.level if slowdown is None else slowdown
         available = math.log(budget / level) if budget < math.inf else math.inf
         errors = self.forecast.errors(position)
-        likely = [errors[stages].chance(available - cost) for stages, cost in choice.completions]
         price = delay_price * level
         if answered is not None:
-            return Plan(self._best(choice, choice.options, likely, least_chance, price, least_value=0.0))
+            return Plan(self._best(choice, available, errors, least_chance, price=price, least_value=0.0))
         margins = self.forecast.log_margins(position)
-        alone = choice.completions[: self.profile.exits - choice.first]
+        alone = choice.completions[: choice.starts]
         promised = [cost + margins[stages] for stages, cost in alone]
-        safe = [o for o in choice.options if promised[o.heads[0] - choice.first] <= available]
-        if not safe:
+        safe = [log_cost <= available for log_cost in promised]
+        if not any(safe):
             # An unlikely answer beats none. Where nothing was ever that fast, the frame is infeasible.
-            heads = self._best(choice, choice.options, likely, least_chance)
+            heads = self._best(choice, available, errors, least_chance)
             return Plan(heads, infeasible=not heads)
         if self._mode == 'contract':
-            likely = [1.0] * len(likely)  # the most accurate one of those that are protected
-        heads = self._best(choice, safe, likely, least_chance, price, least_first=-1.0)
+            errors = None  # the most accurate one of those that are protected
+        heads = self._best(choice, available, errors, least_chance, safe=safe, price=price)
         return Plan(heads, protected=heads[0], promise=level * math.exp(promised[heads[0] - choice.first]))
 
     def least(self, budget: float, *, position: int = 0, slowdown: float | None = None) -> Plan:
@@ -207,33 +212,47 @@ class Planner:
     @staticmethod
     def _best(
         choice: _Choice,
-        options: Sequence[_Option],
-        likely: Sequence[float],
+        available: float,
+        errors: Sequence[Errors] | None,
         least_chance: float,
-        price: float = 0.0,
         *,
+        safe: Sequence[bool] = (),
+        price: float = 0.0,
         least_value: float = -math.inf,
-        least_first: float = 0.0,
     ) -> tuple[int, ...]:
         """The heads of the option that adds most to the expected accuracy, more than `least_value`, if any.
 
-        `likely` are the chances of the completions. The chance of an option's first head must exceed
-        `least_first`; gambles need `least_chance`.
+        Args:
+            available: logarithm of the seconds that there are, without the slowdown.
+            errors: of forecasts; None: everything is done in time.
+            least_chance: what a gamble needs.
+            safe: for each head that options begin with, whether it may be; empty: if it has any chance.
         """
         best: tuple[int, ...] = ()
         best_value = least_value + TIE
-        for option in options:
-            value, chance = 0.0, 1.0
-            for part, gain in option.gains:
-                if likely[part] < chance:
-                    chance = likely[part]  # a head is done only if those before it are
-                value += chance * gain
-            if price:
-                value -= price * math.exp(choice.completions[option.gains[-1][0]][1])
-            if value <= best_value or (option.gamble and chance < least_chance):
+        completions, first = choice.completions, choice.first
+        chances: list[float | None] = [None if errors else 1.0] * len(completions)
+        for option in choice.options:
+            if option.most <= best_value:
+                break  # nor do those after it add more
+            heads = option.heads
+            if safe and not safe[heads[0] - first]:
                 continue
-            if likely[option.gains[0][0]] > least_first:
-                best, best_value = option.heads, value + TIE
+            value, certain = 0.0, 1.0
+            for part, gain in option.gains:
+                chance = chances[part]
+                if chance is None:
+                    stages, cost = completions[part]
+                    chance = chances[part] = errors[stages].chance(available - cost)  # type: ignore[index]
+                if chance < certain:
+                    certain = chance  # a head is done only if those before it are
+                value += certain * gain
+            if price:
+                value -= price * math.exp(completions[option.gains[-1][0]][1])
+            if value <= best_value or (option.gamble and certain < least_chance):
+                continue
+            if safe or chances[option.gains[0][0]]:
+                best, best_value = heads, value + TIE
         return best
 
     def _choice(self, mode: str, position: int, answered: int | None) -> _Choice:
@@ -255,8 +274,11 @@ class Planner:
                 gain = max(0.0, self.accuracies[head] - reached)
                 reached += gain
                 gains.append((self._complete(costs, position, heads[:number]), gain))
-            options.append(_Option(heads, tuple(gains), len(heads) > 1 or answered is not None))
-        return _Choice(tuple(costs.values()), tuple(options), first)
+            most = sum(gain for _, gain in gains)
+            options.append(_Option(heads, tuple(gains), most, len(heads) > 1 or answered is not None))
+        options.sort(key=lambda option: -option.most)
+        starts = 1 if mode == 'interruptible' else len(open_heads)
+        return _Choice(tuple(costs.values()), tuple(options), first, starts)
 
     def _complete(
         self, costs: dict[tuple[int, ...], tuple[int, float]], position: int, heads: tuple[int, ...]

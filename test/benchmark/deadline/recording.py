@@ -33,7 +33,7 @@ class Pace:
         self._next = max(self._next, time.perf_counter()) + self._period
 
 
-def quiet_profile(classifier: AnytimeClassifier, seconds: float = 4.0, tries: int = 10) -> LatencyProfile:
+def quiet_profile(classifier: AnytimeClassifier, seconds: float = 4.0, tries: int = 4) -> LatencyProfile:
     """A latency profile from `seconds` of measuring during which nobody else computed; if that never happens
     in all `tries`, the one during which others did least.
     """

@@ -83,6 +83,7 @@ def _cell(
         'feasible': len(feasible),
         **_rate('miss_rate', sum(f.exit_index < 0 for f in feasible), len(feasible)),
         **_rate('settled_miss_rate', sum(f.exit_index < 0 for f in settled_feasible), len(settled_feasible)),
+        'promises': len(promises),
         **_rate('overrun_rate', sum(f.overrun for f in promises), len(promises)),
         **_rate('late_promise_rate', sum(f.late for f in promises), len(promises)),
         'expected_accuracy': round(expected, 5),
