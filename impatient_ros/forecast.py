@@ -15,7 +15,7 @@ have been, and shrinks by gain * rate otherwise. Since it cannot run away, the l
 tends to `rate` whatever the machine does (Gibbs, Candes, "Adaptive conformal inference under distribution
 shift", NeurIPS 2021; on the scores as in Angelopoulos, Candes, Tibshirani, "Conformal PID control for time
 series prediction", NeurIPS 2023). That is the share of all frames; promises are made when the forecast is
-low, which is more often wrong. What they alone exceed the rate by, caution makes up for in the same way.
+low, which is more often wrong. What they alone miss the rate by, caution makes up for in the same way.
 
 The 1 - rate quantile of the errors itself would do without control, but the few frames at the beginning of a
 burst would hold it up for as long as they are remembered, and the deeper exits with it.
@@ -167,7 +167,7 @@ class Forecast:
         """Count a promise that was made, and whether it was late."""
         self._promises += 1
         self._late += late
-        self._caution = max(0.0, self._caution + CAUTION_GAIN * ((1.0 if late else 0.0) - self.rate))
+        self._caution += CAUTION_GAIN * ((1.0 if late else 0.0) - self.rate)
         self._was_promised = True
 
     def learn(
