@@ -68,6 +68,7 @@ class FrameExecution:
         self._on_answer = on_answer
         self._finish_late = finish_late
         self._share = share
+        self._part_ends = math.inf  # instant at which others want to go on
         self._planned: int | None = None
         self._begin = start  # when the first stage may start
         self._marks: list[float] = []  # seconds from `_begin` to each boundary
@@ -128,13 +129,18 @@ class FrameExecution:
 
     def _shared(self, left: float, **where: Any) -> Plan:
         """The plan within the frame's share of what is left; where that is too short, the first exit."""
-        mine = left if self._share is None else self._share(left)
-        if mine >= left:
+        if self._share is None:
             return self._planner.plan(left, delay_price=self._delay_price, **where)
+        mine = self._share(left)
+        now = self._clock()
+        # What is left is not divided again and again: the part ends when it was said to end, or earlier if
+        # more frames wait by now.
+        self._part_ends = min(self._part_ends, now + mine) if mine < left else math.inf
+        mine = min(mine, self._part_ends - now)
         plan = self._planner.plan(
             mine, delay_price=self._delay_price, least_chance=LEAST_CHANCE_SHARED, **where
         )
-        if plan.protected is None and where.get('answered') is None:
+        if mine < left and plan.protected is None and where.get('answered') is None:
             where.pop('answered', None)
             return self._planner.least(left, **where)
         return plan

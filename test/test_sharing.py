@@ -54,6 +54,16 @@ class TestExecution:
         assert answer.met
         assert answer.elapsed <= 0.0225
 
+    def test_what_is_left_is_not_divided_again_and_again(self):
+        clock = Clock()
+        runtime = SimulatedRuntime(clock)
+        clf = AnytimeClassifier(
+            checkpoint(clock=clock), runtime, profile(), mode='interruptible', clock=clock
+        )
+        answer = clf.classify(None, budget=0.05, share=lambda left: left / 2)
+        assert answer.elapsed <= 0.025
+        assert answer.exit_index == 1
+
     @pytest.mark.parametrize('mode', ['contract', 'adaptive', 'interruptible'])
     def test_the_first_exit_is_done_though_the_share_is_too_small(self, mode):
         answer, runtime = self.classify(0.05, 0.001, mode=mode)
