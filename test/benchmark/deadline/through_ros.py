@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.duration import Duration
@@ -79,14 +80,14 @@ def run_ros(
                 camera.ask(policy, 0.5)
         bystanders = Bystanders([*others.pids, *(node.pid for node in nodes)])
         pace = Pace(1 / rate if rate else 1.2 * profile.costs('contract')[-1] + 0.02)
+        source = np.random.default_rng(2)
         others.start()
         began = time.perf_counter()
         for index, budget in enumerate(budgets(profile, preparation[WARM_UP // 2], frames)):
             if time.perf_counter() - began > limit:
                 break
             made = []
-            for turn in range(len(policies) + 1):
-                policy = (*policies, '')[(turn + index) % (len(policies) + 1)]
+            for policy in source.permutation([*policies, '']).tolist():
                 pace.wait()
                 if not policy:
                     took = run_through(classifier, subject.image)
