@@ -25,8 +25,8 @@ LONGEST = 100  # frames that wait for the next look at the bystanders
 class Pace:
     """Frames at a rate: `wait` returns when the next one is due.
 
-    Where the last one took longer it sleeps BREATH all the same: a frame wakes up the thread that waits for it,
-    and the scheduler treats who has just slept better than who has just computed.
+    Where the last one took longer it sleeps BREATH all the same: a frame wakes up the thread that waits for
+    it, and the scheduler treats who has just slept better than who has just computed.
     """
 
     def __init__(self, period: float) -> None:
