@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ['FrameExecution', 'Image']
 
+ROUNDING = 1e-9  # s: what sums of floats may differ by
+
 Image = np.ndarray | Callable[[], np.ndarray]
 
 
@@ -66,6 +68,7 @@ class FrameExecution:
         self._on_answer = on_answer
         self._finish_late = finish_late
         self._share = share
+        self._part_ends = math.inf  # instant at which others want to go on
         self._planned: int | None = None
         self._begin = start  # when the first stage may start
         # Seconds from `_begin` to each boundary; NaN for those that were passed in one go with what follows.
@@ -140,13 +143,18 @@ class FrameExecution:
 
     def _shared(self, left: float, **where: Any) -> Plan:
         """The plan within the frame's share of what is left; where that is too short, the first exit."""
-        mine = left if self._share is None else self._share(left)
-        if mine >= left:
+        if self._share is None:
             return self._planner.plan(left, delay_price=self._delay_price, **where)
+        mine = self._share(left)
+        now = self._clock()
+        # What is left is not divided again and again: the part ends when it was said to end, or earlier if
+        # more frames wait by now.
+        self._part_ends = min(self._part_ends, now + mine) if mine < left else math.inf
+        mine = min(mine, self._part_ends - now)
         plan = self._planner.plan(
             mine, delay_price=self._delay_price, least_chance=LEAST_CHANCE_SHARED, **where
         )
-        if plan.protected is None and where.get('answered') is None:
+        if mine < left and plan.protected is None and where.get('answered') is None:
             where.pop('answered', None)
             return self._planner.least(left, **where)
         return plan
@@ -176,7 +184,7 @@ class FrameExecution:
         self._latest = now - self._begin
         self._evaluated.append((t, self._latest))
         if self._promised is not None and t >= self._promised:
-            self._judge(now - self._begin > self._promise)
+            self._judge(now - self._begin > self._promise + ROUNDING)
         met = now <= self._deadline()
         if self._best is not None:
             accuracies = self._planner.accuracies
@@ -208,18 +216,19 @@ class FrameExecution:
 
     def _judge(self, late: bool) -> None:
         self._overrun, self._promised = late, None
-        self._forecast.judge(late)
+        self._forecast.promised(late)
 
     def _end(self, run: Run) -> None:
         confidence = 0.0 if self._best is None else self._best.confidence
         sure = 0 < self._confidence_threshold <= confidence
-        if self._promised is not None and not sure:
-            self._judge(True)  # given up; done without since an earlier answer was sure breaks no promise
+        given_up = None if sure else self._promised  # done without since an earlier answer was sure: kept
+        if given_up is not None:
+            self._judge(True)
         if not self._evaluated and run.position > 0:
             # A frame abandoned on its way says how long the stages took that it did execute.
             run.wait()
             self._marks[-1] = self._clock() - self._begin
-        self._forecast.learn(self._marks, self._evaluated)
+        self._forecast.learn(self._marks, self._evaluated, given_up)
 
     def _slack(self, now: float) -> float | None:
         deadline = self._deadline()

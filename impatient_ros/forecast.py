@@ -9,88 +9,36 @@ windows by the number of stages that were forecast: long paths average out what 
 answer "how likely is this path done in time?".
 
 *Promises* (the first answer of a plan) are made at the 0.9 quantile of these errors plus a reach, in units
-of their spread. Adaptive conformal control holds the reach: it grows by gain * (1 - rate) whenever a promise
-is late and shrinks by gain * rate otherwise. Since it cannot run away, the long-run share of late promises
+of their spread, and not below the level of a while ago. Adaptive conformal control holds the reach of each
+depth: it grows by gain * (1 - rate) whenever a frame reaches that depth later than promised, or than it would
+have been, and shrinks by gain * rate otherwise. Since it cannot run away, the long-run share of late ones
 tends to `rate` whatever the machine does (Gibbs, Candes, "Adaptive conformal inference under distribution
 shift", NeurIPS 2021; on the scores as in Angelopoulos, Candes, Tibshirani, "Conformal PID control for time
-series prediction", NeurIPS 2023). The 1 - rate quantile itself would do without control, but the few frames
-at the beginning of a burst would hold it up for as long as they are remembered, and the deeper exits with it.
+series prediction", NeurIPS 2023). That is the share of all frames; promises are made when the forecast is
+low, which is more often wrong. What they alone miss the rate by, caution makes up for in the same way.
+
+The 1 - rate quantile of the errors itself would do without control, but the few frames at the beginning of a
+burst would hold it up for as long as they are remembered, and the deeper exits with it.
 Neither torch nor ROS nor a clock; seconds everywhere.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right, insort
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from impatient_ros.forecast_errors import Errors
 from impatient_ros.latency import LatencyProfile
 
-__all__ = ['Errors', 'Forecast', 'ForecastState']
+__all__ = ['Forecast', 'ForecastState']
 
-HIGH = 0.9
-LEAST_SPREAD = 0.03
-HICCUPS = 0.03
+SLOW = 0.1  # how far the level of a while ago moves with each frame
+CAUTION_GAIN = 0.5  # step of the control over actual promises, in units of the errors' spread
+CALM = 0.999  # what a frame without a promise leaves of the caution: without promises nobody hears of it
 GOLDEN = (math.sqrt(5) - 1) / 2
 LARGEST = 3.5  # |logarithm| of a level or an error; a machine 33 times slower has other troubles
-
-
-class Errors:
-    """The latest errors, ordered.
-
-    Args:
-        start: what was known before the first frame.
-        size: how many are kept.
-    """
-
-    def __init__(self, start: Iterable[float], size: int) -> None:
-        self._latest = deque(start, maxlen=size)
-        self._ordered = sorted(self._latest)
-        self._high: tuple[float, float] | None = None
-
-    def add(self, error: float) -> None:
-        if len(self._latest) == self._latest.maxlen:
-            del self._ordered[bisect_left(self._ordered, self._latest[0])]
-        self._latest.append(error)
-        insort(self._ordered, error)
-        self._high = None
-
-    def quantile(self, probability: float) -> float:
-        """Linear between the ordered errors."""
-        rank = probability * (len(self._ordered) - 1)
-        low = int(rank)
-        high = min(low + 1, len(self._ordered) - 1)
-        return self._ordered[low] + (rank - low) * (self._ordered[high] - self._ordered[low])
-
-    @property
-    def high(self) -> float:
-        """The 0.9 quantile."""
-        return self._high_and_spread()[0]
-
-    @property
-    def spread(self) -> float:
-        """From the median to the high quantile; never less than LEAST_SPREAD."""
-        return self._high_and_spread()[1]
-
-    def _high_and_spread(self) -> tuple[float, float]:
-        if self._high is None:
-            high = self.quantile(HIGH)
-            self._high = high, max(high - self.quantile(0.5), LEAST_SPREAD)
-        return self._high
-
-    def chance(self, error: float) -> float:
-        """P(an error <= `error`): 0 where none was ever that small, and never quite 1.
-
-        What a window of frames cannot show is the rare hiccup. It is taken to hit HICCUPS of the frames and
-        to make one of them k times as long with probability 1 / k.
-        """
-        below = bisect_right(self._ordered, error)
-        if not below:
-            return 0.0
-        share = (below + 0.5) / (len(self._ordered) + 1)
-        return share * (1 - HICCUPS * (math.exp(-error) if error > 0 else 1.0))
 
 
 @dataclass(frozen=True)
@@ -124,7 +72,7 @@ class Forecast:
         window: int = 200,
         follow: float = 0.4,
         within: float = 0.3,
-        gain: float = 0.3,
+        gain: float = 1.0,
     ) -> None:
         self.rate = rate
         self.profile = profile
@@ -140,13 +88,16 @@ class Forecast:
         """Forget what frames have shown (after measuring a new profile, say)."""
         T = self.profile.exits
         self._log_level = 0.0
+        self._slow = 0.0  # logarithm of the level of a while ago
         self._surprise = 0.0  # by how much the frame before was off
         self._from_start = [self._profiled((0,), stages) for stages in range(T + 1)]
         self._on_the_way = [self._profiled(range(1, T + 1), stages) for stages in range(T + 1)]
-        # The reach begins where the profile puts the 1 - rate quantile.
-        self._reach = max(
-            (errors.quantile(1 - self.rate) - errors.high) / errors.spread for errors in self._from_start[1:]
-        )
+        # The reaches begin where the profile puts the 1 - rate quantile.
+        self._caution = 0.0
+        self._was_promised = False  # to the frame under way
+        self._reaches = [
+            (errors.quantile(1 - self.rate) - errors.high) / errors.spread for errors in self._from_start
+        ]
         self._update_margins()
         self._absolute: deque[float] = deque(maxlen=self._window)
         self._promises = self._late = 0
@@ -173,10 +124,9 @@ class Forecast:
         """How many times slower than its profile the machine is now."""
         return math.exp(self._log_level)
 
-    @property
-    def reach(self) -> float:
-        """How far promises lie beyond the errors' high quantile, in units of their spread."""
-        return self._reach
+    def reach(self, stages: int) -> float:
+        """How far promises over so many stages lie beyond the errors' high quantile, in their spread."""
+        return self._reaches[stages]
 
     def state(self) -> ForecastState:
         absolute = sorted(self._absolute)
@@ -213,24 +163,33 @@ class Forecast:
 
     # -- learning
 
-    def judge(self, late: bool) -> None:
-        """Note whether a promise came later than promised."""
+    def promised(self, late: bool) -> None:
+        """Count a promise that was made, and whether it was late."""
         self._promises += 1
         self._late += late
-        self._reach += self._gain * ((1.0 if late else 0.0) - self.rate)
-        self._update_margins()
+        self._caution += CAUTION_GAIN * ((1.0 if late else 0.0) - self.rate)
+        self._was_promised = True
 
-    def learn(self, marks: Sequence[float], heads: Sequence[tuple[int, float]]) -> None:
-        """Note what a frame took.
+    def learn(
+        self,
+        marks: Sequence[float],
+        heads: Sequence[tuple[int, float]],
+        given_up: int | None = None,
+    ) -> None:
+        """Note what a frame took. Every depth that it reached says whether a promise would have been kept.
 
         Args:
             marks: seconds from its start to each boundary that it reached, the first one 0; NaN where a
                 boundary was passed in one go with the stage or head that follows.
             heads: the exits evaluated, ascending, with the seconds from the start to their scores.
+            given_up: the exit that had been promised and was not evaluated because it would have been late.
         """
         reached = len(marks) - 1
         if reached < 1:
             return
+        if not self._was_promised:
+            self._caution *= CALM
+        self._was_promised = False
         level = self._log_level
         spent_on_heads = 0.0  # forecast, without the level
         evaluated = dict(heads)
@@ -246,16 +205,21 @@ class Forecast:
                 unseen.append(position)
                 continue
             shown = _bounded(math.log(max(took, 1e-9) / forecast))
-            self._from_start[position].add(_bounded(shown - level))
+            error = _bounded(shown - level)
+            self._control(position, error > self._without_caution[position])
+            self._from_start[position].add(error)
+        if given_up is not None and given_up >= reached:
+            self._control(given_up + 1, late=True)
         for position in unseen:
             # Not seen this time. A frame's error is much the same at all depths; without it, choosing shallow
             # exits would leave the deep ones with what was so before a change.
-            self._from_start[position].add(_bounded(shown - level))
+            self._from_start[position].add(error)
         if heads:
             self._learn_the_way(marks, heads)
-        self._update_margins()
+        self._slow += SLOW * (shown - self._slow)
         self._absolute.append(abs(math.expm1(shown - level)))
         self._log_level = _bounded(level + self._step(shown - level))
+        self._update_margins()
 
     def _step(self, surprise: float) -> float:
         """How far the level moves after a frame that was off by so much (logarithm).
@@ -270,12 +234,19 @@ class Forecast:
             step = max(step, agreed)
         return math.copysign(step, surprise)
 
+    def _control(self, stages: int, late: bool) -> None:
+        self._reaches[stages] += self._gain * ((1.0 if late else 0.0) - self.rate)
+
     def _update_margins(self) -> None:
         """Margins are asked for in every decision and change once per frame."""
-        self._margins = [
-            [_bounded(errors.high + self._reach * errors.spread) for errors in family]
-            for family in (self._from_start, self._on_the_way)
-        ]
+        lift = max(0.0, self._slow - self._log_level)
+
+        def margins(family: Sequence[Errors], caution: float) -> list[float]:
+            pairs = zip(family, self._reaches, strict=True)
+            return [_bounded(e.high + (reach + caution) * e.spread + lift) for e, reach in pairs]
+
+        self._margins = [margins(family, self._caution) for family in (self._from_start, self._on_the_way)]
+        self._without_caution = margins(self._from_start, 0.0)
 
     def _learn_the_way(self, marks: Sequence[float], heads: Sequence[tuple[int, float]]) -> None:
         """What remained from every boundary to the last head, against what would have been forecast there."""

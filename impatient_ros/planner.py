@@ -20,11 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from impatient_ros.forecast import Forecast
+from impatient_ros.forecast_errors import Errors
+from impatient_ros.head_sets import MODES, Choice, choice
 from impatient_ros.latency import LatencyProfile
 
 __all__ = ['LEAST_CHANCE', 'LEAST_CHANCE_SHARED', 'MODES', 'Plan', 'Planner']
 
-MODES = ('contract', 'interruptible', 'adaptive')
 # A gamble with less is not taken: it would mostly hold up the frames after this one.
 LEAST_CHANCE = 0.1
 LEAST_CHANCE_SHARED = 0.9  # while other frames wait: a stage that is launched cannot be stopped
@@ -51,35 +52,6 @@ class Plan:
     def target(self) -> int | None:
         """The exit that the plan aims at."""
         return self.heads[-1] if self.heads else None
-
-
-@dataclass(frozen=True)
-class _Option:
-    """A set of heads, worked out in advance.
-
-    Attributes:
-        gains: for each head, the index of its completion and the accuracy that it adds.
-        gamble: whether it goes beyond a first answer.
-    """
-
-    heads: tuple[int, ...]
-    gains: tuple[tuple[int, float], ...]
-    gamble: bool
-
-
-@dataclass(frozen=True)
-class _Choice:
-    """What there is to choose from where a frame stands.
-
-    Attributes:
-        completions: number of stages and logarithm of the usual cost, for being done with a head, after
-            certain others; first those of each open head alone.
-        first: the first open head.
-    """
-
-    completions: tuple[tuple[int, float], ...]
-    options: tuple[_Option, ...]
-    first: int
 
 
 class Planner:
@@ -123,7 +95,7 @@ class Planner:
         T = self.profile.exits
         # By the stages executed and the answer in hand; what cannot happen is not asked for.
         self._choices = {
-            (position, answered): self._choice(mode, position, answered)
+            (position, answered): choice(mode, self.profile, self.accuracies, position, answered)
             for position in range(T + 1)
             for answered in (None, *range(T))
         }
@@ -160,36 +132,35 @@ class Planner:
             least_chance: a gamble less likely to be done in time is not taken.
             delay_price: accuracy per second that waiting frames lose by a further delay; 0 with none waiting.
         """
-        choice = self._choices[position, answered]
-        if not (budget > 0 and choice.options):
+        among = self._choices[position, answered]
+        if not (budget > 0 and among.options):
             return Plan(infeasible=answered is None)
         level = self.forecast.level if slowdown is None else slowdown
         available = math.log(budget / level) if budget < math.inf else math.inf
         errors = self.forecast.errors(position)
-        likely = [errors[stages].chance(available - cost) for stages, cost in choice.completions]
         price = delay_price * level
         if answered is not None:
-            return Plan(self._best(choice, choice.options, likely, least_chance, price, least_value=0.0))
+            return Plan(self._best(among, available, errors, least_chance, price=price, least_value=0.0))
         margins = self.forecast.log_margins(position)
-        alone = choice.completions[: self.profile.exits - choice.first]
+        alone = among.completions[: among.starts]
         promised = [cost + margins[stages] for stages, cost in alone]
-        safe = [o for o in choice.options if promised[o.heads[0] - choice.first] <= available]
-        if not safe:
+        safe = [log_cost <= available for log_cost in promised]
+        if not any(safe):
             # An unlikely answer beats none. Where nothing was ever that fast, the frame is infeasible.
-            heads = self._best(choice, choice.options, likely, least_chance)
+            heads = self._best(among, available, errors, least_chance)
             return Plan(heads, infeasible=not heads)
-        if self._mode == 'contract':
-            likely = [1.0] * len(likely)  # the most accurate one of those that are protected
-        heads = self._best(choice, safe, likely, least_chance, price, least_first=-1.0)
-        return Plan(heads, protected=heads[0], promise=level * math.exp(promised[heads[0] - choice.first]))
+        # By contract: the most accurate one of those that are protected.
+        unsure = None if self._mode == 'contract' else errors
+        heads = self._best(among, available, unsure, least_chance, safe=safe, price=price)
+        return Plan(heads, protected=heads[0], promise=level * math.exp(promised[heads[0] - among.first]))
 
     def least(self, budget: float, *, position: int = 0, slowdown: float | None = None) -> Plan:
         """The cheapest exit alone, for a frame that others wait for; arguments as of `plan`."""
         level = self.forecast.level if slowdown is None else slowdown
-        choice = self._choices[position, None]
-        alone = choice.completions[: self.profile.exits - choice.first]
+        among = self._choices[position, None]
+        alone = among.completions[: self.profile.exits - among.first]
         index = min(range(len(alone)), key=lambda i: alone[i][1])
-        (stages, cost), heads = alone[index], (choice.first + index,)
+        (stages, cost), heads = alone[index], (among.first + index,)
         promise = level * math.exp(cost + self.forecast.log_margin(stages, position))
         if promise <= budget:
             return Plan(heads, protected=heads[0], promise=promise)
@@ -206,63 +177,46 @@ class Planner:
 
     @staticmethod
     def _best(
-        choice: _Choice,
-        options: Sequence[_Option],
-        likely: Sequence[float],
+        among: Choice,
+        available: float,
+        errors: Sequence[Errors] | None,
         least_chance: float,
-        price: float = 0.0,
         *,
+        safe: Sequence[bool] = (),
+        price: float = 0.0,
         least_value: float = -math.inf,
-        least_first: float = 0.0,
     ) -> tuple[int, ...]:
         """The heads of the option that adds most to the expected accuracy, more than `least_value`, if any.
 
-        `likely` are the chances of the completions. The chance of an option's first head must exceed
-        `least_first`; gambles need `least_chance`.
+        Args:
+            available: logarithm of the seconds that there are, without the slowdown.
+            errors: of forecasts; None: everything is done in time.
+            least_chance: what a gamble needs.
+            safe: for each head that options begin with, whether it may be; empty: if it has any chance.
         """
         best: tuple[int, ...] = ()
         best_value = least_value + TIE
-        for option in options:
-            value, chance = 0.0, 1.0
-            for part, gain in option.gains:
-                if likely[part] < chance:
-                    chance = likely[part]  # a head is done only if those before it are
-                value += chance * gain
-            if price:
-                value -= price * math.exp(choice.completions[option.gains[-1][0]][1])
-            if value <= best_value or (option.gamble and chance < least_chance):
+        completions, first = among.completions, among.first
+        chances: list[float | None] = [None if errors else 1.0] * len(completions)
+        for option in among.options:
+            if option.most <= best_value:
+                break  # nor do those after it add more
+            heads = option.heads
+            if safe and not safe[heads[0] - first]:
                 continue
-            if likely[option.gains[0][0]] > least_first:
-                best, best_value = option.heads, value + TIE
+            value, certain = 0.0, 1.0
+            for part, gain in option.gains:
+                chance = chances[part]
+                if chance is None:
+                    stages, cost = completions[part]
+                    chance = chances[part] = errors[stages].chance(available - cost)  # type: ignore[index]
+                if chance < certain:
+                    certain = chance  # a head is done only if those before it are
+                value += certain * gain
+            if price:
+                value -= price * math.exp(completions[option.gains[-1][0]][1])
+            if value <= best_value or (option.gamble and certain < least_chance):
+                continue
+            if safe or chances[option.gains[0][0]]:
+                best, best_value = heads, value + TIE
         return best
-
-    def _choice(self, mode: str, position: int, answered: int | None) -> _Choice:
-        first = max(0, position - 1) if answered is None else max(position - 1, answered + 1)
-        open_heads = range(first, self.profile.exits)
-        sets: list[tuple[int, ...]] = [(t,) for t in open_heads]
-        costs: dict[tuple[int, ...], tuple[int, float]] = {}
-        for alone in sets:
-            self._complete(costs, position, alone)
-        if mode == 'interruptible':
-            sets = [tuple(range(first, t + 1)) for t in open_heads]
-        elif mode == 'adaptive':
-            sets += [(early, t) for t in open_heads for early in range(first, t)]
-        options = []
-        for heads in sets:
-            reached = 0.0 if answered is None else self.accuracies[answered]
-            gains = []
-            for number, head in enumerate(heads, start=1):
-                gain = max(0.0, self.accuracies[head] - reached)
-                reached += gain
-                gains.append((self._complete(costs, position, heads[:number]), gain))
-            options.append(_Option(heads, tuple(gains), len(heads) > 1 or answered is not None))
-        return _Choice(tuple(costs.values()), tuple(options), first)
-
-    def _complete(
-        self, costs: dict[tuple[int, ...], tuple[int, float]], position: int, heads: tuple[int, ...]
-    ) -> int:
-        """The index in `costs` of being done with the last of `heads` after the others (added if new)."""
-        if heads not in costs:
-            usual = max(self.profile.expected(position, heads), 1e-9)
-            costs[heads] = (max(0, heads[-1] + 1 - position), math.log(usual))
-        return list(costs).index(heads)

@@ -7,6 +7,8 @@ earliest first (`frames`), and
 - the optional part of a frame ends where the frames that wait would get less time than it: with n waiting, it
   may take 1 / (n + 1) of what is left until the last of their deadlines. All run the same network, in which
   every further exit gains less per second than the one before: equal parts give the most accuracy per second;
+  A part is fixed when the frame begins; only further frames make it smaller. Exits that are not quite likely
+  to be done in it are not tried: a stage that is launched cannot be stopped;
 - the mandatory part is done in any case, by its own deadline.
 
 So an overload takes the deep exits from all cameras alike before it takes the first one from any. What does

@@ -191,6 +191,49 @@ def test_a_deadline_that_moves_applies_to_the_frame_under_way(mode):
     assert stages(runtime) == ['stage 0', 'stage 1']
 
 
+class TestPromises:
+    def test_an_answer_says_what_was_promised_and_whether_it_was_kept(self):
+        clf, _ = classifier('contract')
+        clf.classify(IMAGE, budget=0.06)
+        assert clf.forecast.state().promises == 1
+        clf, _ = classifier('contract', factor=1.2)
+        answer = clf.classify(IMAGE, budget=0.06)
+        assert (answer.promised_exit_index, answer.exit_index, answer.met) == (3, 3, True)
+        assert answer.overrun  # later than promised, though by the deadline
+        assert clf.forecast.state().overrun_rate == 1.0
+
+    def test_a_promise_that_is_given_up_counts_as_broken(self):
+        clf, _ = classifier('contract', factor=3.0)
+        answer = clf.classify(IMAGE, budget=0.045)
+        assert (answer.promised_exit_index, answer.exit_index) == (3, None)
+        assert clf.forecast.state().overrun_rate == 1.0
+
+    def test_an_answer_that_is_sure_early_breaks_no_promise(self):
+        logits = [[9.0, 0.0, 0.0]] * 4
+        clf, _ = classifier('interruptible', logits=logits, confidence_threshold=0.9)
+        answer = clf.classify(IMAGE, budget=0.06)
+        assert answer.exit_index == 0
+        assert not answer.overrun
+        assert clf.forecast.state().overrun_rate in (None, 0.0)
+
+    def test_a_late_answer_does_not_replace_one_in_time(self):
+        clf, runtime = classifier('interruptible')
+        runtime.stages = (0.010, 0.050, 0.010, 0.010)
+        answer = clf.classify(IMAGE, budget=0.030)
+        assert 'stage 1' in runtime.log
+        assert (answer.exit_index, answer.met) == (0, True)
+
+    def test_nothing_is_promised_where_the_first_exit_is_only_hoped_for(self):
+        clf, _ = classifier('contract', factor=0.5)
+        for _ in range(3):
+            clf.refresh_slowdown()
+        clf.forecast.learn([0.0, 0.010], [(0, 0.011)])
+        clf.forecast.learn([0.0, 0.010], [(0, 0.011)])
+        answer = clf.classify(IMAGE, budget=0.0095)
+        assert answer.promised_exit_index is None
+        assert answer.overrun is None
+
+
 def test_mode_changes_count_from_the_next_frame():
     clf, runtime = classifier('contract')
     clf.mode = 'interruptible'

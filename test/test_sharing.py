@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 from simulation import Clock, SimulatedRuntime, checkpoint, profile
 
 from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.latency import LatencyProfile
 from impatient_ros.sharing import share
 
 seconds = st.floats(-0.1, 1.0)
@@ -53,6 +54,18 @@ class TestExecution:
         answer, _ = self.classify(1.0, 0.0225, mode=mode)
         assert answer.met
         assert answer.elapsed <= 0.0225
+
+    def test_what_is_left_is_not_divided_again_and_again(self):
+        clock = Clock()
+        runtime = SimulatedRuntime(clock)
+        tables = profile().to_dict()
+        for name in ('contract', 'interruptible'):  # so many samples that what they show is quite likely
+            tables[name] = [[cell * 100 for cell in row] for row in tables[name]]
+        known = LatencyProfile.from_dict(tables)
+        clf = AnytimeClassifier(checkpoint(clock=clock), runtime, known, mode='interruptible', clock=clock)
+        answer = clf.classify(None, budget=0.05, share=lambda left: left / 2)
+        assert answer.elapsed <= 0.025
+        assert answer.exit_index == 1
 
     @pytest.mark.parametrize('mode', ['contract', 'adaptive', 'interruptible'])
     def test_the_first_exit_is_done_though_the_share_is_too_small(self, mode):

@@ -163,7 +163,7 @@ class Perception:
             on_plan=self.delivery.plan,
             on_answer=self.delivery.offer,
             finish_late=manner.on_miss == 'late',
-            share=self._share,
+            share=self._share if len(parameters.cameras) > 1 else None,
         )
         record = self.delivery.finish(answer)
         self._infeasible = self._infeasible + 1 if answer.infeasible else 0

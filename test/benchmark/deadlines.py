@@ -4,13 +4,14 @@
     python test/benchmark/deadlines.py --frames 300 --load burn --policies adaptive,static_p99 --json out.json
     python test/benchmark/deadlines.py --simulate all --json out.json        # recorded traces; seconds
     python test/benchmark/deadlines.py --ros --frames 300 --json out.json    # the node, another process
+    python test/benchmark/deadlines.py --cameras 4                           # too many cameras on one model
     python test/benchmark/deadlines.py --timer 30                            # a 100 ms timer beside inference
     python test/benchmark/deadlines.py --record traces/x.npz --model default --load burn --frames 3000
     python test/benchmark/deadlines.py --recompute out.frames.json.gz --json again.json
 
 Budgets are drawn evenly between the p99 cost of the first exit and 1.3 times that of the last. Beside the
 summary every frame is written (out.frames.json.gz), from which the summary can be recomputed; `--plots`
-draws it. Frames during which strangers kept more than a quarter of a core busy do not count; how many there
+draws it. Frames during which strangers kept more than 0.3 of a core busy do not count; how many there
 were is said (`disturbed`).
 """
 
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import torch
 
+from deadline.cameras import RULES, live, simulated
 from deadline.files import frames_path, read_frames, write_frames, write_summary
 from deadline.frame import Frame
 from deadline.live import run_live
@@ -46,6 +48,8 @@ def main(arguments: list[str] | None = None) -> int:
         torch.set_num_threads(options.threads)
     if options.recompute:
         frames, accuracies, about = _stored(options.recompute)
+    elif options.cameras:
+        return _cameras(options)
     elif options.timer:
         return _timer(options)
     elif options.record:
@@ -82,15 +86,11 @@ def _stored(paths: list[Path]) -> tuple[list[Frame], dict, dict]:
 
 
 def _simulate(options: argparse.Namespace) -> tuple[list[Frame], dict, dict]:
-    paths = sorted(TRACES.glob('*.npz')) if options.simulate == 'all' else [Path(options.simulate)]
     frames: list[Frame] = []
     accuracies, about = {}, {}
-    for path in paths:
+    for path in _traces(options):
         trace = Trace.load(path)
-        model, load = trace.description['model'], trace.description['load']
-        if options.simulate == 'all' and (model not in options.model or load not in options.load):
-            continue
-        accuracies[model] = trace.accuracies
+        accuracies[trace.description['model']] = trace.accuracies
         about[path.stem] = trace.description
         for policy in options.policies or POLICIES:
             frames += replay(trace, policy, frames=options.frames, miss_rate=options.miss_rate)
@@ -140,6 +140,43 @@ def _record(options: argparse.Namespace) -> int:
         )
     trace.save(options.record)
     return 0
+
+
+def _cameras(options: argparse.Namespace) -> int:
+    """Several cameras on one model, with the node's rules and without."""
+    rounds = options.frames or 500
+    results: list[dict] = []
+    if options.simulate:
+        for path in _traces(options):
+            trace = Trace.load(path)
+            results += [
+                {'simulated': True, **simulated(trace, rule, options.cameras, rounds=rounds)}
+                for rule in RULES
+            ]
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            for model in options.model:
+                classifier = (subject := prepare(model, Path(folder))).classifier(runtime=options.runtime)
+                results += [
+                    {
+                        'simulated': False,
+                        **live(subject, classifier, rule, options.cameras, rounds=rounds),
+                    }
+                    for rule in RULES
+                ]
+    for result in results:
+        print(result)
+    if options.json:
+        write_summary(options.json, results)
+    return 0
+
+
+def _traces(options: argparse.Namespace) -> list[Path]:
+    """The traces that `--simulate` means."""
+    if options.simulate != 'all':
+        return [Path(options.simulate)]
+    wanted = {f'{model}-{load}' for model in options.model for load in options.load}
+    return sorted(path for path in TRACES.glob('*.npz') if path.stem in wanted)
 
 
 def _timer(options: argparse.Namespace) -> int:
@@ -197,6 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--limit', type=float, default=math.inf, help='seconds per model and load, live')
     parser.add_argument('--simulate', metavar='TRACE', help='a recorded trace (.npz), or all')
     parser.add_argument('--ros', action='store_true', help='through the node in another process')
+    parser.add_argument('--cameras', type=int, metavar='N', help='only N cameras on one model, too many')
     parser.add_argument('--timer', type=float, metavar='SECONDS', help='only the timer beside inference')
     parser.add_argument('--record', type=Path, metavar='TRACE', help='only record a trace')
     parser.add_argument('--recompute', type=Path, nargs='+', metavar='FRAMES', help='summary from frames')

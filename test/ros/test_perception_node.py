@@ -275,6 +275,9 @@ class TestServicesAndDiagnostics:
         names = [status.name for status in robot.diagnostics[-1].status]
         assert f'{NODE}: camera' in names
         assert f'{NODE}: model' in names
+        told = {pair.key: pair.value for pair in robot.diagnostics[-1].status[-1].values}
+        assert float(told['promise_margin']) > 0
+        assert {'prediction_error', 'promises', 'promise_overrun_rate'} <= set(told)
 
     @staticmethod
     def _frames(message):

@@ -22,8 +22,9 @@ from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.frames import Frame, LatestFrames
 from impatient_ros.sharing import share
 
-__all__ = ['live', 'simulated']
+__all__ = ['RULES', 'live', 'simulated']
 
+RULES = ('rules', 'fifo')
 QUEUE = 10  # frames per camera that wait without rules, as a reliable subscription's default depth
 PHASE_JITTER = 0.02  # of a period: cameras do not keep step
 

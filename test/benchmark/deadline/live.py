@@ -8,6 +8,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from deadline.bystanders import Bystanders
 from deadline.frame import Frame, budgets, hindsight
 from deadline.load import CoRunners
@@ -50,15 +52,15 @@ def run_live(
         }
         bystanders = Bystanders(others.pids)
         pace = Pace(1 / rate if rate else 1.2 * profile.costs('contract')[-1])
+        source = np.random.default_rng(2)
         others.start()
         began = time.perf_counter()
         for index, budget in enumerate(budgets(profile, preparation[WARM_UP // 2], frames)):
             if time.perf_counter() - began > limit:
                 break
             made: dict[str, tuple] = {}
-            # Another one begins in every round, so that nobody always follows the same predecessor.
-            for turn in range(streams):
-                policy = (*decided, 'hindsight')[(turn + index) % streams]
+            # In a new order in every round: who follows a long run starts later and is held up more.
+            for policy in source.permutation([*decided, 'hindsight']).tolist():
                 pace.wait()
                 phase, on = others.now()
                 if policy == 'hindsight':

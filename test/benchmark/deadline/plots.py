@@ -5,6 +5,7 @@ from pathlib import Path
 
 __all__ = ['plot']
 
+LEAST_SHARE = 0.6  # the axis begins here
 MISSES = 10.0  # %: the axis ends here, larger rates are written beside their bars
 
 
@@ -40,9 +41,9 @@ def plot(summary: Sequence[dict], folder: Path, title: str) -> list[Path]:
         above.set_ylim(0, MISSES)
         above.set_ylabel('feasible frames without\nan answer in time, %')
         above.axhline(1.0, color='0.6', linewidth=0.8, linestyle=':')
-        above.legend(fontsize=8, ncols=4)
-        below.set_ylim(0.6, 1.02)
-        below.set_ylabel('expected accuracy,\nshare of hindsight')
+        figure.legend(loc='outside lower center', fontsize=8, ncols=len(policies))
+        below.set_ylim(LEAST_SHARE, 1.02)
+        below.set_ylabel(f'expected accuracy, share\nof hindsight (from {LEAST_SHARE:g} on)')
         below.axhline(1.0, color='0.6', linewidth=0.8, linestyle=':')
         below.set_xticks(range(len(loads)), loads)
         figure.suptitle(f'{model}: {title}', fontsize=10)

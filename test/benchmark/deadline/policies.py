@@ -68,7 +68,7 @@ class _Means(Forecast):
         boundary = [self._boundaries[t + 1] - self._boundaries[t] for t in exits]
         self.stages, self.heads = boundary, [self.profile.head(t) for t in exits]
 
-    def learn(self, marks, heads) -> None:
+    def learn(self, marks, heads, given_up=None) -> None:
         last = 0.0
         ended = dict(heads)
         for t, mark in enumerate(marks[1:]):

@@ -17,23 +17,28 @@ from impatient_ros.latency import LatencyProfile, measure
 __all__ = ['Pace', 'quiet_profile', 'record', 'run_through']
 
 WARM_UP = 20
-QUIET = 0.1  # cores that others may keep busy
+BREATH = 0.002  # s
+QUIET = 0.3  # cores that others may keep busy
 LONGEST = 100  # frames that wait for the next look at the bystanders
 
 
 class Pace:
-    """Frames at a rate: `wait` returns when the next one is due, at once where the last one took longer."""
+    """Frames at a rate: `wait` returns when the next one is due.
+
+    Where the last one took longer it sleeps BREATH all the same: a frame wakes up the thread that waits for
+    it, and the scheduler treats who has just slept better than who has just computed.
+    """
 
     def __init__(self, period: float) -> None:
         self._period = period
         self._next = time.perf_counter()
 
     def wait(self) -> None:
-        time.sleep(max(0.0, self._next - time.perf_counter()))
+        time.sleep(max(BREATH, self._next - time.perf_counter()))
         self._next = max(self._next, time.perf_counter()) + self._period
 
 
-def quiet_profile(classifier: AnytimeClassifier, seconds: float = 4.0, tries: int = 10) -> LatencyProfile:
+def quiet_profile(classifier: AnytimeClassifier, seconds: float = 4.0, tries: int = 4) -> LatencyProfile:
     """A latency profile from `seconds` of measuring during which nobody else computed; if that never happens
     in all `tries`, the one during which others did least.
     """

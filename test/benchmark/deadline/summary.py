@@ -10,7 +10,7 @@ from deadline.frame import Frame
 __all__ = ['SETTLING', 'in_phase', 'summarise', 'wilson']
 
 SETTLING = 30  # frames after the beginning of a phase that are left out of the settled rates
-QUIET = 0.25  # cores that bystanders may keep busy during a frame that counts
+QUIET = 0.3  # cores that bystanders may keep busy during a frame that counts
 
 
 def wilson(hits: int, of: int, z: float = 1.96) -> tuple[float, float]:
@@ -83,6 +83,7 @@ def _cell(
         'feasible': len(feasible),
         **_rate('miss_rate', sum(f.exit_index < 0 for f in feasible), len(feasible)),
         **_rate('settled_miss_rate', sum(f.exit_index < 0 for f in settled_feasible), len(settled_feasible)),
+        'promises': len(promises),
         **_rate('overrun_rate', sum(f.overrun for f in promises), len(promises)),
         **_rate('late_promise_rate', sum(f.late for f in promises), len(promises)),
         'expected_accuracy': round(expected, 5),

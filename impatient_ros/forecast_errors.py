@@ -1,0 +1,73 @@
+"""How wrong forecasts have been lately: the logarithms of observed / forecast in a sliding window, ordered.
+
+The window answers two questions: how likely a path is done in time, and how wide errors spread.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right, insort
+from collections import deque
+from collections.abc import Iterable
+
+__all__ = ['Errors']
+
+HIGH = 0.9  # the quantile that `high` and `spread` are about
+LEAST_SPREAD = 0.1  # logarithm; below it a few quiet frames would make promises too bold
+HICCUPS = 0.03  # share of frames
+
+
+class Errors:
+    """The latest errors, ordered.
+
+    Args:
+        start: what was known before the first frame.
+        size: how many are kept.
+    """
+
+    def __init__(self, start: Iterable[float], size: int) -> None:
+        self._latest = deque(start, maxlen=size)
+        self._ordered = sorted(self._latest)
+        self._high: tuple[float, float] | None = None
+
+    def add(self, error: float) -> None:
+        if len(self._latest) == self._latest.maxlen:
+            del self._ordered[bisect_left(self._ordered, self._latest[0])]
+        self._latest.append(error)
+        insort(self._ordered, error)
+        self._high = None
+
+    def quantile(self, probability: float) -> float:
+        """Linear between the ordered errors."""
+        rank = probability * (len(self._ordered) - 1)
+        low = int(rank)
+        high = min(low + 1, len(self._ordered) - 1)
+        return self._ordered[low] + (rank - low) * (self._ordered[high] - self._ordered[low])
+
+    @property
+    def high(self) -> float:
+        """The 0.9 quantile."""
+        return self._high_and_spread()[0]
+
+    @property
+    def spread(self) -> float:
+        """From the median to the high quantile; never less than LEAST_SPREAD."""
+        return self._high_and_spread()[1]
+
+    def _high_and_spread(self) -> tuple[float, float]:
+        if self._high is None:
+            high = self.quantile(HIGH)
+            self._high = high, max(high - self.quantile(0.5), LEAST_SPREAD)
+        return self._high
+
+    def chance(self, error: float) -> float:
+        """P(an error <= `error`): 0 where none was ever that small, and never quite 1.
+
+        What a window of frames cannot show is the rare hiccup. It is taken to hit HICCUPS of the frames and
+        to make one of them k times as long with probability 1 / k.
+        """
+        below = bisect_right(self._ordered, error)
+        if not below:
+            return 0.0
+        share = (below + 0.5) / (len(self._ordered) + 1)
+        return share * (1 - HICCUPS * (math.exp(-error) if error > 0 else 1.0))

@@ -1,0 +1,91 @@
+"""The sets of heads that a planner chooses from, worked out in advance for every place a frame can stand at.
+
+The modes differ in nothing else: contract considers single heads, interruptible every head on the way,
+adaptive single heads and pairs, an insurance and a target.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from impatient_ros.latency import LatencyProfile
+
+__all__ = ['MODES', 'Choice', 'Option', 'choice']
+
+MODES = ('contract', 'interruptible', 'adaptive')
+LEAST_COST = 1e-9  # s; costs are used as logarithms
+
+
+@dataclass(frozen=True)
+class Option:
+    """A set of heads, worked out in advance.
+
+    Attributes:
+        gains: for each head, the index of its completion and the accuracy that it adds.
+        most: what all of them add.
+        gamble: whether it goes beyond a first answer.
+    """
+
+    heads: tuple[int, ...]
+    gains: tuple[tuple[int, float], ...]
+    most: float
+    gamble: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What there is to choose from where a frame stands.
+
+    Attributes:
+        completions: number of stages and logarithm of the usual cost, for being done with a head, after
+            certain others; first those of each open head alone.
+        options: those that may add most first.
+        first: the first open head.
+        starts: how many heads, from that one on, some option begins with.
+    """
+
+    completions: tuple[tuple[int, float], ...]
+    options: tuple[Option, ...]
+    first: int
+    starts: int
+
+
+def choice(
+    mode: str, profile: LatencyProfile, accuracies: Sequence[float], position: int, answered: int | None
+) -> Choice:
+    """What there is to choose from after `position` stages with the answer of exit `answered` in hand."""
+    first = max(0, position - 1) if answered is None else max(position - 1, answered + 1)
+    open_heads = range(first, profile.exits)
+    alone: list[tuple[int, ...]] = [(t,) for t in open_heads]
+    if mode == 'contract':
+        sets = alone
+    elif mode == 'interruptible':
+        sets = [tuple(range(first, t + 1)) for t in open_heads]
+    else:
+        sets = alone + [(early, t) for t in open_heads for early in range(first, t)]
+    completions: dict[tuple[int, ...], tuple[int, float]] = {}
+
+    def complete(heads: tuple[int, ...]) -> int:
+        """The index of being done with the last of `heads` after the others."""
+        if heads not in completions:
+            usual = max(profile.expected(position, heads), LEAST_COST)
+            completions[heads] = (max(0, heads[-1] + 1 - position), math.log(usual))
+        return list(completions).index(heads)
+
+    for heads in alone:
+        complete(heads)
+    options = []
+    for heads in sets:
+        reached = 0.0 if answered is None else accuracies[answered]
+        gains = []
+        for number, head in enumerate(heads, start=1):
+            gain = max(0.0, accuracies[head] - reached)
+            reached += gain
+            gains.append((complete(heads[:number]), gain))
+        most = sum(gain for _, gain in gains)
+        options.append(Option(heads, tuple(gains), most, len(heads) > 1 or answered is not None))
+    options.sort(key=lambda option: -option.most)
+    starts = 1 if mode == 'interruptible' else len(open_heads)
+    return Choice(tuple(completions.values()), tuple(options), first, starts)

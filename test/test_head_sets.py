@@ -1,0 +1,39 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from simulation import ACCURACIES, profile
+
+from impatient_ros.head_sets import MODES, choice
+
+places = st.tuples(st.integers(0, 4), st.sampled_from([None, 0, 1, 2, 3]))
+
+
+def heads(mode, position=0, answered=None):
+    return {option.heads for option in choice(mode, profile(), ACCURACIES, position, answered).options}
+
+
+def test_the_modes_differ_in_their_sets():
+    assert heads('contract') == {(0,), (1,), (2,), (3,)}
+    assert heads('interruptible') == {(0,), (0, 1), (0, 1, 2), (0, 1, 2, 3)}
+    assert heads('adaptive') == heads('contract') | {(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)}
+
+
+@given(st.sampled_from(MODES), places)
+def test_heads_that_are_behind_or_done_are_in_no_set(mode, place):
+    position, answered = place
+    least = max(0, position - 1, 0 if answered is None else answered + 1)
+    assert all(min(each) >= least for each in heads(mode, position, answered))
+
+
+@given(st.sampled_from(MODES), places)
+def test_costs_grow_with_the_heads_and_gains_add_up_to_the_best_of_them(mode, place):
+    position, answered = place
+    found = choice(mode, profile(), ACCURACIES, position, answered)
+    base = 0.0 if answered is None else ACCURACIES[answered]
+    assert [o.most for o in found.options] == sorted((o.most for o in found.options), reverse=True)
+    for option in found.options:
+        costs = [found.completions[part][1] for part, _ in option.gains]
+        assert costs == sorted(costs)
+        best = max(ACCURACIES[head] for head in option.heads)
+        assert option.most == pytest.approx(max(0.0, best - base))
+        assert option.gamble == (len(option.heads) > 1 or answered is not None)
