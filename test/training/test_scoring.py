@@ -1,4 +1,4 @@
-"""training.evaluate: accuracy and calibration per exit."""
+"""training.scoring: accuracy and calibration per exit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.preprocess import Preprocessing
 from training.data import Pictures
-from training.evaluate import Evaluation, evaluate
+from training.scoring import Evaluation, evaluate
 
 
 def scores(count: int = 3000, scale: float = 3.0) -> Evaluation:
