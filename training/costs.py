@@ -21,6 +21,8 @@ from impatient_ros.runtime.select import select_runtime
 
 __all__ = ['exit_costs', 'increasing', 'measured_profile']
 
+TIME_LIMIT = 6.0  # s, for one network's latencies
+
 
 def exit_costs(
     network: ImpatientNetwork,
@@ -71,7 +73,9 @@ def measured_profile(network: ImpatientNetwork, device: str = 'auto') -> Latency
     """The latencies of `network` here and now, eager, from a preprocessed picture on."""
     runtime = select_runtime(copy.deepcopy(network), 'eager', device)
     tensor = np.zeros((1, *network.input_shape), np.float32)
-    return measure(lambda: runtime.start(tensor), len(network.exits), time.perf_counter)
+    return measure(
+        lambda: runtime.start(tensor), len(network.exits), time.perf_counter, time_limit=TIME_LIMIT
+    )
 
 
 def _profile(path: str) -> LatencyProfile:

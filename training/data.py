@@ -200,9 +200,7 @@ def _shrunk(picture: np.ndarray, shorter_side: int) -> np.ndarray:
 def _listing(source: Path) -> dict[str, dict[str, list[str]]]:
     """Split -> class -> names of its picture files; a class folder without pictures is kept: it must show."""
     if source.is_dir():
-        entries = [
-            path.relative_to(source).as_posix() + ('/' if path.is_dir() else '') for path in source.rglob('*')
-        ]
+        entries = list(_entries(source, 3))
     elif zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             entries = archive.namelist()
@@ -217,6 +215,17 @@ def _listing(source: Path) -> dict[str, dict[str, list[str]]]:
         if parts[2].lower().endswith(SUFFIXES) and not parts[2].startswith('.'):
             names.append(entry)
     return listing
+
+
+def _entries(folder: Path, depth: int, prefix: str = '') -> Iterator[str]:
+    """The paths below a folder as a zip has them, down to `depth`; links are followed."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            yield f'{prefix}{path.name}/'
+            if depth > 1:
+                yield from _entries(path, depth - 1, f'{prefix}{path.name}/')
+        else:
+            yield f'{prefix}{path.name}'
 
 
 def _labels(source: Path, listing: dict[str, dict[str, list[str]]]) -> tuple[str, ...]:

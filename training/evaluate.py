@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from impatient_ros.budgets import NAMED_DISTRIBUTIONS
+from impatient_ros.budgets import NAMED_DISTRIBUTIONS, BudgetDistribution
 from impatient_ros.checkpoint import Checkpoint, CheckpointError, load
 from impatient_ros.checkpoint_fields import check_description
 from impatient_ros.checkpoint_file import unpack
@@ -121,11 +121,14 @@ def evaluation(
         result |= {'best_fixed': {}, 'best_fixed_name': {}}
     for name in budgets:
         distribution, _ = distribution_of(name, model.costs[-1])
-        share = chosen_share(distribution, model.costs, checkpoint.accuracies)
-        result['exit_share'][name] = share.tolist()
+        share = _share(model, distribution)
+        result['exit_share'][name] = share
         result['expected_accuracy'][name] = expected_accuracy(share, accuracies)
-        best, index = best_single_exit(distribution, model.costs, accuracies)
-        result['best_single_exit'][name], result['best_single_exit_index'][name] = best, index
+        trained = model.trained
+        best, index = best_single_exit(
+            distribution, [model.costs[t] for t in trained], [accuracies[t] for t in trained]
+        )
+        result['best_single_exit'][name], result['best_single_exit_index'][name] = best, trained[index]
         if fixed:
             # The robot's budgets are what they are: the distribution is the model's for all of them.
             values = {key: _worth(other, distribution) for key, other in fixed.items()}
@@ -134,7 +137,19 @@ def evaluation(
     return result
 
 
-def _worth(fixed: Measured, distribution: Any) -> float:
+def _share(model: Measured, distribution: BudgetDistribution) -> list[float]:
+    """How often "no answer" and each exit is the planner's choice; exits that were never trained are not."""
+    trained = model.trained
+    some = chosen_share(
+        distribution, [model.costs[t] for t in trained], [model.checkpoint.accuracies[t] for t in trained]
+    ).tolist()
+    share = [some[0]] + [0.0] * len(model.costs)
+    for t, value in zip(trained, some[1:], strict=True):
+        share[t + 1] = value
+    return share
+
+
+def _worth(fixed: Measured, distribution: BudgetDistribution) -> float:
     """What a network of one exit achieves: its deepest trained one, always."""
     t = max(fixed.trained)
     return (1 - distribution.below(fixed.costs[t])) * fixed.scores.accuracies[t]
@@ -146,7 +161,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format='%(message)s')
     if given.threads > 0:
         torch.set_num_threads(given.threads)
-    torch.set_flush_denormal(True)
     try:
         result = _evaluated(given)
     except (ValueError, CheckpointError, OSError) as error:
@@ -248,4 +262,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == '__main__':
+    torch.set_flush_denormal(True)  # for the whole process: tiny numbers would slow it down
     sys.exit(main())

@@ -148,6 +148,12 @@ class ImpatientModule(lightning.LightningModule):
         self._built = True
 
     @property
+    def trained(self) -> tuple[int, ...]:
+        """The exits (0-based) that answer sensibly in the end; a frozen backbone brings its own."""
+        every = self.risk_options.method == 'separate'
+        return tuple(range(len(self.network.exits))) if every else self.chosen
+
+    @property
     def kept(self) -> ImpatientNetwork:
         """The network that is validated and written."""
         return self.network if self.averaged is None else self.averaged

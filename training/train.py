@@ -113,7 +113,6 @@ class TrainingCLI(LightningCLI):
         own = self.config[self.subcommand]
         if own.threads > 0:
             torch.set_num_threads(own.threads)
-        torch.set_flush_denormal(True)
         if own.log not in LOGS:
             raise ValueError(f'log is {own.log!r}: write one of {", ".join(LOGS)}')
         self.output = Path(own.output)
@@ -199,7 +198,7 @@ def write_checkpoint(
         provenance={
             **provenance,
             'method': risk.method,
-            'trained_exits': list(module.chosen),
+            'trained_exits': list(module.trained),
             'network': module.options.described(),
             'budgets': _budgets(module),
             'risk': {key: value for key, value in vars(risk).items() if value is not None},
@@ -263,4 +262,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
+    torch.set_flush_denormal(True)  # for the whole process: tiny numbers would slow it down
     sys.exit(main())
