@@ -1,10 +1,11 @@
-"""Charts as SVG text: lines, grouped bars, reliability diagrams. No fonts, scripts or files from elsewhere."""
+"""Charts as SVG text: lines, bars, reliability diagrams. No fonts, scripts or files from elsewhere."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
+from itertools import pairwise
 
 __all__ = ['COLOURS', 'Line', 'bars', 'lines', 'reliability_diagram', 'ticks']
 
@@ -42,7 +43,7 @@ class _Frame:
     ) -> None:
         self.x, self.y = x, y
         self.width, self.height = width, height
-        self.left, self.right, self.top, self.bottom = left, 14, 12, 44
+        self.left, self.right, self.top, self.bottom = left, 22, 12, 44
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         across = (x - self.x[0]) / (self.x[1] - self.x[0] or 1)
@@ -88,7 +89,7 @@ class _Frame:
 def lines(
     curves: Sequence[Line], *, x_label: str, y_label: str, title: str, width: int = 720, height: int = 340
 ) -> str:
-    """Staircases that hold each value until the next point, or loose points; y are shares, shown in percent."""
+    """Staircases that hold each value until the next point, or loose points; y are shares 0..1."""
     points = [point for curve in curves for point in curve.points]
     highest = max((x for x, _ in points), default=1.0)
     lowest = min((y for _, y in points), default=0.0)
@@ -99,19 +100,18 @@ def lines(
     for index, curve in enumerate(curves):
         colour = COLOURS[index % len(COLOURS)]
         if not curve.loose and curve.points:
-            stairs: list[tuple[float, float]] = []
-            for x, y in curve.points:
-                if stairs:
-                    stairs.append(frame.at(x, previous))
-                stairs.append(frame.at(x, y))
-                previous = y
-            stairs.append(frame.at(frame.x[1], previous))
+            stairs = [frame.at(*curve.points[0])]
+            for (_, before), (x, y) in pairwise(curve.points):
+                stairs += [frame.at(x, before), frame.at(x, y)]
+            stairs.append(frame.at(frame.x[1], curve.points[-1][1]))
             parts.append(_path(stairs, colour, 2.2 if index == 0 else 1.6))
         for x, y in curve.points:
             across, up = frame.at(x, y)
-            shape = f'r="{4 if index == 0 else 3.2}" fill="{colour}" stroke="#fff"'
+            radius = 4.5 if curve.loose else 4 if index == 0 else 3.2
+            shape = f'r="{radius}" fill="{colour}" stroke="#fff"'
             parts.append(
-                f'<circle cx="{across}" cy="{up}" {shape}><title>{escape(curve.name)}: {y:.1%}</title></circle>'
+                f'<circle cx="{across}" cy="{up}" {shape}><title>{escape(curve.name)}: {y:.1%}</title>'
+                '</circle>'
             )
     return frame.drawn(parts, title)
 
@@ -166,7 +166,8 @@ def reliability_diagram(
         right, floor = frame.at((index + 1) / len(count), 0)
         strength = 0.25 + 0.75 * math.sqrt(number / most)
         parts.append(
-            f'<rect x="{x}" y="{y}" width="{right - x - 0.8:.1f}" height="{floor - y:.1f}" fill="{COLOURS[0]}" '
+            f'<rect x="{x}" y="{y}" width="{right - x - 0.8:.1f}" height="{floor - y:.1f}" '
+            f'fill="{COLOURS[0]}" '
             f'fill-opacity="{strength:.2f}"><title>{number:.0f} pictures, {accuracy:.0%} right</title></rect>'
         )
     diagonal = _path([frame.at(0, 0), frame.at(1, 1)], COLOURS[1], 1.4)

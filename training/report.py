@@ -29,12 +29,13 @@ p { margin: .3rem 0 .8rem; max-width: 75ch; } .quiet { color: #666; }
 svg { max-width: 100%; height: auto; font-family: inherit; font-size: 12px; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: right; border-bottom: 1px solid #e3e3e3; }
-th:first-child, td:first-child { text-align: left; } th { font-weight: 600; }
+th:first-child, td:first-child, td.text { text-align: left; } th { font-weight: 600; }
 .wide { overflow-x: auto; } .row { display: flex; flex-wrap: wrap; gap: 1rem; }
 .legend { display: flex; flex-wrap: wrap; gap: .2rem 1.2rem; margin: .2rem 0 .6rem; }
 .legend i { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin-right: .4em; }
 figure { margin: 0; } figcaption { font-size: 13px; }
-.picture { width: 150px; } .picture img { width: 96px; height: 96px; object-fit: contain; background: #f3f3f3; }
+.picture { width: 150px; }
+.picture img { width: 96px; height: 96px; object-fit: contain; background: #f3f3f3; }
 .right { color: #006b4d; } .wrong { color: #a33b2a; } .best { font-weight: 600; }
 code { font-size: 13px; overflow-wrap: anywhere; }
 """
@@ -50,16 +51,15 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
             raise ValueError(f'{result.get("name", "a file")} is no evaluation: {", ".join(missing)} missing')
     model = results[0]
     names = _names(results)
-    about = (
-        f'{model.get("pictures", "?")} pictures of {model.get("data", "?")}, split {model.get("split", "?")}'
-    )
+    pictures, data, split = (model.get(key, '?') for key in ('pictures', 'data', 'split'))
+    about = f'{pictures} pictures of {data}, split {split}, {model.get("mode", "contract")}'
     costs = 'multiply-accumulates' if model.get('costs', 'macs') == 'macs' else 'measured seconds'
     sections = [
         f'<h1>{escape(names[0])}</h1>',
-        f'<p class="quiet">{escape(about)}. Costs: {costs}, {escape(str(model.get("mode", "contract")))}.</p>',
+        f'<p class="quiet">{escape(about)}. Costs: {costs}.</p>',
         '<h2>The longer it may think, the better it answers</h2>',
-        '<p>Accuracy of the best exit that fits, against what it costs. Points are exits; a network of one exit '
-        'is a point.</p>',
+        '<p>Accuracy of the best exit that fits, against what it costs. Points are exits; a network of one '
+        'exit is a point.</p>',
         _legend(names),
         _anytime(results, names),
         '<h2>Expected accuracy by what budgets look like</h2>',
@@ -157,7 +157,8 @@ def _exits(model: Mapping[str, Any]) -> str:
     harm = model.get('monotonicity')
     note = (
         f'<p>From one exit to the next the true class loses 0.2 or more of probability in '
-        f'{100 * harm["falls"]:.1f}% of the pictures; a right answer turns wrong in {100 * harm["flips"]:.1f}%.</p>'
+        f'{100 * harm["falls"]:.1f}% of the pictures; a right answer turns wrong in '
+        f'{100 * harm["flips"]:.1f}%.</p>'
         if harm
         else ''
     )
@@ -214,8 +215,8 @@ def _provenance(model: Mapping[str, Any]) -> list[str]:
         'date',
     )
     rows = ''.join(
-        f'<tr><td>{key.replace("_", " ")}</td><td style="text-align:left"><code>{escape(str(about[key]))}</code></td>'
-        '</tr>'
+        f'<tr><td>{key.replace("_", " ")}</td>'
+        f'<td class="text"><code>{escape(str(about[key]))}</code></td></tr>'
         for key in wanted
         if key in about
     )

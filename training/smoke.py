@@ -12,9 +12,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from training import evaluate, report, train
+
 __all__ = ['CLASSES', 'main', 'picture', 'write']
 
 CLASSES = ('disc', 'ring', 'square')
+CONFIG = Path(__file__).resolve().parents[1] / 'config' / 'train' / 'smoke.yaml'
 
 
 def picture(label: str, rng: np.random.Generator, side: int = 40) -> np.ndarray:
@@ -43,13 +46,22 @@ def write(folder: Path, counts: dict[str, int], seed: int = 0) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the data set into the folder given."""
+    """Generate the pictures, train two epochs, evaluate, report; all of it in one folder."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     if len(given) != 1:
         print('usage: python -m training.smoke FOLDER', file=sys.stderr)
         return 2
-    write(Path(given[0]), {'train': 100, 'validation': 40})
-    return 0
+    folder = Path(given[0])
+    data, model, found = folder / 'data', folder / 'model.safetensors', folder / 'evaluation.json'
+    write(data, {'train': 100, 'validation': 40})
+    fit = ['fit', '--config', str(CONFIG), '--data.source', str(data), '--output', str(folder)]
+    score = ['--checkpoint', str(model), '--data', str(data), '--split', 'validation', '--json', str(found)]
+    steps = (
+        (train.main, [*fit, '--resume', 'false']),
+        (evaluate.main, [*score, '--threads', '1']),
+        (report.main, [str(found), '-o', str(folder / 'report.html')]),
+    )
+    return next((code for step, options in steps if (code := step(options))), 0)
 
 
 if __name__ == '__main__':
