@@ -30,7 +30,7 @@ class PictureData(lightning.LightningDataModule):
         size: side of the network's input, px.
         resize: shorter side of a picture before the centre crop, px; default 256/224 of `size`.
         sizes: sides while training, one after the other over equal parts of the epochs; default `size`.
-        hold_out: pictures of the split train that validate, where there is no split `validation`; the same
+        hold_out: how many pictures of the split train validate, instead of the split `validation`; the same
             ones whatever the seed.
         limit: how many pictures to train on, evenly from all classes; default all.
         batch_size: over all processes together.
@@ -80,7 +80,7 @@ class PictureData(lightning.LightningDataModule):
     def setup(self, stage: str = 'fit') -> None:
         """Decode the pictures, once. Raises DataError."""
         if self._read is None:
-            own = VALIDATION in splits_of(self.source)
+            own = self._own_split
             if not own and self.hold_out < len(self.labels):
                 raise DataError(
                     f'{self.source}: no split {VALIDATION!r}; add one, or write data.hold_out: how many '
@@ -113,9 +113,13 @@ class PictureData(lightning.LightningDataModule):
         return self._read[1]
 
     @property
+    def _own_split(self) -> bool:
+        return not self.hold_out and VALIDATION in splits_of(self.source)
+
+    @property
     def validation_is(self) -> str:
         """Where the validation pictures come from, for the provenance."""
-        own = VALIDATION in splits_of(self.source)
+        own = self._own_split
         return (
             f'split {VALIDATION}' if own else f'{len(self.validation)} pictures held out of the split train'
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import os
 import signal
 import subprocess
@@ -13,10 +14,14 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from impatient_ros.checkpoint import load
+from training.backbones import SmallResNet
 from training.data import read
-from training.module import ImpatientModule
+from training.data_module import PictureData
+from training.module import ImpatientModule, OptimiserOptions, RiskOptions
+from training.networks import NetworkOptions
 from training.scoring import evaluate
 from training.train import main
 
@@ -42,8 +47,6 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def own_module() -> torch.nn.Module:
-    from training.backbones import SmallResNet
-
     return SmallResNet(3, (4, 8), 2)
 
 
@@ -190,3 +193,25 @@ def test_class_folders_that_are_empty_or_differ_end_the_command(
             os.symlink(shapes / 'train' / label, data / 'train' / label)
     assert main(command(data, tmp_path / 'run')) == 2
     assert message in capsys.readouterr().err
+
+
+def test_tensorboard_logs_and_mixed_precision_are_options(shapes: Path, tmp_path: Path) -> None:
+    options = ['--trainer.max_epochs', '1', '--log', 'tensorboard', '--trainer.precision', 'bf16-mixed']
+    assert main(command(shapes, tmp_path, *options)) == 0
+    assert list(tmp_path.glob('log/*/events.out.tfevents.*'))
+    assert load(tmp_path / 'model.safetensors', module=own_module()).provenance['precision'] == 'bf16-mixed'
+
+
+def test_every_shipped_configuration_is_understood() -> None:
+    found = sorted(CONFIG.parent.glob('*.yaml'))
+    assert {'cifar10', 'default', 'imagenet', 'smoke'} <= {file.stem for file in found}
+    for file in found:
+        values = yaml.safe_load(file.read_text())
+        assert values['data'].keys() <= set(inspect.signature(PictureData).parameters)
+        assert values['model'].keys() <= set(inspect.signature(ImpatientModule).parameters)
+        for key, kind in (
+            ('network', NetworkOptions),
+            ('risk', RiskOptions),
+            ('optimiser', OptimiserOptions),
+        ):
+            kind(**values['model'].get(key, {}))
