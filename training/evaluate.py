@@ -179,8 +179,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
     budgets = [name for name in given.budgets.split(',') if name]
     for name in budgets:
-        _, seconds = distribution_of(name, 1.0)
-        if seconds and given.costs == 'macs':
+        _, unit = distribution_of(name, 1.0)
+        if unit == 's' and given.costs == 'macs':
             raise ValueError(f'{name} has budgets in seconds: write --costs measured')
     pictures = read(given.data, given.split)
     checkpoint = load_checkpoint(given.checkpoint, given.module)
@@ -202,6 +202,9 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
         'provenance': checkpoint.provenance,
     }
     result |= evaluation(model, budgets, fixed)
+    for name, share in result['exit_share'].items():
+        if not any(share[1:]):
+            log.warning('%s: no budget reaches even the first exit; are they in the unit of --costs?', name)
     latency = exit_costs(checkpoint.network, 'measured', given.mode) if given.latency else None
     if given.costs != 'macs':
         latency = model.costs

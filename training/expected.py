@@ -22,13 +22,14 @@ from impatient_ros.budgets import (
 __all__ = ['best_single_exit', 'chosen_share', 'distribution_of', 'expected_accuracy']
 
 
-def distribution_of(name: str, last_cost: float) -> tuple[BudgetDistribution, bool]:
-    """The distribution `name`, scaled to the last exit's cost, or that of a YAML file in seconds.
+def distribution_of(name: str, last_cost: float) -> tuple[BudgetDistribution, str | None]:
+    """The distribution `name`, scaled to the last exit's cost, or that of a YAML file.
 
-    Returns it and whether it is in seconds whatever the costs. Raises ValueError, OSError.
+    Returns it and the unit that the file says it has ('s' where training.budgets wrote it), or None: that of
+    the costs. Raises ValueError, OSError.
     """
     if name in NAMED_DISTRIBUTIONS:
-        return named_distribution(name, last_cost), False
+        return named_distribution(name, last_cost), None
     if not name.endswith(('.yaml', '.yml')):
         raise ValueError(
             f'budgets: {name!r} is neither a distribution ({", ".join(NAMED_DISTRIBUTIONS)}) nor a .yaml file'
@@ -39,7 +40,8 @@ def distribution_of(name: str, last_cost: float) -> tuple[BudgetDistribution, bo
         raise ValueError(f'budgets: {name} is no YAML: {error}') from error
     if not isinstance(values, dict):
         raise ValueError(f'budgets: {name} does not describe a distribution; see training/README.md')
-    return distribution_from_dict({key: values[key] for key in values if key != 'about'}), True
+    about = values.pop('about', None)
+    return distribution_from_dict(values), about.get('unit') if isinstance(about, dict) else None
 
 
 def chosen_share(

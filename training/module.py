@@ -122,14 +122,19 @@ class ImpatientModule(lightning.LightningModule):
         weights = fixed_weights(options.method, self.chosen, exits)
         if weights is None:
             self.exit_costs = exit_costs(network, options.costs, options.mode, options.overhead)
-            distribution, seconds = distribution_of(options.budgets, self.exit_costs[-1])
-            if seconds and options.costs == 'macs':
+            distribution, unit = distribution_of(options.budgets, self.exit_costs[-1])
+            if unit == 's' and options.costs == 'macs':
                 raise ValueError(
                     f'{options.budgets} has budgets in seconds: write model.risk.costs, too (measured, a '
                     'latency profile, or seconds per exit)'
                 )
             # By the plain rule, the deepest exit that fits: what accuracies there will be, nobody knows yet.
             share = chosen_share(distribution, increasing(self.exit_costs), range(exits))
+            if not share[1:].any():
+                raise ValueError(
+                    f'no budget of {options.budgets} reaches even the first exit, which costs '
+                    f'{self.exit_costs[0]:g}: are they in the unit of model.risk.costs?'
+                )
             self.exit_share = tuple(float(w) for w in share)
             weights = floored(self.exit_share, options.floor)
         log.info('exit weights %s', ' '.join(f'{w:.3f}' for w in weights))

@@ -119,7 +119,7 @@ def test_what_cannot_be_evaluated_is_said(
 ) -> None:
     model = checkpoint(tmp_path / 'model.safetensors')
     seconds = tmp_path / 'robot.yaml'
-    seconds.write_text('distribution: empirical\nsamples: [0.1]\n')
+    seconds.write_text('about: {unit: s}\ndistribution: empirical\nsamples: [0.1]\n')
     options = [str(seconds) if each == 'SECONDS' else each for each in options]
     given = ['--checkpoint', str(model), '--data', str(shapes), '--split', 'validation', *options]
     assert main(given) == 2

@@ -60,11 +60,11 @@ def test_what_are_no_costs_is_refused(costs: tuple[float, ...], accuracies: tupl
         chosen_share(Uniform(0, 1), costs, accuracies)
 
 
-def test_a_file_of_budgets_is_in_seconds_and_may_say_where_it_comes_from(tmp_path: Path) -> None:
+def test_a_file_of_budgets_may_say_where_it_comes_from_and_its_unit(tmp_path: Path) -> None:
     file = tmp_path / 'robot.yaml'
-    file.write_text('about: {bag: drive}\ndistribution: empirical\nsamples: [0.1, 0.2]\n')
-    assert distribution_of(str(file), 5.0) == (Empirical([0.1, 0.2]), True)
-    assert distribution_of('uniform', 5.0) == (Uniform(0, 6.0), False)
+    file.write_text('about: {bag: drive, unit: s}\ndistribution: empirical\nsamples: [0.1, 0.2]\n')
+    assert distribution_of(str(file), 5.0) == (Empirical([0.1, 0.2]), 's')
+    assert distribution_of('uniform', 5.0) == (Uniform(0, 6.0), None)
 
 
 @pytest.mark.parametrize('text', ['- 1\n', 'distribution: gauss\n', '{\n'])

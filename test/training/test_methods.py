@@ -86,8 +86,12 @@ def test_costs_in_seconds_go_with_budgets_in_seconds(tmp_path: pytest.TempPathFa
     budgets.write_text('distribution: empirical\nsamples: [0.01, 0.02, 0.02, 0.05]\n')
     made = module(RiskOptions(budgets=str(budgets), costs=[0.01, 0.02, 0.03], floor=0.0))
     assert made.exit_share == pytest.approx((0, 0.25, 0.5, 0.25))
-    with pytest.raises(ValueError, match='budgets in seconds'):
+    with pytest.raises(ValueError, match='reaches even the first exit'):
         module(RiskOptions(budgets=str(budgets)))
+    logged = tmp_path / 'logged.yaml'  # type: ignore[operator]
+    logged.write_text('about: {unit: s}\n' + budgets.read_text())
+    with pytest.raises(ValueError, match='budgets in seconds'):
+        module(RiskOptions(budgets=str(logged)))
     # What is measured by chance out of order counts as the dearest before it.
     made = module(RiskOptions(budgets=str(budgets), costs=[0.02, 0.01, 0.03], floor=0.0))
     assert made.exit_share == pytest.approx((0.25, 0, 0.5, 0.25))

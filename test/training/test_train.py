@@ -90,6 +90,8 @@ def test_an_interrupted_training_goes_on_to_the_same_curve_and_weights(
     assert curve(broken) == curve(whole)
     one, other = weights(whole), weights(broken)
     assert all(torch.equal(one[name], other[name]) for name in one)
+    assert main(command(shapes, broken, *epochs)) == 0  # nothing is left to do
+    assert curve(broken) == curve(whole)
 
 
 @pytest.mark.slow
