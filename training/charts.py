@@ -66,9 +66,9 @@ class _Frame:
         )
         return parts
 
-    def abscissa(self, label: str, form: str = '{:g}') -> list[str]:
+    def abscissa(self, label: str, form: str = '{:g}', about: int = 5) -> list[str]:
         parts = []
-        for value in ticks(*self.x):
+        for value in ticks(*self.x, about):
             x, y = self.at(value, self.y[0])
             parts.append(_path([(x, y), (x, y + 4)], FAINT))
             parts.append(_text(x, y + 17, form.format(value), 'middle', FAINT))
@@ -152,11 +152,11 @@ def bars(
 
 
 def reliability_diagram(
-    bins: Mapping[str, Sequence[float]], *, title: str, width: int = 232, height: int = 220
+    bins: Mapping[str, Sequence[float]], *, title: str, width: int = 200, height: int = 196
 ) -> str:
     """Accuracy of each bin of confidence against the diagonal; the darker a bar, the more pictures."""
     frame = _Frame((0.0, 1.0), (0.0, 1.0), width, height)
-    parts = [*frame.horizontals('accuracy', '{:.0%}'), *frame.abscissa('confidence', '{:.0%}')]
+    parts = [*frame.horizontals('accuracy', '{:.0%}'), *frame.abscissa('confidence', '{:.0%}', 2)]
     count = bins['count']
     most = max([*count, 1.0])
     for index, (number, accuracy) in enumerate(zip(count, bins['accuracy'], strict=True)):

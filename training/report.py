@@ -171,7 +171,9 @@ def _reliability(model: Mapping[str, Any]) -> str:
     for number, row in enumerate(model['exits'], 1):
         if 'reliability' in row and row.get('trained', True):
             diagram = reliability_diagram(row['reliability'], title=f'reliability of exit {number}')
-            caption = f'exit {number}: error {row["ece"]:.3f}, before scaling {row["ece_uncalibrated"]:.3f}'
+            caption = (
+                f'exit {number}: error {row["ece"]:.3f}<br>({row["ece_uncalibrated"]:.3f} before scaling)'
+            )
             figures.append(f'<figure>{diagram}<figcaption>{caption}</figcaption></figure>')
     return f'<div class="row">{"".join(figures)}</div>'
 
