@@ -22,8 +22,14 @@ __all__ = ['METHODS', 'chosen_exits', 'fixed_weights', 'frozen', 'trainable']
 METHODS = ('joint', 'uniform', 'separate', 'last', 'truncated')
 
 
-def chosen_exits(method: str, exits: int, exit_number: int | None = None) -> tuple[int, ...]:
-    """The exits (0-based) that `method` trains; `exit_number` (1..T) is the truncated one. ValueError."""
+def chosen_exits(
+    method: str, exits: int, exit_number: int | None = None, *, classifier_given: bool = True
+) -> tuple[int, ...]:
+    """The exits (0-based) that `method` trains; `exit_number` (1..T) is the truncated one.
+
+    A frozen backbone brings its own classifier along, unless not `classifier_given`: its weights were for
+    other classes, say. Raises ValueError.
+    """
     if method not in METHODS:
         raise ValueError(f'model.risk.method is {method!r}: write one of {", ".join(METHODS)}')
     if (method == 'truncated') != (exit_number is not None):
@@ -37,8 +43,8 @@ def chosen_exits(method: str, exits: int, exit_number: int | None = None) -> tup
         return (exit_number - 1,)
     if method == 'last':
         return (exits - 1,)
-    # The frozen backbone's own classifier was trained with it and stays, too.
-    return tuple(range(exits - 1 if method == 'separate' and exits > 1 else exits))
+    own = method == 'separate' and classifier_given and exits > 1
+    return tuple(range(exits - 1 if own else exits))
 
 
 def fixed_weights(method: str, chosen: Sequence[int], exits: int) -> tuple[float, ...] | None:

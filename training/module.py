@@ -118,7 +118,8 @@ class ImpatientModule(lightning.LightningModule):
         """Build the network and its risk. Raises ValueError, OSError."""
         network = build(self.options, classes=classes, image_size=image_size)
         options, exits = self.risk_options, len(network.exits)
-        self.chosen = chosen_exits(options.method, exits, options.exit)
+        given = self.options.start is not None
+        self.chosen = chosen_exits(options.method, exits, options.exit, classifier_given=given)
         weights = fixed_weights(options.method, self.chosen, exits)
         if weights is None:
             self.exit_costs = exit_costs(network, options.costs, options.mode, options.overhead)

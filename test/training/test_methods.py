@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from training.backbones import SmallResNet
 from training.methods import METHODS, chosen_exits
 from training.module import ImpatientModule, OptimiserOptions, RiskOptions
 from training.networks import NetworkOptions
@@ -54,6 +55,11 @@ def test_separate_heads_leave_the_backbone_alone(tmp_path: pytest.TempPathFactor
     made = module(RiskOptions('separate'), start)
     assert gradients(made) == {'exits.0', 'exits.1'}
     assert [p.requires_grad for p in made.network.stages.parameters()].count(True) == 0
+    # Weights of a backbone may be for other classes: then its classifier learns like the other heads.
+    own = SmallResNet(3, (4, 8), 2)
+    torch.save(own.state_dict(), state)
+    weights = NetworkOptions(**{**vars(NETWORK), 'weights': str(state)})
+    assert gradients(module(RiskOptions('separate'), weights)) == {'exits.0', 'exits.1', 'exits.2'}
 
 
 def test_joint_weights_are_those_of_the_budgets_and_uniform_ones_are_alike() -> None:
