@@ -190,7 +190,7 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
         for path in given.fixed
     }
     result: dict[str, Any] = {
-        'name': given.name or Path(given.checkpoint).resolve().parent.name,
+        'name': given.name or _name(Path(given.checkpoint)),
         'checkpoint': Path(given.checkpoint).name,
         'data': Path(given.data).name,
         'split': given.split,
@@ -213,6 +213,11 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
             row['latency'] = value
     result['examples'] = examples(model.scores, checkpoint, pictures, given.examples)
     return result
+
+
+def _name(path: Path) -> str:
+    """What it is called where nobody says: its file, or its folder where training.train named the file."""
+    return path.resolve().parent.name if path.stem == 'model' else path.stem
 
 
 def _table(result: Mapping[str, Any]) -> str:
@@ -257,7 +262,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--latency', action='store_true', help='measure latencies beside the MACs')
     parser.add_argument('--module', help='package.module.Class of a network of your own')
-    parser.add_argument('--name', help='what the report calls it; default: the folder of the checkpoint')
+    parser.add_argument(
+        '--name', help='what the report calls it; default: the name of the file or of its folder'
+    )
     parser.add_argument('--examples', type=int, default=6, help='pictures that leave early, and late')
     parser.add_argument('--threads', type=int, default=0, help='of the processor; 0: as many as torch takes')
     parser.add_argument('--json', help='the file to write')

@@ -1,4 +1,4 @@
-"""Pictures to look at: those that an early exit is sure of, and those that only the last one gets right."""
+"""Pictures to look at: those that the first exit is sure of, and those that only deep exits get right."""
 
 from __future__ import annotations
 
@@ -24,16 +24,18 @@ def examples(
 ) -> dict[str, list[dict[str, Any]]]:
     """Up to `count` pictures of each kind, spread over the classes, with what every exit says of them.
 
-    early: the first exit is right with a probability of at least 0.9, and so are all others. late: every exit
-    but the last is wrong. JSON-able; the picture is a JPEG in base64.
+    early: the first exit is right with a probability of at least 0.9, and so are all others. late: the last
+    exit is right and the first half of the exits are wrong; those that most exits get wrong come first.
+    JSON-able; the picture is a JPEG in base64.
     """
     probabilities = scores.probabilities(checkpoint.temperatures)
     confidence, said = probabilities.max(2)
     right = scores.right
     early = right.all(0) & (confidence[0] >= SURE)
-    late = right[-1] & ~right[:-1].any(0) if len(right) > 1 else torch.zeros_like(right[0])
+    late = right[-1] & ~right[: len(right) // 2].any(0) if len(right) > 1 else torch.zeros_like(right[0])
+    wrong = (~right).sum(0) + confidence[-1]
     found = {}
-    for kind, members, order in (('early', early, confidence[0]), ('late', late, confidence[-1])):
+    for kind, members, order in (('early', early, confidence[0]), ('late', late, wrong)):
         chosen = _spread(members, order, scores.target, count)
         found[kind] = [
             {

@@ -181,7 +181,7 @@ def _reliability(model: Mapping[str, Any]) -> str:
 def _examples(model: Mapping[str, Any]) -> list[str]:
     titles = {
         'early': 'Pictures that may leave early: the first exit is sure, and right',
-        'late': 'Pictures that need the whole network: only the last exit is right',
+        'late': 'Pictures that need deep exits: the first half of the exits are wrong',
     }
     sections = []
     for kind, title in titles.items():

@@ -14,7 +14,7 @@ from training.examples import examples, thumbnail
 from training.scoring import Evaluation
 
 
-def test_early_ones_are_sure_and_right_at_once_and_late_ones_only_at_last() -> None:
+def test_early_ones_are_sure_and_right_at_once_and_late_ones_only_deep_down() -> None:
     sure, wrong = torch.tensor([9.0, 0.0]), torch.tensor([0.0, 2.0])
     first = torch.stack([sure, wrong, sure, torch.tensor([0.2, 0.0])])
     last = torch.stack([sure, sure, wrong, sure])
