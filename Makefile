@@ -11,7 +11,7 @@ DEMO := $(if $(FRAMES),--frames "$(FRAMES)") $(if $(SOURCE),--source "$(SOURCE)"
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo lint test test-all
+.PHONY: help env demo lint train-smoke test test-all
 
 help:
 	@echo 'make demo              watch the perception node answer a replay camera; Ctrl-C ends it'
@@ -21,6 +21,7 @@ help:
 	@echo '     TOPIC=/camera     which image topic of a bag'
 	@echo 'make test              linters and all tests but the slow ones (PYTEST="-k name" picks)'
 	@echo 'make test-all          linters and all tests'
+	@echo 'make train-smoke       two epochs on generated pictures, evaluated and reported in runs/smoke; part of make test'
 	@echo 'make lint              linters only'
 	@echo 'make env               only set up the environment, in $(VENV)'
 	@echo 'Every target sets up what it needs first. VENV=path puts the environment elsewhere, PYTHON=path picks the'
@@ -37,8 +38,11 @@ lint: env
 	@"$(PY)" -m ruff format --check --quiet
 	@"$(PY)" -m mypy --no-error-summary
 
-test: lint
+train-smoke: env
+	@"$(PY)" -m training.smoke runs/smoke
+
+test: lint train-smoke
 	@"$(PY)" -m pytest -q -m 'not slow' $(PYTEST)
 
-test-all: lint
+test-all: lint train-smoke
 	@"$(PY)" -m pytest -q $(PYTEST)

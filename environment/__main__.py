@@ -67,7 +67,7 @@ class Environment:
         self._pip('pip itself', '--upgrade', 'pip>=23')
         if repair:
             self._repair()
-        files = ['runtime', 'development'] + ([] if self.distribution else ['ros', 'interfaces'])
+        files = ['runtime', 'development', 'training'] + ([] if self.distribution else ['ros', 'interfaces'])
         arguments = [f'--requirement={REQUIREMENTS / name}.txt' for name in files]
         if self.distribution:
             arguments.append(f'--constraint={REQUIREMENTS / "distribution.txt"}')

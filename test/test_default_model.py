@@ -11,7 +11,7 @@ import torch
 
 from impatient_ros.checkpoint import Checkpoint, load
 from training.data import decode, read
-from training.evaluate import Evaluation, evaluate
+from training.scoring import Evaluation, evaluate
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / 'models' / 'clothing10.safetensors'

@@ -108,14 +108,15 @@ def test_make_demo_passes_only_the_options_that_are_given():
 
 def test_make_help_names_every_target():
     shown = run('make', '--no-print-directory', 'help').stdout
-    for target in ('demo', 'test', 'test-all', 'env'):
+    for target in ('demo', 'test', 'test-all', 'train-smoke', 'env'):
         assert f'make {target} ' in shown
 
 
 def test_every_target_sets_up_first_and_make_test_leaves_slow_tests_out():
-    for target in ('env', 'demo', 'test', 'test-all'):
+    for target in ('env', 'demo', 'train-smoke', 'test', 'test-all'):
         assert 'environment/interpreter.sh' in dry_run(target)[0]
     assert any('pytest' in line and 'not slow' in line for line in dry_run('test'))
+    assert any('training.smoke' in line for line in dry_run('test'))
     assert not any('not slow' in line for line in dry_run('test-all'))
 
 

@@ -2,41 +2,42 @@
 
 A data set is ``<split>/<class>/<picture>``; the classes are the folders' names in sorted order, the same in
 every split. Pictures are decoded once and kept as uint8 in memory: an epoch costs crops and arithmetic only.
+Where they are too many for that, they are read from the disk again and again.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from torch.nn import functional
 
+from training import torchvision_data
 from training.augmentation import Augmentation
+from training.torchvision_data import DataError, is_torchvision
 
-__all__ = ['DataError', 'Pictures', 'batches', 'decode', 'labels_of', 'read']
+__all__ = ['DataError', 'Pictures', 'batches', 'decode', 'labels_of', 'read', 'splits_of']
 
 log = logging.getLogger(__name__)
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
 
 
-class DataError(ValueError):
-    """The data set cannot be used as it is; the message names the folder and says what should be there."""
-
-
 @dataclass(frozen=True)
 class Pictures:
-    """One split in memory: pictures [H, W, 3] uint8 RGB of varying size, their class indices [N] int64."""
+    """One split: pictures [H, W, 3] uint8 RGB of varying size, their class indices [N] int64, their names."""
 
     labels: tuple[str, ...]
-    images: tuple[np.ndarray, ...]
+    images: Sequence[np.ndarray]  # in memory, or read from the disk whenever one is asked for
     targets: np.ndarray
     names: tuple[str, ...]
     rejected: tuple[str, ...] = ()
@@ -44,18 +45,73 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.images)
 
+    def load(self, indices: Iterable[int]) -> list[np.ndarray]:
+        """These pictures; where they are on disk, several are decoded at a time."""
+        if isinstance(self.images, OnDisk):
+            with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
+                return list(pool.map(self.images.__getitem__, indices))
+        return [self.images[i] for i in indices]
+
+
+class OnDisk(Sequence[np.ndarray]):
+    """Pictures that are decoded whenever they are asked for: for data sets that do not fit into memory.
+
+    A broken picture is logged by name and is a grey one from then on.
+    """
+
+    def __init__(self, source: Path, names: Sequence[str], shorter_side: int | None) -> None:
+        self._source, self._names, self._side = source, names, shorter_side
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        ((name, data),) = _contents(self._source, [self._names[index]])
+        picture = decode(data)
+        if picture is None:
+            log.warning('%s: %s is not a readable picture; a grey one takes its place', self._source, name)
+            return np.full((32, 32, 3), 128, np.uint8)
+        return picture if self._side is None else _shrunk(picture, self._side)
+
 
 def labels_of(source: str | Path) -> tuple[str, ...]:
     """The class names of a data set; DataError where there are none or where its splits differ in them."""
+    if is_torchvision(source):
+        return torchvision_data.labels_of(str(source))
     return _labels(Path(source), _listing(Path(source)))
 
 
-def read(source: str | Path, split: str, *, shorter_side: int | None = None) -> Pictures:
+def splits_of(source: str | Path) -> tuple[str, ...]:
+    """The names of a data set's splits; DataError where there are no pictures."""
+    if is_torchvision(source):
+        return torchvision_data.SPLITS
+    listing = _listing(Path(source))
+    _labels(Path(source), listing)
+    return tuple(sorted(listing))
+
+
+def read(
+    source: str | Path,
+    split: str,
+    *,
+    shorter_side: int | None = None,
+    part: tuple[int, int | None] | None = None,
+    keep: bool = True,
+) -> Pictures:
     """Decode one split; `shorter_side` (px) shrinks larger pictures once, which saves memory and time later.
+
+    `part` (start, stop) takes only the pictures start..stop of every class, in an order that is shuffled the
+    same way every time: two parts that do not overlap have no picture in common. Without `keep` pictures are
+    decoded whenever they are asked for, instead of once and into memory. A `source` that reads
+    'torchvision:CIFAR10:folder' is one of torchvision's data sets, which lies in that folder.
 
     Broken pictures are left out, logged by name and listed in `.rejected`. DataError for an unknown split, a
     class folder without a readable picture, and labels that differ between the splits.
     """
+    if is_torchvision(source):
+        return _torchvision(str(source), split, shorter_side, part)
     source = Path(source)
     listing = _listing(source)
     labels = _labels(source, listing)
@@ -66,7 +122,16 @@ def read(source: str | Path, split: str, *, shorter_side: int | None = None) -> 
     names: list[str] = []
     rejected: list[str] = []
     for target, label in enumerate(labels):
-        for name, data in _contents(source, sorted(listing[split][label])):
+        if not keep:
+            chosen = _some(sorted(listing[split][label]), part)
+            if not chosen:
+                raise DataError(
+                    f'{source}: {split}/{label} holds no picture; fill or remove this class folder'
+                )
+            names += chosen
+            targets += [target] * len(chosen)
+            continue
+        for name, data in _contents(source, _some(sorted(listing[split][label]), part)):
             picture = decode(data)
             if picture is None:
                 log.warning('%s: %s is not a readable picture; left out', source, name)
@@ -79,7 +144,8 @@ def read(source: str | Path, split: str, *, shorter_side: int | None = None) -> 
             raise DataError(
                 f'{source}: {split}/{label} holds no readable picture; fill or remove this class folder'
             )
-    return Pictures(labels, tuple(images), np.asarray(targets, np.int64), tuple(names), tuple(rejected))
+    kept: Sequence[np.ndarray] = tuple(images) if keep else OnDisk(source, names, shorter_side)
+    return Pictures(labels, kept, np.asarray(targets, np.int64), tuple(names), tuple(rejected))
 
 
 def decode(data: bytes) -> np.ndarray | None:
@@ -97,6 +163,31 @@ def decode(data: bytes) -> np.ndarray | None:
     return None if picture is None else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
+def _torchvision(
+    source: str, split: str, shorter_side: int | None, part: tuple[int, int | None] | None
+) -> Pictures:
+    labels, images, numbers, rejected = torchvision_data.read(source, split)
+    if shorter_side is not None:
+        images = [_shrunk(image, shorter_side) for image in images]
+    targets = np.asarray(numbers, np.int64)
+    chosen: list[int] = []
+    for target in range(len(labels)):
+        own = np.flatnonzero(targets == target).tolist()
+        if not own:
+            raise DataError(f'{source}: {split} has no picture of {labels[target]!r}')
+        chosen += _some(own, part)
+    names = tuple(f'{split}/{labels[targets[i]]}/{i}' for i in chosen)
+    return Pictures(labels, tuple(images[i] for i in chosen), targets[chosen], names, tuple(rejected))
+
+
+def _some(items: list[Any], part: tuple[int, int | None] | None) -> list[Any]:
+    """The items start..stop of a fixed shuffle, in their original order; all of them without a part."""
+    if part is None:
+        return items
+    order = np.random.default_rng(0).permutation(len(items))[slice(*part)]
+    return [items[i] for i in sorted(order)]
+
+
 def _shrunk(picture: np.ndarray, shorter_side: int) -> np.ndarray:
     height, width = picture.shape[:2]
     scale = shorter_side / min(height, width)
@@ -109,9 +200,7 @@ def _shrunk(picture: np.ndarray, shorter_side: int) -> np.ndarray:
 def _listing(source: Path) -> dict[str, dict[str, list[str]]]:
     """Split -> class -> names of its picture files; a class folder without pictures is kept: it must show."""
     if source.is_dir():
-        entries = [
-            path.relative_to(source).as_posix() + ('/' if path.is_dir() else '') for path in source.rglob('*')
-        ]
+        entries = list(_entries(source, 3))
     elif zipfile.is_zipfile(source):
         with zipfile.ZipFile(source) as archive:
             entries = archive.namelist()
@@ -126,6 +215,17 @@ def _listing(source: Path) -> dict[str, dict[str, list[str]]]:
         if parts[2].lower().endswith(SUFFIXES) and not parts[2].startswith('.'):
             names.append(entry)
     return listing
+
+
+def _entries(folder: Path, depth: int, prefix: str = '') -> Iterator[str]:
+    """The paths below a folder as a zip has them, down to `depth`; links are followed."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir():
+            yield f'{prefix}{path.name}/'
+            if depth > 1:
+                yield from _entries(path, depth - 1, f'{prefix}{path.name}/')
+        else:
+            yield f'{prefix}{path.name}'
 
 
 def _labels(source: Path, listing: dict[str, dict[str, list[str]]]) -> tuple[str, ...]:
@@ -164,20 +264,28 @@ def batches(
     std: tuple[float, ...],
     rng: np.random.Generator,
     augmentation: Augmentation | None = None,
+    share: tuple[int, int] = (0, 1),
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """One epoch in random order: x [N, 3, size, size] normalised, and target probabilities [N, classes].
 
     The last, smaller batch is left out (batch norm dislikes it) unless it is the only one. The next batch is
-    prepared in a thread while the caller computes on this one.
+    prepared in a thread while the caller computes on this one. `share` (rank, world) is for several processes
+    with the same `rng`: each gets its own, equally large part of every batch, with its own random views.
     """
     augmentation = augmentation or Augmentation()
+    rank, world = share
     order = rng.permutation(len(pictures))
     whole = max(1, len(order) // batch_size)
-    chunks = [order[i * batch_size : (i + 1) * batch_size] for i in range(whole)]
+    count = min(batch_size, len(order)) // world
+    if count == 0:
+        raise DataError(f'{min(batch_size, len(order))} pictures a batch are too few for {world} processes')
+    chunks = [order[i * batch_size : i * batch_size + count * world][rank::world] for i in range(whole)]
+    if world > 1:
+        rng = rng.spawn(world)[rank]
     shift, scale = (torch.tensor(values).view(1, 3, 1, 1) for values in (mean, std))
 
     def prepare(chunk: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-        views = np.stack([augmentation.view(pictures.images[i], size, rng) for i in chunk])
+        views = np.stack([augmentation.view(picture, size, rng) for picture in pictures.load(chunk)])
         x = (
             torch.from_numpy(views).permute(0, 3, 1, 2).float().div_(255)
         )  # channels last in memory, as OpenCV has it

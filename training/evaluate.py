@@ -1,65 +1,276 @@
-"""How good a network's exits are on a split: accuracy, and calibration with and without temperatures.
+"""What a checkpoint's exits are worth on a data set, as one JSON file and a table.
 
-Pictures go through `impatient_ros.preprocess.Preprocessing` from their files' pixels, as in the running node.
+    python -m training.evaluate --checkpoint F --data D --split test --budgets uniform,early,robot.yaml \
+        --costs macs --fixed F2 F3 --json OUT
+
+Which exit answers is decided by the planner's rule, with the accuracies in the checkpoint: the split that is
+evaluated decides nothing. Temperatures are the checkpoint's, too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import argparse
+import json
+import logging
+import os
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 
-from impatient_ros.network import ImpatientNetwork
-from impatient_ros.preprocess import Preprocessing
-from training.calibrate import calibration_error, fit_temperature
-from training.data import Pictures
+from impatient_ros.budgets import NAMED_DISTRIBUTIONS, BudgetDistribution
+from impatient_ros.checkpoint import Checkpoint, CheckpointError, load
+from impatient_ros.checkpoint_fields import check_description
+from impatient_ros.checkpoint_file import unpack
+from training.calibrate import reliability
+from training.costs import exit_costs
+from training.data import DataError, Pictures, read
+from training.examples import examples
+from training.expected import best_single_exit, chosen_share, distribution_of, expected_accuracy
+from training.networks import module_of, trusted
+from training.scoring import Evaluation, evaluate
 
-__all__ = ['Evaluation', 'evaluate']
+__all__ = ['Measured', 'evaluation', 'load_checkpoint', 'main', 'measured']
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """Scores of every exit on one split: logits T x [N, classes], targets [N]."""
+class Measured:
+    """A checkpoint, its scores on a split, and the cost of each exit in the unit asked for."""
 
-    logits: tuple[torch.Tensor, ...]
-    target: torch.Tensor
+    checkpoint: Checkpoint
+    scores: Evaluation
+    costs: tuple[float, ...]
 
     @property
-    def accuracies(self) -> tuple[float, ...]:
-        """Share of right answers per exit, 0..1."""
-        return tuple(float((z.argmax(1) == self.target).double().mean()) for z in self.logits)
+    def trained(self) -> tuple[int, ...]:
+        """The exits (0-based) that were trained; all where the checkpoint does not say."""
+        own = self.checkpoint.provenance.get('trained_exits')
+        return tuple(own) if own else tuple(range(len(self.costs)))
 
-    def temperatures(self) -> tuple[float, ...]:
-        """Per exit, fitted on all pictures of the split."""
-        return tuple(fit_temperature(z, self.target) for z in self.logits)
 
-    def calibration_errors(self, temperatures: Sequence[float] | None = None) -> tuple[float, ...]:
-        """Per exit, on all pictures; without temperatures the scores are taken as they are."""
-        temperatures = [1.0] * len(self.logits) if temperatures is None else temperatures
-        return tuple(
-            calibration_error(z, self.target, t) for z, t in zip(self.logits, temperatures, strict=True)
+def load_checkpoint(path: str | Path, module: str | None = None) -> Checkpoint:
+    """Read a checkpoint of this command's training, also where its network was made from a module.
+
+    Modules of this project and of torchvision are built as the checkpoint names them; another one only where
+    `module` (package.module.Class) says the same. Raises CheckpointError, ValueError, OSError.
+    """
+    description, _, _ = unpack(Path(path).read_bytes(), check_description)
+    if description['network']['backbone']['source'] != 'module':
+        return load(path)
+    about = description['provenance'].get('network') or {}
+    name = module or str(about.get('module', ''))
+    if module is None and not trusted(name):
+        raise ValueError(
+            f'{path} was made from a module, {name or description["network"]["backbone"].get("class")}: '
+            'write --module package.module.Class'
         )
-
-    def held_out_calibration_errors(self) -> tuple[float, ...]:
-        """What temperatures achieve on pictures that they were not fitted on.
-
-        Each half of the split (every second picture: the split is sorted by class) is scored with the
-        temperature of the other half, and both together give one error per exit.
-        """
-        errors = []
-        for z in self.logits:
-            scaled = z.double().clone()
-            for half in (0, 1):
-                scaled[half::2] /= fit_temperature(z[1 - half :: 2], self.target[1 - half :: 2])
-            errors.append(calibration_error(scaled, self.target))
-        return tuple(errors)
+    options = about.get('module_options') or {}
+    return load(path, module=module_of(name, options, description['network']['classes']))
 
 
-@torch.inference_mode()
-def evaluate(network: ImpatientNetwork, pictures: Pictures, preprocessing: Preprocessing) -> Evaluation:
-    """Run every picture through all exits; leaves the network in eval mode."""
-    network.eval()
-    chunks = (pictures.images[start : start + 64] for start in range(0, len(pictures), 64))
-    rows = [network(torch.from_numpy(preprocessing.batch(chunk))) for chunk in chunks]
-    return Evaluation(tuple(map(torch.cat, zip(*rows, strict=True))), torch.from_numpy(pictures.targets))
+def measured(
+    checkpoint: Checkpoint, pictures: Pictures, costs: str = 'macs', mode: str = 'contract'
+) -> Measured:
+    """Run the pictures through the network. Raises ValueError where its labels are others."""
+    if checkpoint.labels != pictures.labels:
+        odd = sorted(set(checkpoint.labels) ^ set(pictures.labels)) or ['their order']
+        raise DataError(f'the checkpoint and the data differ in their classes: {", ".join(odd)}')
+    seconds = exit_costs(checkpoint.network, costs, mode)
+    return Measured(checkpoint, evaluate(checkpoint.network, pictures, checkpoint.preprocessing), seconds)
+
+
+def evaluation(
+    model: Measured, budgets: Sequence[str], fixed: Mapping[str, Measured] | None = None
+) -> dict[str, Any]:
+    """Everything but where it comes from, JSON-able: see `training/README.md` for the keys. ValueError."""
+    checkpoint, scores = model.checkpoint, model.scores
+    temperatures, accuracies = checkpoint.temperatures, scores.accuracies
+    result: dict[str, Any] = {
+        'exits': [
+            {
+                'accuracy': accuracies[t],
+                'ece': after,
+                'ece_uncalibrated': before,
+                'nll': scores.negative_log_likelihoods(temperatures)[t],
+                'nll_uncalibrated': scores.negative_log_likelihoods()[t],
+                'macs': checkpoint.network.costs('contract')[t],
+                'cost': model.costs[t],
+                'validation_accuracy': checkpoint.accuracies[t],
+                'temperature': temperatures[t],
+                'trained': t in model.trained,
+                'class_accuracy': scores.class_accuracies()[t],
+                'reliability': reliability(scores.logits[t], scores.target, temperatures[t]),
+                'reliability_uncalibrated': reliability(scores.logits[t], scores.target),
+            }
+            for t, (before, after) in enumerate(
+                zip(scores.calibration_errors(), scores.calibration_errors(temperatures), strict=True)
+            )
+        ],
+        'expected_accuracy': {},
+        'exit_share': {},
+        'best_single_exit': {},
+        'best_single_exit_index': {},
+        'monotonicity': scores.monotonicity(temperatures),
+    }
+    if fixed:
+        result |= {'best_fixed': {}, 'best_fixed_name': {}}
+    for name in budgets:
+        distribution, _ = distribution_of(name, model.costs[-1])
+        share = _share(model, distribution)
+        result['exit_share'][name] = share
+        result['expected_accuracy'][name] = expected_accuracy(share, accuracies)
+        trained = model.trained
+        best, index = best_single_exit(
+            distribution, [model.costs[t] for t in trained], [accuracies[t] for t in trained]
+        )
+        result['best_single_exit'][name], result['best_single_exit_index'][name] = best, trained[index]
+        if fixed:
+            # The robot's budgets are what they are: the distribution is the model's for all of them.
+            values = {key: _worth(other, distribution) for key, other in fixed.items()}
+            winner = max(values, key=values.__getitem__)
+            result['best_fixed'][name], result['best_fixed_name'][name] = values[winner], winner
+    return result
+
+
+def _share(model: Measured, distribution: BudgetDistribution) -> list[float]:
+    """How often "no answer" and each exit is the planner's choice; exits that were never trained are not."""
+    trained = model.trained
+    some = chosen_share(
+        distribution, [model.costs[t] for t in trained], [model.checkpoint.accuracies[t] for t in trained]
+    ).tolist()
+    share = [some[0]] + [0.0] * len(model.costs)
+    for t, value in zip(trained, some[1:], strict=True):
+        share[t + 1] = value
+    return share
+
+
+def _worth(fixed: Measured, distribution: BudgetDistribution) -> float:
+    """What a network of one exit achieves: its deepest trained one, always."""
+    t = max(fixed.trained)
+    return (1 - distribution.below(fixed.costs[t])) * fixed.scores.accuracies[t]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; see --help. Returns 2 where the checkpoint, the data or an option cannot be used."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format='%(message)s')
+    if given.threads > 0:
+        torch.set_num_threads(given.threads)
+    try:
+        result = _evaluated(given)
+    except (ValueError, CheckpointError, OSError) as error:
+        print(f'evaluate: {error}', file=sys.stderr)
+        return 2
+    if given.json:
+        path = Path(given.json)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f'{path.name}.part')
+        part.write_text(json.dumps(result, indent=1), encoding='utf-8')
+        os.replace(part, path)
+    print(_table(result))
+    return 0
+
+
+def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
+    budgets = [name for name in given.budgets.split(',') if name]
+    for name in budgets:
+        _, unit = distribution_of(name, 1.0)
+        if unit == 's' and given.costs == 'macs':
+            raise ValueError(f'{name} has budgets in seconds: write --costs measured')
+    pictures = read(given.data, given.split)
+    checkpoint = load_checkpoint(given.checkpoint, given.module)
+    model = measured(checkpoint, pictures, given.costs, given.mode)
+    fixed = {
+        path: measured(load_checkpoint(path, given.module), pictures, given.costs, given.mode)
+        for path in given.fixed
+    }
+    result: dict[str, Any] = {
+        'name': given.name or _name(Path(given.checkpoint)),
+        'checkpoint': Path(given.checkpoint).name,
+        'data': Path(given.data).name,
+        'split': given.split,
+        'pictures': len(pictures),
+        'rejected': list(pictures.rejected),
+        'labels': list(checkpoint.labels),
+        'costs': 'macs' if given.costs == 'macs' else 'seconds',
+        'mode': given.mode,
+        'provenance': checkpoint.provenance,
+    }
+    result |= evaluation(model, budgets, fixed)
+    for name, share in result['exit_share'].items():
+        if not any(share[1:]):
+            log.warning('%s: no budget reaches even the first exit; are they in the unit of --costs?', name)
+    latency = exit_costs(checkpoint.network, 'measured', given.mode) if given.latency else None
+    if given.costs != 'macs':
+        latency = model.costs
+    if latency is not None:
+        for row, value in zip(result['exits'], latency, strict=True):
+            row['latency'] = value
+    result['examples'] = examples(model.scores, checkpoint, pictures, given.examples)
+    return result
+
+
+def _name(path: Path) -> str:
+    """What it is called where nobody says: its file, or its folder where training.train named the file."""
+    return path.resolve().parent.name if path.stem == 'model' else path.stem
+
+
+def _table(result: Mapping[str, Any]) -> str:
+    lines = [f'{result["name"]}: {result["pictures"]} pictures of {result["data"]}, {result["split"]}']
+    lines.append(f'{"exit":>4} {"accuracy":>9} {"ECE":>7} {"before":>7} {"NLL":>7} {"MMACs":>8}  latency')
+    for number, row in enumerate(result['exits'], 1):
+        latency = f'{1000 * row["latency"]:6.2f} ms' if 'latency' in row else '-'
+        lines.append(
+            f'{number:>4} {100 * row["accuracy"]:8.2f}% {row["ece"]:7.3f} {row["ece_uncalibrated"]:7.3f} '
+            f'{row["nll"]:7.3f} {row["macs"] / 1e6:8.2f}  {latency}'
+        )
+    for name, value in result['expected_accuracy'].items():
+        line = f'{name}: {100 * value:.2f}%, best single exit {100 * result["best_single_exit"][name]:.2f}%'
+        if 'best_fixed' in result:
+            line += f', best fixed network {100 * result["best_fixed"][name]:.2f}%'
+        lines.append(line)
+    harm = result['monotonicity']
+    lines.append(
+        f'falls of 0.2 or more: {100 * harm["falls"]:.2f}%, right to wrong: {100 * harm["flips"]:.2f}%'
+    )
+    return '\n'.join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='python -m training.evaluate', description=(__doc__ or '').partition('\n')[0]
+    )
+    parser.add_argument('--checkpoint', required=True, help='the .safetensors file')
+    parser.add_argument('--data', required=True, help='folder, zip, or torchvision:<data set>:<folder>')
+    parser.add_argument('--split', default='test', help='default: %(default)s')
+    parser.add_argument(
+        '--budgets',
+        default=','.join(NAMED_DISTRIBUTIONS),
+        help='named distributions and .yaml files, separated by commas; default: %(default)s',
+    )
+    parser.add_argument(
+        '--costs', default='macs', help='macs, measured, or a latency profile (.json); default: %(default)s'
+    )
+    parser.add_argument('--mode', default='contract', help='contract or interruptible; default: %(default)s')
+    parser.add_argument(
+        '--fixed', nargs='+', default=[], metavar='F', help='checkpoints of separately trained fixed networks'
+    )
+    parser.add_argument('--latency', action='store_true', help='measure latencies beside the MACs')
+    parser.add_argument('--module', help='package.module.Class of a network of your own')
+    parser.add_argument(
+        '--name', help='what the report calls it; default: the name of the file or of its folder'
+    )
+    parser.add_argument('--examples', type=int, default=6, help='pictures that leave early, and late')
+    parser.add_argument('--threads', type=int, default=0, help='of the processor; 0: as many as torch takes')
+    parser.add_argument('--json', help='the file to write')
+    return parser
+
+
+if __name__ == '__main__':
+    torch.set_flush_denormal(True)  # for the whole process: tiny numbers would slow it down
+    sys.exit(main())

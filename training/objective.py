@@ -36,36 +36,75 @@ def floored(weights: Sequence[float], floor: float = FLOOR) -> tuple[float, ...]
 
 
 class JointRisk(nn.Module):
-    """Cross-entropy at every exit and their weighted sum."""
+    """Cross-entropy at every exit and their weighted sum.
+
+    With `distillation` g > 0 the exits before the last learn from it, too (Hinton et al., "Distilling the
+    Knowledge in a Neural Network", 2015): (1 - g) CE(z_t, y) + g tau^2 KL(softmax(z_T / tau) || softmax(z_t /
+    tau)), the mean over the batch, without a gradient into the last exit.
+    """
 
     weights: torch.Tensor
 
     def __init__(
-        self, weights: Sequence[float], *, floor: float = FLOOR, label_smoothing: float = 0.0
+        self,
+        weights: Sequence[float],
+        *,
+        label_smoothing: float = 0.0,
+        distillation: float = 0.0,
+        temperature: float = 2.0,
     ) -> None:
-        """`weights` [T + 1] as `exit_weights` returns them."""
+        """`weights` [T] of the exits, as `floored` returns them; `temperature` is tau."""
         super().__init__()
-        self.register_buffer('weights', torch.tensor(floored(weights, floor)))
+        if not 0 <= distillation <= 1:
+            raise ValueError(f'distillation is {distillation!r}; write a share between 0 and 1')
+        if not (math.isfinite(temperature) and temperature > 0):
+            raise ValueError(f'the temperature of distillation is {temperature!r}; write a number above 0')
+        self.register_buffer('weights', torch.tensor([float(w) for w in weights]))
         self.label_smoothing = label_smoothing
+        self.distillation, self.temperature = distillation, temperature
+
+    def losses(
+        self, logits: Sequence[torch.Tensor], target: torch.Tensor, exits: Sequence[int] | None = None
+    ) -> torch.Tensor:
+        """The loss of each of the given logits, in single precision [len(logits)].
+
+        logits: tensors [N, classes], those of the exits `exits` (default all, 0-based); target: class indices
+        [N] or probabilities [N, classes]. FloatingPointError names the exit whose loss is not finite.
+        """
+        exits = range(len(logits)) if exits is None else exits
+        each = torch.stack(
+            [
+                functional.cross_entropy(z.float(), target, label_smoothing=self.label_smoothing)
+                for z in logits
+            ]
+        )
+        finite = torch.isfinite(each)
+        if not finite.all():
+            worst = int((~finite).nonzero()[0])
+            raise FloatingPointError(
+                f'the loss of exit {exits[worst] + 1} of {len(self.weights)} is {each[worst].item()}; '
+                'lower the learning rate or look for broken pictures'
+            )
+        if self.distillation and len(logits) > 1:
+            teacher = (logits[-1].detach().float() / self.temperature).log_softmax(1)
+            learnt = torch.stack([self._divergence(z, teacher) for z in logits[:-1]])
+            mixed = (1 - self.distillation) * each[:-1] + self.distillation * learnt
+            each = torch.cat([mixed, each[-1:]])
+        return each
 
     def forward(
         self, logits: Sequence[torch.Tensor], target: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The risk (scalar) and the exits' losses [T], the latter detached.
+        """The risk (scalar) and the losses of all exits [T], the latter detached.
 
-        logits: T tensors [N, classes]; target: class indices [N] or probabilities [N, classes]. ValueError
-        for another number of exits, FloatingPointError naming the exit whose loss is not finite.
+        ValueError for another number of exits; otherwise as `losses`.
         """
         if len(logits) != len(self.weights):
             raise ValueError(f'{len(logits)} exits, but {len(self.weights)} exit weights')
-        losses = torch.stack(
-            [functional.cross_entropy(z, target, label_smoothing=self.label_smoothing) for z in logits]
-        )
-        finite = torch.isfinite(losses)
-        if not finite.all():
-            worst = int((~finite).nonzero()[0])
-            raise FloatingPointError(
-                f'the loss of exit {worst + 1} of {len(losses)} is {losses[worst].item()}; '
-                'lower the learning rate or look for broken pictures'
-            )
+        losses = self.losses(logits, target)
         return (self.weights * losses).sum(), losses.detach()
+
+    def _divergence(self, z: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        student = (z.float() / self.temperature).log_softmax(1)
+        divergence = functional.kl_div(student, teacher, reduction='batchmean', log_target=True)
+        return self.temperature**2 * divergence

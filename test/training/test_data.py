@@ -170,3 +170,53 @@ def test_without_colour_erasing_and_mixing_views_keep_their_colour_and_label(fol
         rgb = x * torch.tensor(STD).view(3, 1, 1) + torch.tensor(MEAN).view(3, 1, 1)
         assert (rgb[:, 0].mean((1, 2)) > 0.9).tolist() == (target[:, 0] == 1).tolist()  # red: a hat
         assert (rgb[:, 2].mean((1, 2)) > 0.9).tolist() == (target[:, 1] == 1).tolist()
+
+
+def test_parts_are_the_same_every_time_and_have_no_picture_in_common(folder: Path) -> None:
+    held, again, rest = (read(folder, 'train', part=p) for p in ((0, 2), (0, 2), (2, 5)))
+    assert held.names == again.names
+    assert (len(held), len(rest)) == (4, 6)
+    assert set(held.names) & set(rest.names) == set()
+    assert read(folder, 'train', part=(0, None)).names == read(folder, 'train').names
+
+
+@pytest.mark.parametrize('form', ['folder', 'zip'])
+def test_pictures_may_stay_on_the_disk(folder: Path, form: str, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / 'train/hat/3.jpg').write_bytes(b'torn')
+    source = folder if form == 'folder' else zipped(folder)
+    kept, on_disk = read(source, 'train', shorter_side=12), read(source, 'train', shorter_side=12, keep=False)
+    assert len(on_disk) == 12  # the broken one is not known yet
+    assert not caplog.records[1:]
+    whole = [i for i, name in enumerate(on_disk.names) if name != 'train/hat/3.jpg']
+    for ours, theirs in zip(kept.images, on_disk.load(whole), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert on_disk.images[3].mean() == 128
+    assert 'train/hat/3.jpg is not a readable picture' in caplog.text
+
+
+def test_class_folders_may_be_links(folder: Path, tmp_path: Path) -> None:
+    for split in ('train', 'validation'):
+        (tmp_path / 'linked' / split).mkdir(parents=True)
+        for label in ('hat', 'shoes'):
+            (tmp_path / 'linked' / split / label).symlink_to(folder / split / label)
+    assert read(tmp_path / 'linked', 'train').names == read(folder, 'train').names
+
+
+def test_processes_share_every_batch_out(folder: Path) -> None:
+    """Together they see what one process would, picture by picture (here: classes by colour)."""
+    pictures = read(folder, 'train')
+
+    def targets(share: tuple[int, int]) -> list[list[int]]:
+        rng = np.random.default_rng(0)
+        plain = Augmentation(mix=0.0)
+        found = batches(
+            pictures, size=8, batch_size=6, mean=MEAN, std=STD, rng=rng, augmentation=plain, share=share
+        )
+        return [t.argmax(1).tolist() for _, t in found]
+
+    alone, first, second = targets((0, 1)), targets((0, 2)), targets((1, 2))
+    assert len(alone) == len(first) == len(second) == 2
+    for whole, a, b in zip(alone, first, second, strict=True):
+        assert [whole[::2], whole[1::2]] == [a, b]
+    with pytest.raises(DataError, match='too few for 7 processes'):
+        targets((0, 7))

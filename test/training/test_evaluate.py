@@ -1,65 +1,162 @@
-"""training.evaluate: accuracy and calibration per exit."""
+"""python -m training.evaluate: the numbers of a checkpoint on a split."""
 
 from __future__ import annotations
 
-import numpy as np
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
-from impatient_ros.network import ImpatientNetwork
+from impatient_ros.checkpoint import save
 from impatient_ros.preprocess import Preprocessing
-from training.data import Pictures
-from training.evaluate import Evaluation, evaluate
+from training.evaluate import main
+from training.networks import NetworkOptions, build
+
+OPTIONS = {'widths': [4, 8], 'blocks': 1}
+
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
-def scores(count: int = 3000, scale: float = 3.0) -> Evaluation:
-    """Two exits, the first over-confident by `scale`, the second calibrated."""
-    generator = torch.Generator().manual_seed(0)
-    logits = 2 * torch.randn(count, 4, generator=generator)
-    target = torch.multinomial(logits.softmax(1), 1, generator=generator)[:, 0]
-    return Evaluation((scale * logits, logits), target)
-
-
-def test_accuracy_is_the_share_of_right_answers() -> None:
-    logits = torch.eye(3)[[0, 1, 2, 0]]
-    wrong = torch.eye(3)[[1, 1, 2, 1]]
-    assert Evaluation((logits, wrong), torch.tensor([0, 1, 2, 0])).accuracies == (1.0, 0.5)
-
-
-def test_temperatures_and_errors_are_per_exit() -> None:
-    evaluation = scores()
-    assert evaluation.temperatures() == pytest.approx((3.0, 1.0), rel=0.1)
-    over, calibrated = evaluation.calibration_errors()
-    assert over > 0.1
-    assert calibrated < 0.03
-    assert max(evaluation.calibration_errors((3.0, 1.0))) < 0.03
-
-
-def test_held_out_errors_do_not_use_a_pictures_own_half() -> None:
-    """One half of the pictures is right, the other wrong: temperatures from the other half make it worse."""
-    target = torch.zeros(40, dtype=torch.long)
-    logits = torch.zeros(40, 2)
-    logits[0::2, 0] = 2.0
-    logits[1::2, 1] = 2.0
-    evaluation = Evaluation((logits,), target)
-    assert evaluation.held_out_calibration_errors()[0] > 0.3
-    assert evaluation.calibration_errors(evaluation.temperatures())[0] < 0.1
-    before = evaluation.logits[0].clone()
-    evaluation.held_out_calibration_errors()
-    assert torch.equal(evaluation.logits[0], before)
-    assert max(scores().held_out_calibration_errors()) < 0.03
-
-
-def test_evaluation_sees_what_the_runtime_sees() -> None:
+def checkpoint(path: Path, module: str = 'training.backbones.SmallResNet', **provenance: object) -> Path:
     torch.manual_seed(0)
-    network = ImpatientNetwork.from_torchvision('shufflenet_v2_x0_5', exits=2, classes=3, image_size=32)
-    rng = np.random.default_rng(0)
-    images = tuple(rng.integers(0, 255, (40 + i % 3, 50, 3), np.uint8) for i in range(66))
-    pictures = Pictures(('a', 'b', 'c'), images, np.arange(66) % 3, tuple(map(str, range(66))))
-    preprocessing = Preprocessing(32, 36)
-    evaluation = evaluate(network, pictures, preprocessing)
-    assert not network.training
-    assert [z.shape for z in evaluation.logits] == [(66, 3)] * 2
-    with torch.inference_mode():
-        alone = network.forward_to(torch.from_numpy(preprocessing(images[65])), 1)
-    torch.testing.assert_close(evaluation.logits[1][65:], alone, rtol=1e-4, atol=1e-6)
+    network = build(
+        NetworkOptions(module=module, module_options=OPTIONS, exits=3), classes=3, image_size=(32, 32)
+    )
+    save(
+        network,
+        path,
+        labels=['disc', 'ring', 'square'],
+        preprocessing=Preprocessing(32, 32),
+        accuracies=[0.4, 0.6, 0.5],
+        temperatures=[1.0, 2.0, 3.0],
+        provenance={'network': {'module': module, 'module_options': OPTIONS}, **provenance},
+    )
+    return path
+
+
+@pytest.fixture(scope='module')
+def result(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    folder = tmp_path_factory.mktemp('model')
+    budgets = folder / 'robot.yaml'
+    budgets.write_text('distribution: uniform\nlow: 0.0\nhigh: 1000.0\n')
+    model = checkpoint(folder / 'model.safetensors')
+    fixed = checkpoint(folder / 'fixed.safetensors', trained_exits=[0])
+    out = folder / 'out' / 'evaluation.json'
+    command = [
+        '--checkpoint',
+        str(model),
+        '--data',
+        str(shapes),
+        '--split',
+        'validation',
+        '--costs',
+        'measured',
+    ]
+    command += ['--budgets', f'uniform,late,{budgets}', '--fixed', str(fixed), '--json', str(out)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('training.costs.TIME_LIMIT', 0.1)
+        assert main(command) == 0
+    read: dict[str, object] = json.loads(out.read_text())
+    read['robot'] = str(budgets)
+    return read
+
+
+def test_every_exit_has_its_numbers(result: dict) -> None:
+    assert len(result['exits']) == 3
+    for row in result['exits']:
+        assert {'accuracy', 'ece', 'ece_uncalibrated', 'nll', 'macs', 'latency'} <= row.keys()
+        assert sum(row['reliability']['count']) == 30
+        assert sum(row['class_accuracy']) / 3 == pytest.approx(row['accuracy'])
+    macs = [row['macs'] for row in result['exits']]
+    assert macs == sorted(macs)
+    assert result['exits'][0]['ece'] == result['exits'][0]['ece_uncalibrated']  # its temperature is 1
+    assert result['pictures'] == 30
+
+
+def test_the_checkpoints_accuracies_choose_and_the_splits_count(result: dict) -> None:
+    """Any budget of up to 1000 s fits all: the second exit, said to be best, answers."""
+    second = result['exits'][1]['accuracy']
+    assert result['expected_accuracy'][result['robot']] == pytest.approx(second, abs=1e-3)
+    assert result['exit_share'][result['robot']][2] > 0.99
+    best = max(row['accuracy'] for row in result['exits'])
+    assert result['best_single_exit'][result['robot']] == pytest.approx(best, abs=1e-3)
+
+
+def test_a_fixed_network_counts_with_the_exit_that_was_trained(result: dict) -> None:
+    first = result['exits'][0]['accuracy']  # the same weights
+    assert result['best_fixed'][result['robot']] == pytest.approx(first, abs=1e-3)
+    assert set(result['best_fixed']) == set(result['expected_accuracy'])
+
+
+def test_with_macs_nothing_depends_on_the_machine(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    model = checkpoint(tmp_path / 'model.safetensors')
+    for name in 'ab':
+        given = ['--checkpoint', str(model), '--data', str(shapes), '--split', 'validation']
+        assert main([*given, '--name', 'it', '--json', str(tmp_path / name)]) == 0
+    assert (tmp_path / 'a').read_text() == (tmp_path / 'b').read_text()
+    assert 'uniform: ' in capsys.readouterr().out
+    read = json.loads((tmp_path / 'a').read_text())
+    assert set(read['expected_accuracy']) == {'uniform', 'normal', 'early', 'late', 'bimodal'}
+    assert 'best_fixed' not in read
+    assert 'latency' not in read['exits'][0]
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--split', 'tset'], "no split 'tset'"),
+        (['--budgets', 'never'], 'neither a distribution'),
+        (['--checkpoint', 'nowhere'], 'nowhere'),
+        (['--costs', 'money'], "write 'macs'"),
+        (['--budgets', 'SECONDS'], 'write --costs measured'),
+    ],
+)
+def test_what_cannot_be_evaluated_is_said(
+    options: list[str], message: str, shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    model = checkpoint(tmp_path / 'model.safetensors')
+    seconds = tmp_path / 'robot.yaml'
+    seconds.write_text('about: {unit: s}\ndistribution: empirical\nsamples: [0.1]\n')
+    options = [str(seconds) if each == 'SECONDS' else each for each in options]
+    given = ['--checkpoint', str(model), '--data', str(shapes), '--split', 'validation', *options]
+    assert main(given) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_other_labels_are_refused(shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    model = checkpoint(tmp_path / 'model.safetensors')
+    data = tmp_path / 'data'
+    for label, other in (('disc', 'disc'), ('ring', 'ring'), ('square', 'cube')):
+        (data / 'test').mkdir(parents=True, exist_ok=True)
+        (data / 'test' / other).symlink_to(shapes / 'validation' / label)
+    assert main(['--checkpoint', str(model), '--data', str(data)]) == 2
+    assert 'differ in their classes: cube, square' in capsys.readouterr().err
+
+
+def test_code_that_only_the_file_names_is_not_run(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    from training.backbones import SmallResNet
+
+    model = checkpoint(tmp_path / 'model.safetensors')
+    torch.manual_seed(0)
+    network = build(
+        NetworkOptions(module='training.backbones.SmallResNet', module_options=OPTIONS, exits=3),
+        classes=3,
+        image_size=(32, 32),
+    )
+    about = {'network': {'module': 'elsewhere.Net', 'module_options': OPTIONS}}
+    save(
+        network,
+        model,
+        labels=['disc', 'ring', 'square'],
+        preprocessing=Preprocessing(32, 32),
+        provenance=about,
+    )
+    given = ['--checkpoint', str(model), '--data', str(shapes), '--split', 'validation']
+    assert main(given) == 2
+    assert 'write --module package.module.Class' in capsys.readouterr().err
+    assert main([*given, '--module', f'{SmallResNet.__module__}.SmallResNet']) == 0

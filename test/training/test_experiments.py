@@ -1,0 +1,143 @@
+"""training.experiments and training.table: what is run, in which order, and what the table says of it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.experiments import SEVERAL, Run, Workshop, main, plan, work
+from training.table import DISTRIBUTIONS, load_runs, markdown, summary
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def evaluation(accuracies: list[float], expected: float, trained: list[int] | None = None) -> dict[str, Any]:
+    return {
+        'exits': [
+            {
+                'accuracy': a,
+                'ece': 0.01 * (t + 1),
+                'macs': 1e6 * (t + 1),
+                'cost': 1e6 * (t + 1),
+                'trained': trained is None or t in trained,
+            }
+            for t, a in enumerate(accuracies)
+        ],
+        'expected_accuracy': dict.fromkeys(DISTRIBUTIONS, expected),
+        'exit_share': {name: [0.1, 0.3, 0.6] for name in DISTRIBUTIONS},
+        'monotonicity': {'falls': 0.02, 'flips': 0.03},
+    }
+
+
+RUNS = {
+    'joint-early-0': evaluation([0.6, 0.7], 0.50),
+    'joint-early-1': evaluation([0.6, 0.7], 0.54),
+    'uniform-weights-0': evaluation([0.6, 0.7], 0.49),
+    'uniform-weights-1': evaluation([0.6, 0.7], 0.52),
+    'last-0': evaluation([0.1, 0.72], 0.3, [1]),
+    'truncated-1-0': evaluation([0.65, 0.1], 0.3, [0]),
+}
+
+
+def written(folder: Path, runs: dict[str, dict[str, Any]]) -> Path:
+    for name, run in runs.items():
+        (folder / name).mkdir(parents=True)
+        (folder / name / 'part').write_text(json.dumps(run))
+        (folder / name / 'part').rename(folder / name / 'evaluation.json')
+    return folder
+
+
+def test_some_runs_have_all_seeds_and_the_others_one() -> None:
+    runs = plan(5, (0, 1, 2))
+    names = [run.name for run in runs]
+    assert len({run.folder for run in runs}) == len(runs) == 24
+    assert all(names.count(name) == 3 for name in SEVERAL)
+    assert [names.count(f'truncated-{t}') for t in range(1, 6)] == [1, 1, 1, 1, 0]
+    assert all(run.after == f'last-{run.seed}' for run in runs if run.name == 'separate')
+
+
+def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
+    found = summary(load_runs(written(tmp_path, RUNS), 'evaluation.json'))
+    early = found['expected']['early']
+    assert early['joint'] == pytest.approx({'mean': 52.0, 'sd': 2.828, 'seeds': 2}, abs=1e-3)
+    difference = found['difference']['early']['uniform weights']
+    assert difference == pytest.approx({'mean': 1.5, 'sd': 0.707, 'seeds': 2}, abs=1e-3)
+    # Early budgets: 0.65 at a cost of 1 of 2, and 0.72 at 2 of 2; the former is worth more.
+    fixed = early['best fixed network']
+    assert fixed['seeds'] == 1
+    assert found['difference']['early']['best fixed network']['mean'] == pytest.approx(50 - fixed['mean'])
+    targets = found['targets']
+    assert targets['last exit of uniform weights less the plain network']['mean'] == pytest.approx(-2.0)
+    assert targets['exits of uniform weights less truncated networks, mean'] == pytest.approx(-3.5)
+    assert targets['largest calibration error of joint runs'] == 0.02
+    text = markdown(found)
+    assert '| joint | – | – | 52.00 ± 2.83 (2) | – | – |' in text
+    assert '| truncated-1 | 65.00 (1) [0.010] | – |' in text
+
+
+def test_a_table_of_nothing_is_a_table() -> None:
+    assert '| joint | – | – | – | – | – |' in markdown(summary({}))
+
+
+class Fake(Workshop):
+    """Makes runs by writing down that they were made."""
+
+    def make(self, run: Run) -> float:
+        made.append(run.folder)
+        if run.folder == broken:
+            raise RuntimeError(f'{run.folder} failed')
+        if run.after:
+            assert self.done(run.after)
+        written(self.output, {run.folder: RUNS['joint-early-0']})
+        return 0.0
+
+
+made: list[str] = []
+broken = ''
+
+
+def test_what_is_there_is_not_made_again_and_what_needs_another_waits(tmp_path: Path) -> None:
+    made.clear()
+    runs = plan(3, (0, 1))
+    written(tmp_path, {'last-0': RUNS['last-0']})
+    shop = Fake('c', 'd', 'test', tmp_path)
+    assert work(shop, runs, 3) == []
+    assert sorted(made) == sorted({run.folder for run in runs} - {'last-0'})
+    assert (tmp_path / 'table.md').read_text().startswith('Expected accuracy')
+    assert work(shop, runs, 3) == []
+    assert len(made) == len(runs) - 1
+
+
+def test_a_run_that_fails_takes_only_those_that_need_it_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made.clear()
+    monkeypatch.setattr(sys.modules[__name__], 'broken', 'last-0')
+    runs = plan(3, (0, 1))
+    assert sorted(work(Fake('c', 'd', 'test', tmp_path), runs, 2)) == ['last-0', 'separate-0']
+    assert 'separate-1' in made
+
+
+def test_data_is_needed_for_more_than_a_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(['--output', str(tmp_path)]) == 2
+    assert main(['--output', str(written(tmp_path, RUNS)), '--table-only']) == 0
+    captured = capsys.readouterr()
+    assert 'write --data' in captured.err
+    assert 'paired by seed' in captured.out
+
+
+@pytest.mark.slow
+def test_a_plain_network_and_heads_on_it_are_really_made(shapes: Path, tmp_path: Path) -> None:
+    command = [sys.executable, '-m', 'training.experiments', '--config', 'config/train/smoke.yaml']
+    command += ['--data', str(shapes), '--split', 'validation', '--output', str(tmp_path), '--exits', '3']
+    command += ['--seeds', '0', '--only', 'last,separate,truncated-1', '--processes', '2']
+    done = subprocess.run([*command, '--trainer.max_epochs', '1'], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert '| separate |' in done.stdout
+    made = json.loads((tmp_path / 'truncated-1-0' / 'evaluation.json').read_text())
+    assert [row['trained'] for row in made['exits']] == [True, False, False]

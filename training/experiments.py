@@ -1,0 +1,204 @@
+"""Runs a whole table of trainings and evaluations, one process per core, and goes on where it was stopped.
+
+    python -m training.experiments --data cifar10.zip --output runs/cifar10
+    python -m training.experiments --output runs/cifar10 --table-only     # the table of what is there
+
+Every run has a folder with its checkpoint and `evaluation.json`; one that is there is not made again, one
+that was interrupted goes on. `table.md` and `table.json` are written anew after every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+
+from training.table import load_runs, markdown, summary
+
+__all__ = ['Run', 'main', 'plan']
+
+log = logging.getLogger(__name__)
+
+JOINT = ('uniform', 'normal', 'early', 'late', 'bimodal')
+# Of these a table from several seeds has all of them, of the others the first only.
+SEVERAL = ('uniform-weights', 'joint-uniform', 'joint-early', 'joint-late', 'last', 'separate')
+EVALUATED = 'evaluation.json'
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: its name and seed, what it adds to the command, and the run whose backbone it freezes."""
+
+    name: str
+    seed: int
+    options: tuple[str, ...]
+    after: str | None = None
+
+    @property
+    def folder(self) -> str:
+        return f'{self.name}-{self.seed}'
+
+
+def plan(exits: int, seeds: Sequence[int], several: Iterable[str] = SEVERAL) -> list[Run]:
+    """All runs of a table, those that others need and those that several seeds share first.
+
+    joint-*: joint training for each named distribution; uniform-weights: jointly, all exits alike; last: the
+    plain network; separate: heads on that network's frozen backbone; truncated-*: a plain network per exit.
+    """
+    several = set(several)
+    method = '--model.risk.method'
+    kinds: list[tuple[str, tuple[str, ...], bool]] = [('last', (method, 'last'), False)]
+    kinds += [(f'joint-{name}', ('--model.risk.budgets', name), False) for name in JOINT]
+    kinds += [('uniform-weights', (method, 'uniform'), False), ('separate', (method, 'separate'), True)]
+    kinds += [
+        (f'truncated-{t}', (method, 'truncated', '--model.risk.exit', str(t)), False) for t in range(1, exits)
+    ]
+    runs = [
+        Run(name, seed, options, f'last-{seed}' if after else None)
+        for number, seed in enumerate(seeds)
+        for name, options, after in kinds
+        if number == 0 or name in several
+    ]
+    # The longest first leaves no core idle at the end: heads on a frozen backbone are short.
+    return sorted(runs, key=lambda run: (run.after is not None, run.name.startswith('truncated')))
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """Where runs are made, and how."""
+
+    config: str
+    data: str
+    split: str
+    output: Path
+    more: tuple[str, ...] = ()
+
+    def done(self, folder: str) -> bool:
+        return (self.output / folder / EVALUATED).exists()
+
+    def make(self, run: Run) -> float:
+        """Train and evaluate in processes of their own, each with one thread. Seconds; RuntimeError."""
+        folder = self.output / run.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        started = time.monotonic()
+        start = (
+            ('--model.network.start', str(self.output / run.after / 'model.safetensors')) if run.after else ()
+        )
+        fit = ['training.train', 'fit', '--config', self.config, '--data.source', self.data]
+        fit += [
+            '--output',
+            str(folder),
+            '--seed_everything',
+            str(run.seed),
+            '--threads',
+            '1',
+            '--log',
+            'none',
+        ]
+        score = ['training.evaluate', '--checkpoint', str(folder / 'model.safetensors'), '--data', self.data]
+        score += ['--split', self.split, '--threads', '1', '--name', run.folder]
+        with open(folder / 'log.txt', 'a', encoding='utf-8') as book:
+            for command in (
+                [*fit, *run.options, *start, *self.more],
+                [*score, '--json', str(folder / EVALUATED)],
+            ):
+                environ = os.environ | {'OMP_NUM_THREADS': '1'}
+                done = subprocess.run(
+                    [sys.executable, '-m', *command], env=environ, stdout=book, stderr=subprocess.STDOUT
+                )
+                if done.returncode:
+                    raise RuntimeError(f'{run.folder} failed, see {folder / "log.txt"}')
+        return time.monotonic() - started
+
+
+def work(workshop: Workshop, runs: Sequence[Run], processes: int) -> list[str]:
+    """Make all runs that are missing, `processes` at a time; returns what failed."""
+    missing = [run for run in runs if not workshop.done(run.folder)]
+    log.info('%d of %d runs to make, %d at a time', len(missing), len(runs), processes)
+    failed: list[str] = []
+    under_way: dict[Future[float], Run] = {}
+    with ThreadPoolExecutor(processes) as pool:
+        while missing or under_way:
+            for run in list(missing):
+                if run.after in failed:
+                    missing.remove(run)
+                    failed.append(run.folder)
+                    log.error('%s needs %s, which failed', run.folder, run.after)
+                elif len(under_way) < processes and (run.after is None or workshop.done(run.after)):
+                    missing.remove(run)
+                    under_way[pool.submit(workshop.make, run)] = run
+            if not under_way:
+                break
+            finished, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            for future in finished:
+                run = under_way.pop(future)
+                try:
+                    log.info(
+                        '%s: %.0f s; %d left', run.folder, future.result(), len(missing) + len(under_way)
+                    )
+                except RuntimeError as error:
+                    failed.append(run.folder)
+                    log.error('%s', error)
+            write_table(workshop.output)
+    return failed + [run.folder for run in missing]
+
+
+def write_table(output: Path) -> str:
+    """`table.json` and `table.md` of the runs that are there; returns the latter."""
+    found = summary(load_runs(output, EVALUATED))
+    text = markdown(found)
+    (output / 'table.json').write_text(json.dumps(found, indent=1), encoding='utf-8')
+    (output / 'table.md').write_text(text, encoding='utf-8')
+    return text
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; see --help. Returns 1 where a run failed."""
+    logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', datefmt='%H:%M:%S')
+    given, more = _parser().parse_known_args(arguments)
+    output = Path(given.output)
+    if given.table_only:
+        print(write_table(output))
+        return 0
+    if not given.data:
+        print('experiments: write --data, the data set', file=sys.stderr)
+        return 2
+    seeds = [int(seed) for seed in given.seeds.split(',')]
+    runs = plan(given.exits, seeds, SEVERAL if given.several is None else given.several.split(','))
+    if given.only:
+        runs = [run for run in runs if run.name in given.only.split(',')]
+    workshop = Workshop(given.config, given.data, given.split, output, tuple(more))
+    failed = work(workshop, runs, given.processes)
+    print(write_table(output))
+    return 1 if failed else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='python -m training.experiments',
+        description=(__doc__ or '').partition('\n')[0],
+        epilog='Further options go to training.train, such as --trainer.max_epochs 10.',
+    )
+    parser.add_argument('--config', default='config/train/cifar10.yaml', help='default: %(default)s')
+    parser.add_argument('--data', help='folder, zip, or torchvision:<data set>:<folder>')
+    parser.add_argument('--split', default='test', help='to evaluate on; default: %(default)s')
+    parser.add_argument('--output', default='runs/cifar10', help='folder of all runs; default: %(default)s')
+    parser.add_argument('--exits', type=int, default=5, help='as in the configuration; default: %(default)s')
+    parser.add_argument('--seeds', default='0,1,2', help='default: %(default)s')
+    parser.add_argument('--several', help=f'runs that all seeds have; default: {",".join(SEVERAL)}')
+    parser.add_argument('--only', help='names of runs, such as joint-early,separate; default: all')
+    parser.add_argument('--processes', type=int, default=os.cpu_count() or 1, help='at a time')
+    parser.add_argument('--table-only', action='store_true', help='no runs, only the table of those that are')
+    return parser
+
+
+if __name__ == '__main__':
+    sys.exit(main())

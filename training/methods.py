@@ -1,0 +1,72 @@
+"""The ways to train exits: jointly, and the baselines that joint training is compared with.
+
+| method | what learns |
+|---|---|
+| joint | all, every exit weighted by how often budgets end there |
+| uniform | all, every exit weighted alike |
+| separate | the heads only, each by itself, on a backbone that stays as it was given |
+| last | the backbone and its own classifier: the plain network |
+| truncated | the backbone up to one exit and that exit: a smaller plain network |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from torch import nn
+
+from impatient_ros.network import ImpatientNetwork
+
+__all__ = ['METHODS', 'chosen_exits', 'fixed_weights', 'frozen', 'trainable']
+
+METHODS = ('joint', 'uniform', 'separate', 'last', 'truncated')
+
+
+def chosen_exits(
+    method: str, exits: int, exit_number: int | None = None, *, classifier_given: bool = True
+) -> tuple[int, ...]:
+    """The exits (0-based) that `method` trains; `exit_number` (1..T) is the truncated one.
+
+    A frozen backbone brings its own classifier along, unless not `classifier_given`: its weights were for
+    other classes, say. Raises ValueError.
+    """
+    if method not in METHODS:
+        raise ValueError(f'model.risk.method is {method!r}: write one of {", ".join(METHODS)}')
+    if (method == 'truncated') != (exit_number is not None):
+        raise ValueError(
+            'model.risk.exit says at which exit a truncated network ends: write it with method truncated, '
+            'and only there'
+        )
+    if exit_number is not None:
+        if not 1 <= exit_number <= exits:
+            raise ValueError(f'model.risk.exit is {exit_number}: this network has exits 1 to {exits}')
+        return (exit_number - 1,)
+    if method == 'last':
+        return (exits - 1,)
+    own = method == 'separate' and classifier_given and exits > 1
+    return tuple(range(exits - 1 if own else exits))
+
+
+def fixed_weights(method: str, chosen: Sequence[int], exits: int) -> tuple[float, ...] | None:
+    """The exits' weights [T] where they do not depend on budgets; None for joint training."""
+    if method == 'joint':
+        return None
+    return tuple(1 / len(chosen) if t in chosen else 0.0 for t in range(exits))
+
+
+def trainable(network: ImpatientNetwork, method: str, chosen: Sequence[int]) -> list[nn.Module]:
+    """The parts of `network` that learn under `method`."""
+    heads = [network.exits[t] for t in chosen]
+    stages = [] if method == 'separate' else list(network.stages[: max(chosen) + 1])
+    return [*stages, *heads]
+
+
+def frozen(network: ImpatientNetwork, learning: Iterable[nn.Module]) -> list[nn.Module]:
+    """Switch off all parameters but those of `learning`; returns the parts that stay as they are."""
+    kept = {id(part) for part in learning}
+    shared = {
+        id(p) for part in (*network.stages, *network.exits) if id(part) in kept for p in part.parameters()
+    }
+    for parameter in network.parameters():
+        parameter.requires_grad_(id(parameter) in shared)
+    return [part for part in (*network.stages, *network.exits) if id(part) not in kept]

@@ -1,0 +1,266 @@
+"""Train an impatient network, or a baseline, and write its checkpoint.
+
+    python -m training.train fit --config config/train/cifar10.yaml --data.source cifar10.zip --output runs/a
+
+`--help` lists every option. The folder --output gets `model.safetensors` (what the node loads), `curve.csv`,
+`config.yaml` and the state from which an interrupted training goes on when the same command is run again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import logging
+import os
+import shlex
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+
+from impatient_ros.budgets import SUPPORT
+from impatient_ros.checkpoint import save
+from training.callbacks import Curve
+from training.data_module import PictureData
+from training.module import ImpatientModule
+from training.scoring import evaluate
+
+__all__ = ['TrainingCLI', 'main', 'write_checkpoint']
+
+log = logging.getLogger(__name__)
+
+STATE = 'last.ckpt'
+LOGS = ('csv', 'tensorboard', 'none')
+DEFAULTS = {
+    'max_epochs': 50,
+    'gradient_clip_val': 5.0,
+    'num_sanity_val_steps': 0,
+    'enable_model_summary': False,
+    'use_distributed_sampler': False,  # the data module shares every batch out among the processes
+    'log_every_n_steps': 10,
+}
+# Warnings about what is meant to be so here, and about Lightning's own code.
+EXPECTED = (
+    r"LightningCLI's args parameter",
+    r'Checkpoint directory .* exists and is not empty',
+    r'Found \d+ module\(s\) in eval mode',
+    r'`isinstance\(treespec, LeafSpec\)` is deprecated',
+    r'GPU available but not used',
+    r'The number of training batches \(\d+\) is smaller than the logging interval',
+)
+# What may differ when an interrupted training goes on.
+FREE = (
+    'config',
+    'output',
+    'resume',
+    'threads',
+    'log',
+    'trainer.enable_progress_bar',
+    'trainer.default_root_dir',
+)
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI with an output folder, resuming, and the checkpoint at the end."""
+
+    def __init__(self, arguments: Sequence[str] | None = None) -> None:
+        self.arguments = list(sys.argv[1:] if arguments is None else arguments)
+        super().__init__(
+            ImpatientModule,
+            PictureData,
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults=DEFAULTS | {'enable_progress_bar': sys.stderr.isatty()},
+            auto_configure_optimizers=False,
+            args=None if arguments is None else self.arguments,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        return {
+            'fit': {
+                'model',
+                'train_dataloaders',
+                'val_dataloaders',
+                'datamodule',
+                'ckpt_path',
+                'weights_only',
+            }
+        }
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            '--output', default='runs/latest', help='folder for all that this training leaves'
+        )
+        parser.add_argument(
+            '--resume', type=bool, default=True, help='go on where an interrupted training of this folder was'
+        )
+        parser.add_argument('--log', default='csv', help=f'metrics of every step: {", ".join(LOGS)}')
+        parser.add_argument(
+            '--threads', type=int, default=0, help='of the processor; 0: as many as torch takes'
+        )
+        parser.link_arguments('seed_everything', 'data.seed')
+
+    def before_instantiate_classes(self) -> None:
+        own = self.config[self.subcommand]
+        if own.threads > 0:
+            torch.set_num_threads(own.threads)
+        if own.log not in LOGS:
+            raise ValueError(f'log is {own.log!r}: write one of {", ".join(LOGS)}')
+        self.output = Path(own.output)
+
+    def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
+        own = self.config_init[self.subcommand]
+        callbacks = list(own['trainer'].get('callbacks') or [])
+        callbacks += [
+            Curve(self.output / 'curve.csv'),
+            ModelCheckpoint(
+                self.output,
+                Path(STATE).stem,
+                save_on_train_epoch_end=True,  # after the validation
+                enable_version_counter=False,
+            ),
+        ]
+        logger: Logger | bool = own['trainer'].get('logger') or False
+        if not logger and own['log'] == 'csv':
+            logger = CSVLogger(self.output, 'log')
+        elif not logger and own['log'] == 'tensorboard':
+            logger = TensorBoardLogger(self.output, 'log')
+        return super().instantiate_trainer(
+            callbacks=callbacks, logger=logger, default_root_dir=str(self.output), **kwargs
+        )
+
+    def fit(self, model: ImpatientModule, datamodule: PictureData, **_: Any) -> None:
+        """Train, from the folder's state where there is one, and write the checkpoint."""
+        own = self.config[self.subcommand]
+        text = self._parser(self.subcommand).dump(own, skip_none=False)
+        state = self._state(text, own.resume)
+        if self.trainer.is_global_zero:
+            self.output.mkdir(parents=True, exist_ok=True)
+            (self.output / 'config.yaml').write_text(text, encoding='utf-8')
+        self.trainer.fit(model, datamodule=datamodule, ckpt_path=state)
+        if self.trainer.is_global_zero and self.trainer.state.finished:
+            provenance = {
+                'command': shlex.join(['python', '-m', 'training.train', *self.arguments]),
+                'seed': datamodule.seed,
+                'epochs': self.trainer.max_epochs,
+                'precision': str(self.trainer.precision),
+                'processes': self.trainer.world_size,
+            }
+            write_checkpoint(self.output / 'model.safetensors', model, datamodule, provenance)
+
+    def _state(self, text: str, resume: bool) -> str | None:
+        """The state to go on from. Raises ValueError where it belongs to another configuration."""
+        state, config = self.output / STATE, self.output / 'config.yaml'
+        if not resume or not state.exists():
+            return None
+        if config.exists():
+            before, now = (_flat(yaml.safe_load(each)) for each in (config.read_text('utf-8'), text))
+            other = sorted(
+                key
+                for key in before.keys() | now.keys()
+                if before.get(key) != now.get(key) and not key.startswith(FREE)
+            )
+            if other:
+                raise ValueError(
+                    f'{self.output} holds an interrupted training that differs in {", ".join(other)}: write '
+                    'another --output, or --resume false to start anew'
+                )
+        log.info('going on from %s', state)
+        return str(state)
+
+
+def write_checkpoint(
+    path: Path, module: ImpatientModule, data: PictureData, provenance: Mapping[str, Any]
+) -> None:
+    """Measure the trained network on the validation pictures and write it with what the node needs."""
+    network = module.kept.cpu()
+    evaluation = evaluate(network, data.validation, data.preprocessing)
+    before, after = evaluation.calibration_errors(), evaluation.held_out_calibration_errors()
+    log.info('validation accuracy %s', _percent(evaluation.accuracies))
+    log.info('calibration error %s before, %s after temperature', _percent(before), _percent(after))
+    risk = module.risk_options
+    save(
+        network,
+        path,
+        labels=data.labels,
+        preprocessing=data.preprocessing,
+        accuracies=evaluation.accuracies,
+        temperatures=evaluation.temperatures(),
+        provenance={
+            **provenance,
+            'method': risk.method,
+            'trained_exits': list(module.trained),
+            'network': module.options.described(),
+            'budgets': _budgets(module),
+            'risk': {key: value for key, value in vars(risk).items() if value is not None},
+            'optimiser': vars(module.optimiser_options),
+            'data': f'{Path(data.source).name}{_digest(Path(data.source))}',
+            'training_pictures': len(data.pictures),
+            'rejected_pictures': [*data.pictures.rejected, *data.validation.rejected],
+            'accuracy': f'{data.validation_is}, {len(data.validation)} pictures, none of them trained on',
+            'temperature': 'fitted on the same pictures; calibration errors by halves',
+            'calibration_error': [round(e, 4) for e in after],
+            'calibration_error_uncalibrated': [round(e, 4) for e in before],
+            'date': datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+            'torch': torch.__version__,
+        },
+    )
+    log.info('wrote %s', path)
+
+
+def _budgets(module: ImpatientModule) -> str:
+    risk = module.risk_options
+    if module.exit_share is None:
+        return 'none: the exits are not weighted by budgets'
+    costs = 'MACs' if risk.costs == 'macs' else 'seconds'
+    support = '' if risk.budgets.endswith(('.yaml', '.yml')) else f' over 0 to {SUPPORT} of the last cost'
+    shares = ' '.join(f'{w:.3f}' for w in module.exit_share)
+    return f'{risk.budgets}{support}, costs in {costs}, {risk.mode}; no answer and each exit: {shares}'
+
+
+def _digest(path: Path) -> str:
+    """Identifies a zip; a folder has no digest."""
+    return f' sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}' if path.is_file() else ''
+
+
+def _percent(values: Sequence[float]) -> str:
+    return ' '.join(f'{100 * value:.1f}%' for value in values)
+
+
+def _flat(values: Any, prefix: str = '') -> dict[str, Any]:
+    if not isinstance(values, Mapping):
+        return {prefix: values}
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f'{prefix}.{key}' if prefix else str(key))
+    return flat
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; see --help. Returns 2 where the data or an option cannot be used."""
+    logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', datefmt='%H:%M:%S')
+    # Its own lines about devices and tips say nothing that is not said here.
+    logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
+    os.environ.setdefault('JSONARGPARSE_DEPRECATION_WARNINGS', 'off')  # Lightning's own use of it
+    for message in EXPECTED:
+        warnings.filterwarnings('ignore', message=message)
+    try:
+        TrainingCLI(arguments)
+    except (ValueError, FloatingPointError, OSError) as error:
+        print(f'train: {error}', file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    torch.set_flush_denormal(True)  # for the whole process: tiny numbers would slow it down
+    sys.exit(main())
