@@ -163,3 +163,23 @@ def test_margins_and_levels_stay_finite(factors):
         f.learn(*frame(factor))
     assert all(math.isfinite(m) for p in range(5) for m in f.log_margins(p))
     assert 0.2 < f.level < 8
+
+
+class TestPassedInOneGo:
+    """Where a runtime executes several stages, or a stage and its head, in one go, boundaries have no instant."""
+
+    def test_a_path_in_one_go_teaches_the_level_as_its_stages_would(self):
+        one_go, step_by_step = Forecast(profile()), Forecast(profile())
+        marks, heads = frame(2.0)
+        for _ in range(20):
+            step_by_step.learn(marks, heads[-1:])
+            one_go.learn([0.0, *[math.nan] * (len(marks) - 1)], heads[-1:])
+        assert one_go.level == pytest.approx(step_by_step.level, rel=0.05)
+        assert one_go.level > 1.8
+
+    def test_what_was_not_seen_leaves_the_errors_on_the_way_alone(self):
+        forecast = Forecast(profile())
+        before = [errors.high for errors in forecast.errors(1)]
+        marks, heads = frame(1.0)
+        forecast.learn([0.0, *[math.nan] * (len(marks) - 1)], heads[-1:])
+        assert [errors.high for errors in forecast.errors(1)] == before
