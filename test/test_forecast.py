@@ -166,7 +166,7 @@ def test_margins_and_levels_stay_finite(factors):
 
 
 class TestPassedInOneGo:
-    """Where a runtime executes several stages, or a stage and its head, in one go, boundaries have no instant."""
+    """Where a runtime executes a path, or a stage and its head, in one go, boundaries have no instant."""
 
     def test_a_path_in_one_go_teaches_the_level_as_its_stages_would(self):
         one_go, step_by_step = Forecast(profile()), Forecast(profile())
