@@ -136,7 +136,7 @@ class Planner:
         if not (budget > 0 and among.options):
             return Plan(infeasible=answered is None)
         level = self.forecast.level if slowdown is None else slowdown
-        available = math.log(budget / level) if budget < math.inf else math.inf
+        available = _logarithm(budget / level)
         errors = self.forecast.errors(position)
         price = delay_price * level
         if answered is not None:
@@ -164,7 +164,7 @@ class Planner:
         promise = level * math.exp(cost + self.forecast.log_margin(stages, position))
         if promise <= budget:
             return Plan(heads, protected=heads[0], promise=promise)
-        available = math.log(budget / level) if budget > 0 else -math.inf
+        available = _logarithm(budget / level)
         if self.forecast.errors(position)[stages].chance(available - cost) > 0:
             return Plan(heads)
         return Plan(infeasible=True)
@@ -220,3 +220,8 @@ class Planner:
             if safe or chances[option.gains[0][0]]:
                 best, best_value = heads, value + TIE
         return best
+
+
+def _logarithm(seconds: float) -> float:
+    """Also of what is past, and of what is too little for a quotient of floats."""
+    return math.log(seconds) if seconds > 0 else -math.inf

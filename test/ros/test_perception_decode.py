@@ -15,7 +15,8 @@ def test_a_large_jpeg_is_decoded_whole_only_where_somebody_looks(watched, height
     data = cv2.imencode('.jpg', np.zeros((1080, 1920, 3), np.uint8))[1].tobytes()
     classifier = SimpleNamespace(checkpoint=SimpleNamespace(preprocessing=Preprocessing.for_image_size(224)))
     outputs = SimpleNamespace(wants_picture=lambda camera: watched)
-    perception = Perception(classifier, lambda: None, outputs, lambda: 0)
+    parameters = SimpleNamespace(realtime_priority=0)
+    perception = Perception(classifier, lambda: parameters, outputs, lambda: 0)
     camera = SimpleNamespace(name='camera', transport='compressed', roi=())
     rgb = perception._decode(SimpleNamespace(format='jpeg', data=data), camera)
     assert rgb.shape[0] == height
