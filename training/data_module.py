@@ -15,7 +15,8 @@ import torch
 
 from impatient_ros.preprocess import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from training.augmentation import Augmentation
-from training.data import DataError, Pictures, batches, labels_of, read, splits_of
+from training.batches import batches
+from training.data import DataError, Pictures, labels_of, read, splits_of
 
 __all__ = ['PictureData']
 

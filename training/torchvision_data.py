@@ -18,16 +18,14 @@ import numpy as np
 import torchvision
 from PIL import UnidentifiedImageError
 
-__all__ = ['SPLITS', 'DataError', 'is_torchvision', 'labels_of', 'read']
+from training.picture_files import DataError
+
+__all__ = ['SPLITS', 'is_torchvision', 'labels_of', 'read']
 
 log = logging.getLogger(__name__)
 
 PREFIX = 'torchvision:'
 SPLITS = ('train', 'test')
-
-
-class DataError(ValueError):
-    """The data set cannot be used as it is; the message names the folder and says what should be there."""
 
 
 def is_torchvision(source: str | Path) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from plain_pictures import jpeg
 
 from training import smoke
 
@@ -21,3 +22,15 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two splits of two classes: hats are red, shoes are blue."""
+    root = tmp_path / 'pictures'
+    for split, count in (('train', 6), ('validation', 2)):
+        for label, colour in (('shoes', (0, 0, 250)), ('hat', (250, 0, 0))):
+            (root / split / label).mkdir(parents=True)
+            for index in range(count):
+                (root / split / label / f'{index}.jpg').write_bytes(jpeg(colour))
+    return root
