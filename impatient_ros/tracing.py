@@ -80,7 +80,8 @@ class _Tracer(fx.Tracer):
     """Names what it records; opens all that it can, or only the modules at the paths in `opened`."""
 
     def __init__(self, opened: frozenset[str] | None) -> None:
-        super().__init__(autowrap_modules=(math, torchvision.ops))
+        modules: Any = (math, torchvision.ops)  # torch annotates a tuple of exactly one
+        super().__init__(autowrap_modules=modules)
         self.opened = opened
         self.names: dict[fx.Node, str] = {}
         self.aliases: dict[str, fx.Node] = {}
