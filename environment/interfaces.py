@@ -40,7 +40,7 @@ def build_interfaces(prefix: Path) -> None:
     import numpy
 
     changed = repoint_includes(prefix, [sysconfig.get_path('include'), numpy.get_include()])
-    print(print(f"{changed} exports of message wheels now name this machine's include folders", flush=True))
+    print(f"{changed} exports of message wheels now name this machine's include folders", flush=True)
     environ = os.environ | {
         'AMENT_PREFIX_PATH': str(prefix),
         'CMAKE_PREFIX_PATH': str(prefix),
