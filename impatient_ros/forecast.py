@@ -39,6 +39,7 @@ CAUTION_GAIN = 0.5  # step of the control over actual promises, in units of the 
 CALM = 0.999  # what a frame without a promise leaves of the caution: without promises nobody hears of it
 GOLDEN = (math.sqrt(5) - 1) / 2
 LARGEST = 3.5  # |logarithm| of a level or an error; a machine 33 times slower has other troubles
+MOST = math.exp(LARGEST)
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,12 @@ class Forecast:
         follow: how far the level moves towards what a frame showed (0..1).
         within: how far a frame's own first stages move the level for the rest of it (0..1).
         gain: step of the conformal control, in units of the errors' spread.
+
+    Attributes:
+        level: how many times slower than its profile the machine is now.
     """
+
+    level: float
 
     def __init__(
         self,
@@ -119,11 +125,6 @@ class Forecast:
 
     # -- asking
 
-    @property
-    def level(self) -> float:
-        """How many times slower than its profile the machine is now."""
-        return math.exp(self._log_level)
-
     def reach(self, stages: int) -> float:
         """How far promises over so many stages lie beyond the errors' high quantile, in their spread."""
         return self._reaches[stages]
@@ -144,8 +145,8 @@ class Forecast:
         """
         if position == 0 or elapsed <= 0:
             return self.level
-        shown = math.log(elapsed / self._boundaries[position]) - self._log_level
-        return math.exp(self._log_level + self._within * _bounded(shown))
+        shown = elapsed / (self._boundaries[position] * self.level)
+        return self.level * max(1 / MOST, min(MOST, shown)) ** self._within
 
     def log_margin(self, stages: int, position: int = 0) -> float:
         """Logarithm of the factor on the forecast within which a path of so many stages, from that position
@@ -156,6 +157,10 @@ class Forecast:
     def log_margins(self, position: int = 0) -> list[float]:
         """The same for all numbers of stages."""
         return self._margins[position > 0]
+
+    def margins(self, position: int = 0) -> Sequence[float]:
+        """The same as factors."""
+        return self._factors[position > 0]
 
     def errors(self, position: int = 0) -> Sequence[Errors]:
         """The errors of paths from that position on, by the number of stages."""
@@ -247,6 +252,8 @@ class Forecast:
 
         self._margins = [margins(family, self._caution) for family in (self._from_start, self._on_the_way)]
         self._without_caution = margins(self._from_start, 0.0)
+        self._factors = [[math.exp(margin) for margin in family] for family in self._margins]
+        self.level = math.exp(self._log_level)
 
     def _learn_the_way(self, marks: Sequence[float], heads: Sequence[tuple[int, float]]) -> None:
         """What remained from every boundary to the last head, against what would have been forecast there."""

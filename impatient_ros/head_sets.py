@@ -6,32 +6,35 @@ adaptive single heads and pairs, an insurance and a target.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from impatient_ros.latency import LatencyProfile
 
 __all__ = ['MODES', 'Choice', 'Option', 'choice']
 
 MODES = ('contract', 'interruptible', 'adaptive')
-LEAST_COST = 1e-9  # s; costs are used as logarithms
+LEAST_COST = 1e-9  # s; what there is is divided by it
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """A set of heads, worked out in advance.
 
     Attributes:
+        most: accuracy that all of them add.
+        heads: ascending.
         gains: for each head, the index of its completion and the accuracy that it adds.
-        most: what all of them add.
         gamble: whether it goes beyond a first answer.
+        first, last: the completions of its first and of its last head, alone.
     """
 
+    most: float
     heads: tuple[int, ...]
     gains: tuple[tuple[int, float], ...]
-    most: float
     gamble: bool
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,8 @@ class Choice:
     """What there is to choose from where a frame stands.
 
     Attributes:
-        completions: number of stages and logarithm of the usual cost, for being done with a head, after
-            certain others; first those of each open head alone.
+        completions: number of stages and usual cost in seconds, for being done with a head after certain
+            others; first those of each open head alone.
         options: those that may add most first.
         first: the first open head.
         starts: how many heads, from that one on, some option begins with.
@@ -70,8 +73,10 @@ def choice(
     def complete(heads: tuple[int, ...]) -> int:
         """The index of being done with the last of `heads` after the others."""
         if heads not in completions:
-            usual = max(profile.expected(position, heads), LEAST_COST)
-            completions[heads] = (max(0, heads[-1] + 1 - position), math.log(usual))
+            cost = max(profile.expected(position, heads), LEAST_COST)
+            if len(heads) > 1:  # more heads are never done earlier, whatever two medians say
+                cost = max(cost, completions[heads[-1:]][1], completions[heads[:-1]][1])
+            completions[heads] = (max(0, heads[-1] + 1 - position), cost)
         return list(completions).index(heads)
 
     for heads in alone:
@@ -85,7 +90,8 @@ def choice(
             reached += gain
             gains.append((complete(heads[:number]), gain))
         most = sum(gain for _, gain in gains)
-        options.append(Option(heads, tuple(gains), most, len(heads) > 1 or answered is not None))
+        gamble = len(heads) > 1 or answered is not None
+        options.append(Option(most, heads, tuple(gains), gamble, heads[0] - first, heads[-1] - first))
     options.sort(key=lambda option: -option.most)
     starts = 1 if mode == 'interruptible' else len(open_heads)
     return Choice(tuple(completions.values()), tuple(options), first, starts)

@@ -95,13 +95,26 @@ class LatencyProfile:
         return [math.log(max(sample, 1e-9) / max(usual, 1e-9)) for sample in samples]
 
     def expected(self, position: int, heads: Sequence[int]) -> float:
-        """Median cost in seconds of evaluating `heads` (ascending) from `position`."""
-        if not heads:
+        """Median cost in seconds of evaluating `heads` (ascending) from `position`: in one go to the first
+        one, where the runtime can, and from each to the next.
+        """
+        if len(heads) > 1 and list(heads) == list(range(position, heads[-1] + 1)):
+            return self.quantile('interruptible', position, heads[-1], 0.5)
+        total = 0.0
+        for head in heads:
+            total += self.quantile('contract', position, head, 0.5)
+            position = head + 1
+        return total
+
+    def boundaries(self, exit_index: int) -> float:
+        """What stopping at every boundary on the way to an exit costs, as a share of going there in one go; 0
+        where the runtime stops anyhow.
+        """
+        if exit_index == 0:
             return 0.0
-        target = heads[-1]
-        if len(heads) > 1 and list(heads) == list(range(position, target + 1)):
-            return self.quantile('interruptible', position, target, 0.5)
-        return self.quantile('contract', position, target, 0.5) + sum(self.head(h) for h in heads[:-1])
+        in_one_go = self.quantile('contract', 0, exit_index, 0.5)
+        first = self.quantile('contract', 0, 0, 0.5) - self.head(0)
+        return max(0.0, (first + self.quantile('contract', 1, exit_index, 0.5)) / max(in_one_go, 1e-9) - 1)
 
     def costs(self, mode: str, probability: float = 0.5) -> tuple[float, ...]:
         """The cost of each exit from the preprocessed tensor on, seconds [T]."""

@@ -24,15 +24,19 @@ from impatient_ros.forecast_errors import Errors
 from impatient_ros.head_sets import MODES, Choice, choice
 from impatient_ros.latency import LatencyProfile
 
-__all__ = ['LEAST_CHANCE', 'LEAST_CHANCE_SHARED', 'MODES', 'Plan', 'Planner']
+__all__ = ['LEAST_CHANCE', 'LEAST_CHANCE_SHARED', 'MODES', 'WORTH_ONE_GO', 'Plan', 'Planner']
 
 # A gamble with less is not taken: it would mostly hold up the frames after this one.
 LEAST_CHANCE = 0.1
 LEAST_CHANCE_SHARED = 0.9  # while other frames wait: a stage that is launched cannot be stopped
+# An exit that is promised is headed for in one go where stopping at the boundaries on the way, to look at the
+# clock, takes more than this share of its cost: with a small network, for which looking is dear and waiting
+# for the exit is not.
+WORTH_ONE_GO = 0.06
 TIE = 1e-9  # of accuracy: sets that differ less are equal, and the one with fewer heads is taken
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: setting attributes the long way doubles the time of a decision
 class Plan:
     """What to do next with a frame.
 
@@ -99,6 +103,11 @@ class Planner:
             for position in range(T + 1)
             for answered in (None, *range(T))
         }
+        self._usual = [
+            [self.profile.quantile('contract', p, t, 0.5) if p <= t + 1 else math.inf for t in range(T)]
+            for p in range(T + 1)
+        ]
+        self._in_one_go = [self.profile.boundaries(t) > WORTH_ONE_GO for t in range(T)]
         self._mode = mode
 
     @property
@@ -134,25 +143,47 @@ class Planner:
         """
         among = self._choices[position, answered]
         if not (budget > 0 and among.options):
-            return Plan(infeasible=answered is None)
-        level = self.forecast.level if slowdown is None else slowdown
-        available = _logarithm(budget / level)
-        errors = self.forecast.errors(position)
+            return Plan((), answered is None)
+        forecast = self.forecast
+        level = forecast.level if slowdown is None else slowdown
+        available = budget / level
+        errors = forecast.errors(position)
         price = delay_price * level
         if answered is not None:
             return Plan(self._best(among, available, errors, least_chance, price=price, least_value=0.0))
-        margins = self.forecast.log_margins(position)
-        alone = among.completions[: among.starts]
-        promised = [cost + margins[stages] for stages, cost in alone]
-        safe = [log_cost <= available for log_cost in promised]
-        if not any(safe):
+        promised = self._promised(among, position)
+        safe = [cost <= available for cost in promised]
+        if True not in safe:
             # An unlikely answer beats none. Where nothing was ever that fast, the frame is infeasible.
             heads = self._best(among, available, errors, least_chance)
-            return Plan(heads, infeasible=not heads)
+            return Plan(heads, not heads)
         # By contract: the most accurate one of those that are protected.
         unsure = None if self._mode == 'contract' else errors
         heads = self._best(among, available, unsure, least_chance, safe=safe, price=price)
-        return Plan(heads, protected=heads[0], promise=level * math.exp(promised[heads[0] - among.first]))
+        return Plan(heads, False, heads[0], level * promised[heads[0] - among.first])
+
+    def feasible(self, budget: float) -> bool:
+        """Whether `plan`, before the first stage, would find something to do in so many seconds."""
+        if budget <= 0:
+            return False
+        among = self._choices[0, None]
+        available = budget / self.forecast.level
+        if self._promised(among, 0)[0] <= available:
+            return True
+        errors = self.forecast.errors()
+        return any(
+            promise <= available or errors[stages].chance(available / cost) > 0
+            for promise, (stages, cost) in zip(self._promised(among, 0), among.completions, strict=False)
+        )
+
+    def in_one_go(self, exit_index: int) -> bool:
+        """Whether a frame that an exit is promised to goes there without looking at the clock on its way."""
+        return self._in_one_go[exit_index]
+
+    def _promised(self, among: Choice, position: int) -> list[float]:
+        """The costs, without the slowdown, at which each head that may come first is promised alone."""
+        margins = self.forecast.margins(position)
+        return [cost * margins[stages] for stages, cost in among.completions[: among.starts]]
 
     def least(self, budget: float, *, position: int = 0, slowdown: float | None = None) -> Plan:
         """The cheapest exit alone, for a frame that others wait for; arguments as of `plan`."""
@@ -161,19 +192,17 @@ class Planner:
         alone = among.completions[: self.profile.exits - among.first]
         index = min(range(len(alone)), key=lambda i: alone[i][1])
         (stages, cost), heads = alone[index], (among.first + index,)
-        promise = level * math.exp(cost + self.forecast.log_margin(stages, position))
+        promise = level * cost * self.forecast.margins(position)[stages]
         if promise <= budget:
             return Plan(heads, protected=heads[0], promise=promise)
-        available = _logarithm(budget / level)
-        if self.forecast.errors(position)[stages].chance(available - cost) > 0:
+        if budget > 0 and self.forecast.errors(position)[stages].chance(budget / (level * cost)) > 0:
             return Plan(heads)
         return Plan(infeasible=True)
 
     def holds(self, exit_index: int, budget: float, position: int, slowdown: float) -> bool:
         """Whether an exit that was promised can still be promised from there; arguments as of `plan`."""
-        stages = exit_index + 1 - position
-        cost = self.profile.quantile('contract', position, exit_index, 0.5)
-        return cost * slowdown * math.exp(self.forecast.log_margin(stages, position)) <= budget
+        margin = self.forecast.margins(position)[exit_index + 1 - position]
+        return self._usual[position][exit_index] * slowdown * margin <= budget
 
     @staticmethod
     def _best(
@@ -189,39 +218,41 @@ class Planner:
         """The heads of the option that adds most to the expected accuracy, more than `least_value`, if any.
 
         Args:
-            available: logarithm of the seconds that there are, without the slowdown.
+            available: seconds that there are, without the slowdown.
             errors: of forecasts; None: everything is done in time.
             least_chance: what a gamble needs.
             safe: for each head that options begin with, whether it may be; empty: if it has any chance.
         """
         best: tuple[int, ...] = ()
         best_value = least_value + TIE
-        completions, first = among.completions, among.first
+        completions = among.completions
         chances: list[float | None] = [None if errors else 1.0] * len(completions)
-        for option in among.options:
-            if option.most <= best_value:
+        for most, heads, gains, gamble, first, last in among.options:
+            if most <= best_value:
                 break  # nor do those after it add more
-            heads = option.heads
-            if safe and not safe[heads[0] - first]:
+            if safe and not safe[first]:
+                continue
+            # What all its heads take is at least what the last one takes alone, which others take, too: most
+            # options fall by that before anything else of them is looked up.
+            at_most = chances[last]
+            if at_most is None:
+                stages, cost = completions[last]
+                at_most = chances[last] = errors[stages].chance(available / cost)  # type: ignore[index]
+            if gamble and at_most < least_chance:
                 continue
             value, certain = 0.0, 1.0
-            for part, gain in option.gains:
+            for part, gain in gains:
                 chance = chances[part]
                 if chance is None:
                     stages, cost = completions[part]
-                    chance = chances[part] = errors[stages].chance(available - cost)  # type: ignore[index]
+                    chance = chances[part] = errors[stages].chance(available / cost)  # type: ignore[index]
                 if chance < certain:
                     certain = chance  # a head is done only if those before it are
                 value += certain * gain
             if price:
-                value -= price * math.exp(completions[option.gains[-1][0]][1])
-            if value <= best_value or (option.gamble and certain < least_chance):
+                value -= price * completions[gains[-1][0]][1]
+            if value <= best_value or (gamble and certain < least_chance):
                 continue
-            if safe or chances[option.gains[0][0]]:
+            if safe or chances[gains[0][0]]:
                 best, best_value = heads, value + TIE
         return best
-
-
-def _logarithm(seconds: float) -> float:
-    """Also of what is past, and of what is too little for a quotient of floats."""
-    return math.log(seconds) if seconds > 0 else -math.inf

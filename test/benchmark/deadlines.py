@@ -225,9 +225,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--threads',
         type=int,
-        default=1,
-        help='of torch, 0: its own choice; several wait for each other by spinning, which beside other work '
-        'takes ten times as long as the work itself (default: 1)',
+        default=0,
+        help='of torch, and the most that ONNX Runtime may use; 0: as the node has them (default). Eager '
+        "torch's threads wait for each other by spinning, which beside other work takes ten times as long as "
+        'the work itself: measure it with 1',
     )
     parser.add_argument('--miss-rate', type=float, default=0.01)
     parser.add_argument('--rate', type=float, default=0.0, help='frames per second, all policies together')
