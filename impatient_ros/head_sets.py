@@ -46,13 +46,13 @@ class Choice:
             others; first those of each open head alone.
         options: those that may add most first.
         first: the first open head.
-        starts: how many heads, from that one on, some option begins with.
+        alone: the completions of the heads that some option begins with; they are the first ones.
     """
 
     completions: tuple[tuple[int, float], ...]
     options: tuple[Option, ...]
     first: int
-    starts: int
+    alone: tuple[tuple[int, float], ...]
 
 
 def choice(
@@ -94,4 +94,5 @@ def choice(
         options.append(Option(most, heads, tuple(gains), gamble, heads[0] - first, heads[-1] - first))
     options.sort(key=lambda option: -option.most)
     starts = 1 if mode == 'interruptible' else len(open_heads)
-    return Choice(tuple(completions.values()), tuple(options), first, starts)
+    found = tuple(completions.values())
+    return Choice(found, tuple(options), first, found[:starts])

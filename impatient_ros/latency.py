@@ -15,9 +15,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-__all__ = ['CACHE_FORMAT', 'LatencyProfile', 'StagedRun', 'measure']
+__all__ = ['CACHE_FORMAT', 'PAUSE', 'LatencyProfile', 'StagedRun', 'measure']
 
 CACHE_FORMAT = 1
+PAUSE = 0.004  # s before each run of a profile, as between frames
 Table = list[list[list[float]]]  # [position][exit] -> samples in seconds, empty where the path does not exist
 
 
@@ -161,6 +162,7 @@ def measure(
     least_rounds: int = 3,
     warm_up: int = 3,
     progress: Callable[[float, str], None] | None = None,
+    rest: Callable[[], None] = lambda: None,
 ) -> LatencyProfile:
     """Time every contract path and the interruptible run, turn by turn, so that drift meets all of them
     alike.
@@ -171,11 +173,14 @@ def measure(
         clock: seconds; its differences are the latencies.
         time_limit: seconds after which no further round starts (`least_rounds` are made in any case).
         progress: called with the share done (0..1) and a text.
+        rest: called before each run. Frames come at a rate, and after a pause the same work takes longer:
+            caches have emptied, worker threads and the processor itself have gone to sleep.
     """
     contract: Table = [[[] for _ in range(exits)] for _ in range(exits + 1)]
     interruptible: Table = [[[] for _ in range(exits)] for _ in range(exits)]
 
     def contract_run(target: int, *, fused: bool) -> bool:
+        rest()
         run = start()
         run.wait()
         marks = {0: clock()}
@@ -197,6 +202,7 @@ def measure(
         return in_one_go
 
     def interruptible_run() -> None:
+        rest()
         run = start()
         run.wait()
         begins, ends = [], []

@@ -151,39 +151,36 @@ class Planner:
         price = delay_price * level
         if answered is not None:
             return Plan(self._best(among, available, errors, least_chance, price=price, least_value=0.0))
-        promised = self._promised(among, position)
-        safe = [cost <= available for cost in promised]
-        if True not in safe:
+        margins = forecast.margins(position)
+        safe, any_safe = [], False
+        for stages, cost in among.alone:
+            fits = cost * margins[stages] <= available
+            safe.append(fits)
+            any_safe = any_safe or fits
+        if not any_safe:
             # An unlikely answer beats none. Where nothing was ever that fast, the frame is infeasible.
             heads = self._best(among, available, errors, least_chance)
             return Plan(heads, not heads)
         # By contract: the most accurate one of those that are protected.
         unsure = None if self._mode == 'contract' else errors
         heads = self._best(among, available, unsure, least_chance, safe=safe, price=price)
-        return Plan(heads, False, heads[0], level * promised[heads[0] - among.first])
+        stages, cost = among.alone[heads[0] - among.first]
+        return Plan(heads, False, heads[0], level * cost * margins[stages])
 
     def feasible(self, budget: float) -> bool:
         """Whether `plan`, before the first stage, would find something to do in so many seconds."""
         if budget <= 0:
             return False
-        among = self._choices[0, None]
         available = budget / self.forecast.level
-        if self._promised(among, 0)[0] <= available:
-            return True
-        errors = self.forecast.errors()
-        return any(
-            promise <= available or errors[stages].chance(available / cost) > 0
-            for promise, (stages, cost) in zip(self._promised(among, 0), among.completions, strict=False)
-        )
+        errors, margins = self.forecast.errors(), self.forecast.margins()
+        for stages, cost in self._choices[0, None].alone:
+            if cost * margins[stages] <= available or errors[stages].chance(available / cost):
+                return True
+        return False
 
     def in_one_go(self, exit_index: int) -> bool:
         """Whether a frame that an exit is promised to goes there without looking at the clock on its way."""
         return self._in_one_go[exit_index]
-
-    def _promised(self, among: Choice, position: int) -> list[float]:
-        """The costs, without the slowdown, at which each head that may come first is promised alone."""
-        margins = self.forecast.margins(position)
-        return [cost * margins[stages] for stages, cost in among.completions[: among.starts]]
 
     def least(self, budget: float, *, position: int = 0, slowdown: float | None = None) -> Plan:
         """The cheapest exit alone, for a frame that others wait for; arguments as of `plan`."""

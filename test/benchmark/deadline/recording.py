@@ -38,7 +38,7 @@ class Pace:
         self._next = max(self._next, time.perf_counter()) + self._period
 
 
-def quiet_profile(classifier: AnytimeClassifier, seconds: float = 4.0, tries: int = 4) -> LatencyProfile:
+def quiet_profile(classifier: AnytimeClassifier, seconds: float = 6.0, tries: int = 4) -> LatencyProfile:
     """A latency profile from `seconds` of measuring during which nobody else computed; if that never happens
     in all `tries`, the one during which others did least.
     """
@@ -48,7 +48,12 @@ def quiet_profile(classifier: AnytimeClassifier, seconds: float = 4.0, tries: in
     for _ in range(tries):
         bystanders = Bystanders()
         profile = measure(
-            lambda: runtime.start(tensor), runtime.exits, time.perf_counter, time_limit=seconds, rounds=400
+            lambda: runtime.start(tensor),
+            runtime.exits,
+            time.perf_counter,
+            time_limit=seconds,
+            rounds=400,
+            rest=lambda: time.sleep(BREATH),
         )
         found.append((bystanders.look(), profile))
         if found[-1][0] <= QUIET:
