@@ -76,6 +76,7 @@ class FrameExecution:
         self._marks: list[float] = []
         self._latest = 0.0  # seconds from `_begin` to the latest boundary or scores
         self._staged = 0.0  # seconds that stages took
+        self._deciding = 0.0  # seconds between what was executed
         self._evaluated: list[tuple[int, float]] = []  # heads with the seconds from `_begin` to their scores
         self._protected: int | None = None  # the exit that was promised
         self._promised: int | None = None  # the same, until it is judged
@@ -129,14 +130,21 @@ class FrameExecution:
         if not certain and then is None and run.position == 0 and toward == plan.protected:
             # Nobody waits, and nothing beyond this exit is likely enough: then it is the frame's last one.
             certain = self._last = self._share is None and self._planner.in_one_go(toward)
+        begin = self._decided_at()
         run.stage(toward if certain else None, then if certain else None)
         now = self._clock()
-        passed, took = run.position - len(self._marks) + 1, now - self._begin - self._latest
+        passed, took = run.position - len(self._marks) + 1, now - begin
         self._latest = now - self._begin
         if run.ready:
             took -= min(took, self._planner.profile.head(run.position - 1) * self._assumed_slowdown)
         self._staged += took
         self._marks += [math.nan] * (passed - 1) + [math.nan if run.ready else self._latest]
+        return now
+
+    def _decided_at(self) -> float:
+        """The instant at which a decision is made and what it says begins."""
+        now = self._clock()
+        self._deciding += now - self._begin - self._latest
         return now
 
     def _left(self, now: float) -> float:
@@ -184,6 +192,8 @@ class FrameExecution:
 
     def _evaluate(self, run: Run) -> Answer:
         t = run.position - 1
+        if not run.ready:
+            self._decided_at()
         logits = run.exit().astype(np.float64)
         now = self._clock()
         self._latest = now - self._begin
@@ -233,7 +243,7 @@ class FrameExecution:
             # A frame abandoned on its way says how long the stages took that it did execute.
             run.wait()
             self._marks[-1] = self._clock() - self._begin
-        self._forecast.learn(self._marks, self._evaluated, given_up)
+        self._forecast.learn(self._marks, self._evaluated, given_up, self._deciding)
 
     def _slack(self, now: float) -> float | None:
         deadline = self._deadline()

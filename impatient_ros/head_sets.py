@@ -42,23 +42,32 @@ class Choice:
     """What there is to choose from where a frame stands.
 
     Attributes:
-        completions: number of stages and usual cost in seconds, for being done with a head after certain
-            others; first those of each open head alone.
+        completions: number of stages, usual cost in seconds and number of decisions, for being done with a
+            head after certain others; first those of each open head alone.
         options: those that may add most first.
         first: the first open head.
         alone: the completions of the heads that some option begins with; they are the first ones.
     """
 
-    completions: tuple[tuple[int, float], ...]
+    completions: tuple[tuple[int, float, int], ...]
     options: tuple[Option, ...]
     first: int
-    alone: tuple[tuple[int, float], ...]
+    alone: tuple[tuple[int, float, int], ...]
 
 
 def choice(
-    mode: str, profile: LatencyProfile, accuracies: Sequence[float], position: int, answered: int | None
+    mode: str,
+    profile: LatencyProfile,
+    accuracies: Sequence[float],
+    position: int,
+    answered: int | None,
+    in_one_go: Sequence[bool] = (False,) * 1000,
 ) -> Choice:
-    """What there is to choose from after `position` stages with the answer of exit `answered` in hand."""
+    """What there is to choose from after `position` stages with the answer of exit `answered` in hand.
+
+    Args:
+        in_one_go: for each exit, whether a frame that is promised it goes there without stopping.
+    """
     first = max(0, position - 1) if answered is None else max(position - 1, answered + 1)
     open_heads = range(first, profile.exits)
     alone: list[tuple[int, ...]] = [(t,) for t in open_heads]
@@ -68,7 +77,7 @@ def choice(
         sets = [tuple(range(first, t + 1)) for t in open_heads]
     else:
         sets = alone + [(early, t) for t in open_heads for early in range(first, t)]
-    completions: dict[tuple[int, ...], tuple[int, float]] = {}
+    completions: dict[tuple[int, ...], tuple[int, float, int]] = {}
 
     def complete(heads: tuple[int, ...]) -> int:
         """The index of being done with the last of `heads` after the others."""
@@ -76,7 +85,9 @@ def choice(
             cost = max(profile.expected(position, heads), LEAST_COST)
             if len(heads) > 1:  # more heads are never done earlier, whatever two medians say
                 cost = max(cost, completions[heads[-1:]][1], completions[heads[:-1]][1])
-            completions[heads] = (max(0, heads[-1] + 1 - position), cost)
+            stages = max(0, heads[-1] + 1 - position)
+            one_go = len(heads) == 1 and position == 0 and (mode == 'contract' or in_one_go[heads[0]])
+            completions[heads] = (stages, cost, 1 if one_go else max(1, stages))
         return list(completions).index(heads)
 
     for heads in alone:

@@ -97,9 +97,10 @@ class Planner:
         if mode not in MODES:
             raise ValueError(f'mode is {mode!r}; write one of {", ".join(MODES)}')
         T = self.profile.exits
+        self._in_one_go = [self.profile.boundaries(t) > WORTH_ONE_GO for t in range(T)]
         # By the stages executed and the answer in hand; what cannot happen is not asked for.
         self._choices = {
-            (position, answered): choice(mode, self.profile, self.accuracies, position, answered)
+            (position, answered): choice(mode, self.profile, self.accuracies, position, answered, self._in_one_go)
             for position in range(T + 1)
             for answered in (None, *range(T))
         }
@@ -107,7 +108,6 @@ class Planner:
             [self.profile.quantile('contract', p, t, 0.5) if p <= t + 1 else math.inf for t in range(T)]
             for p in range(T + 1)
         ]
-        self._in_one_go = [self.profile.boundaries(t) > WORTH_ONE_GO for t in range(T)]
         self._mode = mode
 
     @property
@@ -148,33 +148,36 @@ class Planner:
         level = forecast.level if slowdown is None else slowdown
         available = budget / level
         errors = forecast.errors(position)
+        look = forecast.look
         price = delay_price * level
         if answered is not None:
-            return Plan(self._best(among, available, errors, least_chance, price=price, least_value=0.0))
+            return Plan(self._best(among, available, look, errors, least_chance, price=price, least_value=0.0))
         margins = forecast.margins(position)
         safe, any_safe = [], False
-        for stages, cost in among.alone:
-            fits = cost * margins[stages] <= available
+        for stages, cost, looks in among.alone:
+            fits = (cost + looks * look) * margins[stages] <= available
             safe.append(fits)
             any_safe = any_safe or fits
         if not any_safe:
             # An unlikely answer beats none. Where nothing was ever that fast, the frame is infeasible.
-            heads = self._best(among, available, errors, least_chance)
+            heads = self._best(among, available, look, errors, least_chance)
             return Plan(heads, not heads)
         # By contract: the most accurate one of those that are protected.
         unsure = None if self._mode == 'contract' else errors
-        heads = self._best(among, available, unsure, least_chance, safe=safe, price=price)
-        stages, cost = among.alone[heads[0] - among.first]
-        return Plan(heads, False, heads[0], level * cost * margins[stages])
+        heads = self._best(among, available, look, unsure, least_chance, safe=safe, price=price)
+        stages, cost, looks = among.alone[heads[0] - among.first]
+        return Plan(heads, False, heads[0], level * (cost + looks * look) * margins[stages])
 
     def feasible(self, budget: float) -> bool:
         """Whether `plan`, before the first stage, would find something to do in so many seconds."""
         if budget <= 0:
             return False
-        available = budget / self.forecast.level
-        errors, margins = self.forecast.errors(), self.forecast.margins()
-        for stages, cost in self._choices[0, None].alone:
-            if cost * margins[stages] <= available or errors[stages].chance(available / cost):
+        forecast = self.forecast
+        available = budget / forecast.level
+        errors, margins = forecast.errors(), forecast.margins()
+        for stages, cost, looks in self._choices[0, None].alone:
+            times = available / (cost + looks * forecast.look)
+            if margins[stages] <= times or errors[stages].chance(times):
                 return True
         return False
 
@@ -188,23 +191,26 @@ class Planner:
         among = self._choices[position, None]
         alone = among.completions[: self.profile.exits - among.first]
         index = min(range(len(alone)), key=lambda i: alone[i][1])
-        (stages, cost), heads = alone[index], (among.first + index,)
-        promise = level * cost * self.forecast.margins(position)[stages]
+        (stages, cost, looks), heads = alone[index], (among.first + index,)
+        usual = level * (cost + looks * self.forecast.look)
+        promise = usual * self.forecast.margins(position)[stages]
         if promise <= budget:
             return Plan(heads, protected=heads[0], promise=promise)
-        if budget > 0 and self.forecast.errors(position)[stages].chance(budget / (level * cost)) > 0:
+        if budget > 0 and self.forecast.errors(position)[stages].chance(budget / usual) > 0:
             return Plan(heads)
         return Plan(infeasible=True)
 
     def holds(self, exit_index: int, budget: float, position: int, slowdown: float) -> bool:
         """Whether an exit that was promised can still be promised from there; arguments as of `plan`."""
-        margin = self.forecast.margins(position)[exit_index + 1 - position]
-        return self._usual[position][exit_index] * slowdown * margin <= budget
+        stages = exit_index + 1 - position
+        usual = self._usual[position][exit_index] + max(1, stages) * self.forecast.look
+        return usual * slowdown * self.forecast.margins(position)[stages] <= budget
 
     @staticmethod
     def _best(
         among: Choice,
         available: float,
+        look: float,
         errors: Sequence[Errors] | None,
         least_chance: float,
         *,
@@ -215,7 +221,7 @@ class Planner:
         """The heads of the option that adds most to the expected accuracy, more than `least_value`, if any.
 
         Args:
-            available: seconds that there are, without the slowdown.
+            available: seconds that there are, and `look`: those of a decision; without the slowdown.
             errors: of forecasts; None: everything is done in time.
             least_chance: what a gamble needs.
             safe: for each head that options begin with, whether it may be; empty: if it has any chance.
@@ -233,16 +239,20 @@ class Planner:
             # options fall by that before anything else of them is looked up.
             at_most = chances[last]
             if at_most is None:
-                stages, cost = completions[last]
-                at_most = chances[last] = errors[stages].chance(available / cost)  # type: ignore[index]
+                stages, cost, looks = completions[last]
+                at_most = chances[last] = errors[stages].chance(  # type: ignore[index]
+                    available / (cost + looks * look)
+                )
             if gamble and at_most < least_chance:
                 continue
             value, certain = 0.0, 1.0
             for part, gain in gains:
                 chance = chances[part]
                 if chance is None:
-                    stages, cost = completions[part]
-                    chance = chances[part] = errors[stages].chance(available / cost)  # type: ignore[index]
+                    stages, cost, looks = completions[part]
+                    chance = chances[part] = errors[stages].chance(  # type: ignore[index]
+                        available / (cost + looks * look)
+                    )
                 if chance < certain:
                     certain = chance  # a head is done only if those before it are
                 value += certain * gain

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulation import ACCURACIES, Clock, SimulatedRuntime, checkpoint, profile
 
-from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.anytime import LOOK_AGAIN, AnytimeClassifier
 from impatient_ros.latency import LatencyProfile
 from impatient_ros.planner import MODES
 from impatient_ros.preparation import PreparationCost
@@ -108,11 +108,21 @@ def test_a_slow_machine_is_learned():
 
 def test_a_machine_that_became_faster_is_noticed_though_every_frame_is_infeasible():
     clf, runtime = classifier('contract', factor=0.5)
-    assert clf.classify(IMAGE, budget=0.010).infeasible
-    for _ in range(10):
-        clf.refresh_slowdown()
-    assert runtime.log == ['stage 0', 'exit 0'] * 10
-    assert clf.classify(IMAGE, budget=0.010).exit_index == 0
+    answers = [clf.classify(IMAGE, budget=0.010) for _ in range(10 * LOOK_AGAIN)]
+    assert all(answer.infeasible for answer in answers[:LOOK_AGAIN])
+    assert runtime.log[:2] == ['stage 0', 'exit 0'], 'tried on an empty image'
+    assert answers[-1].exit_index == 0
+
+
+def test_a_preparation_cost_that_made_every_frame_infeasible_is_tried_again():
+    clf, _ = classifier('contract', preparation=0.001)
+    camera = PreparationCost()
+    for _ in range(20):
+        camera.observe(30.0)
+    for _ in range(LOOK_AGAIN):
+        assert clf.classify(IMAGE, budget=0.1, preparation=camera).infeasible
+    assert clf.classify(IMAGE, budget=0.1, preparation=camera).exit_index == 3
+    assert camera.value < 0.01
 
 
 def test_warming_up_runs_every_exit_and_learns_nothing():
@@ -226,7 +236,7 @@ class TestPromises:
     def test_nothing_is_promised_where_the_first_exit_is_only_hoped_for(self):
         clf, _ = classifier('contract', factor=0.5)
         for _ in range(3):
-            clf.refresh_slowdown()
+            clf.forecast.learn([0.0, 0.005], [(0, 0.0055)])
         clf.forecast.learn([0.0, 0.010], [(0, 0.011)])
         clf.forecast.learn([0.0, 0.010], [(0, 0.011)])
         answer = clf.classify(IMAGE, budget=0.0095)

@@ -10,7 +10,7 @@ import pytest
 from impatient_ros.answer import Answer
 from impatient_ros.planner import Plan
 from impatient_ros.records import Outcome
-from impatient_ros.ros.perception import REFRESH_EVERY, Perception
+from impatient_ros.ros.perception import Perception
 from impatient_ros.ros.settings import parse
 
 SECOND = 1_000_000_000
@@ -58,9 +58,6 @@ class Classifier:
     def warm_up(self):
         self.calls.append('warm_up')
         self.threads.append(threading.current_thread())
-
-    def refresh_slowdown(self):
-        self.calls.append('refresh_slowdown')
 
     def classify(self, image, *, preparation, on_plan, on_answer, **_):
         self.calls.append('classify')
@@ -134,24 +131,6 @@ def test_a_failing_warm_up_costs_no_frame(scene, caplog):
     perception.start()
     assert 'warming up failed' in caplog.text
     assert ask(perception, outputs).outcome is Outcome.answered
-
-
-def test_many_infeasible_frames_in_a_row_let_speed_and_preparation_be_learned_anew(scene):
-    perception, classifier, outputs, _ = scene
-    perception.start()
-    ask(perception, outputs)
-    preparation = classifier.preparations[0]
-    for _ in range(20):
-        preparation.observe(30.0)
-    classifier.script = lambda decode: answer(infeasible=True)
-    for _ in range(REFRESH_EVERY - 1):
-        assert ask(perception, outputs).outcome is Outcome.infeasible
-    assert 'refresh_slowdown' not in classifier.calls
-    assert preparation.value == 30.0
-    ask(perception, outputs)
-    perception.stop()
-    assert classifier.calls.count('refresh_slowdown') == 1
-    assert preparation.value == 0.0
 
 
 def test_a_broken_image_is_dropped_with_its_reason_and_the_next_one_answered(scene):

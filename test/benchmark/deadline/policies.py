@@ -69,10 +69,10 @@ class _Means(Forecast):
     def reset(self) -> None:
         super().reset()
         exits = range(self.profile.exits)
-        boundary = [self._boundaries[t + 1] - self._boundaries[t] for t in exits]
+        boundary = [self._in_one_go[t + 1] - self._in_one_go[t] for t in exits]
         self.stages, self.heads = boundary, [self.profile.head(t) for t in exits]
 
-    def learn(self, marks, heads, given_up=None) -> None:
+    def learn(self, marks, heads, given_up=None, decided=0.0) -> None:
         last, since = 0.0, 0
         ended = dict(heads)
         for t, mark in enumerate(marks[1:]):
