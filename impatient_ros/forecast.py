@@ -248,7 +248,11 @@ class Forecast:
         def margins(family: Sequence[Errors], *, caution: bool) -> list[float]:
             return [_bounded(margin + lift) for margin in self._promises.margins(family, caution=caution)]
 
-        self._margins = [margins(family, caution=True) for family in (self._from_start, self._on_the_way)]
+        # Caution is about promises, which are made at the start only.
+        self._margins = [
+            margins(self._from_start, caution=True),
+            margins(self._on_the_way, caution=False),
+        ]
         self._without_caution = margins(self._from_start, caution=False)
         self._factors = [[math.exp(margin) for margin in family] for family in self._margins]
         self.level = math.exp(self._log_level)

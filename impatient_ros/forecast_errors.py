@@ -14,7 +14,7 @@ __all__ = ['Errors']
 
 HIGH = 0.9  # the quantile that `high` and `spread` are about
 LEAST_SPREAD = 0.1  # logarithm; below it a few quiet frames would make promises too bold
-HICCUPS = 0.03  # share of frames
+HICCUPS = 0.01  # share of frames
 
 
 class Errors:

@@ -29,6 +29,7 @@ __all__ = ['LEAST_CHANCE', 'LEAST_CHANCE_SHARED', 'MODES', 'WORTH_ONE_GO', 'Plan
 # A gamble with less is not taken: it would mostly hold up the frames after this one.
 LEAST_CHANCE = 0.1
 LEAST_CHANCE_SHARED = 0.9  # while other frames wait: a stage that is launched cannot be stopped
+KEPT = 0.9  # a promise less likely to be kept is given up for a nearer exit
 # An exit that is promised is headed for in one go where stopping at the boundaries on the way, to look at the
 # clock, takes more than this share of its cost: with a small network, for which looking is dear and waiting
 # for the exit is not.
@@ -201,10 +202,14 @@ class Planner:
         return Plan(infeasible=True)
 
     def holds(self, exit_index: int, budget: float, position: int, slowdown: float) -> bool:
-        """Whether an exit that was promised can still be promised from there; arguments as of `plan`."""
+        """Whether an exit that was promised is still likely enough from there; arguments as of `plan`.
+
+        Not whether it could be promised there: who gives a promise up has broken it, and a controller that
+        hears of that asks for more time, for which still more would be given up.
+        """
         stages = exit_index + 1 - position
         usual = self._usual[position][exit_index] + max(1, stages) * self.forecast.look
-        return usual * slowdown * self.forecast.margins(position)[stages] <= budget
+        return self.forecast.errors(position)[stages].chance(budget / (usual * slowdown)) >= KEPT
 
     @staticmethod
     def _best(
