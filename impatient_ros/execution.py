@@ -95,8 +95,9 @@ class FrameExecution:
         self._marks.append(0.0)
         preparation.observe(self._begin - self._start)
 
-        plan = self._shared(self._left(self._begin))
-        if plan.infeasible and self._finish_late:
+        left = self._left(self._begin)
+        plan = self._shared(left)
+        if plan.infeasible and (self._finish_late or self._planner.feasible(left)):
             plan = Plan((0,))
         # Where preparation took what the budget had, nothing is executed: a miss, for the frame had been
         # accepted.

@@ -32,6 +32,8 @@ from impatient_ros.promises import Promises
 __all__ = ['Forecast', 'ForecastState']
 
 SLOW = 0.1  # how far the level of a while ago moves with each frame
+HICCUP = 0.7  # an error (logarithm) above it is one
+STRIDE = 0.3  # the furthest that one frame alone moves the level (logarithm)
 LOOKS = 0.05  # weight of a frame in the mean cost of a look
 LEAST_LOOK = 2e-5  # s
 GOLDEN = (math.sqrt(5) - 1) / 2
@@ -63,10 +65,12 @@ class Forecast:
 
     Attributes:
         level: how many times slower than its profile the machine is now.
+        least_level: the lower one of it and the level of a while ago: after a hiccup, the likelier one.
         look: what the decision at a boundary takes, seconds on a machine at level 1.
     """
 
     level: float
+    least_level: float
     look: float
 
     def __init__(
@@ -112,6 +116,7 @@ class Forecast:
         self._on_the_way = [self._profiled(range(1, T + 1), stages) for stages in range(T + 1)]
         self._promises = Promises(self._from_start, self._rate, self._gain)
         self._absolute: deque[float] = deque(maxlen=self._window)
+        self._spared = [0.0] * (T + 1)  # hiccups that shallower depths have not yet been charged with
         self.look = 0.0
         self._update()
 
@@ -218,7 +223,7 @@ class Forecast:
         for position in unseen:
             # Not seen this time. A frame's error is much the same at all depths; without it, choosing shallow
             # exits would leave the deep ones with what was so before a change.
-            self._from_start[position].add(error)
+            self._from_start[position].add(self._elsewhere(error, course[-1].position, position))
         self._learn_the_way(course, heads)
         # A decision during which another process got the core is no measure of decisions.
         look = min(decided / course[-1].pieces / self.level, 3 * self.look + LEAST_LOOK)
@@ -228,15 +233,31 @@ class Forecast:
         self._log_level = _bounded(level + self._step(shown - level))
         self._update()
 
+    def _elsewhere(self, error: float, seen: int, position: int) -> float:
+        """What an error at one depth is at another one, where it was not seen.
+
+        An error that is out of the ordinary is a hiccup: a time that comes once, and that hits the beginning
+        of a path the more seldom the shorter it is.
+        """
+        if error < HICCUP:
+            return error
+        share = self._steps[position] / self._steps[seen]
+        if share < 1:
+            self._spared[position] += share
+            if self._spared[position] < 1:
+                return 0.0
+            self._spared[position] -= 1
+        return _bounded(math.log1p(math.expm1(error) / share))
+
     def _step(self, surprise: float) -> float:
         """How far the level moves after a frame that was off by so much (logarithm).
 
-        One frame moves it in part: it may be a hiccup. A second one that is off to the same side, and by more
-        than what is usual, is a change: then the level moves as far as both agree.
+        One frame moves it in part, and not far: it may be a hiccup. A second one that is off to the same side,
+        and by more than what is usual, is a change: then the level moves as far as both agree.
         """
         before, self._surprise = self._surprise, surprise
         agreed = min(abs(before), abs(surprise)) if before * surprise > 0 else 0.0
-        step = self._follow * abs(surprise)
+        step = min(self._follow * abs(surprise), STRIDE)
         if agreed > self._from_start[1].spread:
             step = max(step, agreed)
         return math.copysign(step, surprise)
@@ -256,6 +277,7 @@ class Forecast:
         self._without_caution = margins(self._from_start, caution=False)
         self._factors = [[math.exp(margin) for margin in family] for family in self._margins]
         self.level = math.exp(self._log_level)
+        self.least_level = min(self.level, math.exp(self._slow))
 
     def _learn_the_way(self, course: Sequence[Waypoint], heads: Sequence[tuple[int, float]]) -> None:
         """What remained from every waypoint to the last head, against what would have been forecast there."""

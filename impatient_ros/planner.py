@@ -170,11 +170,13 @@ class Planner:
         return Plan(heads, False, heads[0], level * (cost + looks * look) * margins[stages])
 
     def feasible(self, budget: float) -> bool:
-        """Whether `plan`, before the first stage, would find something to do in so many seconds."""
+        """Whether a frame could be answered in so many seconds, unless the machine has become slower for good
+        just now. A frame that is taken for infeasible shows nothing, so one hiccup must not do it.
+        """
         if budget <= 0:
             return False
         forecast = self.forecast
-        available = budget / forecast.level
+        available = budget / forecast.least_level
         errors, margins = forecast.errors(), forecast.margins()
         for stages, cost, looks in self._choices[0, None].alone:
             times = available / (cost + looks * forecast.look)
