@@ -31,7 +31,7 @@ from impatient_ros.promises import Promises
 
 __all__ = ['Forecast', 'ForecastState']
 
-SLOW = 0.1  # how far the level of a while ago moves with each frame
+SLOW = 0.1  # how far what was a while ago moves with each frame
 HICCUP = 0.7  # an error (logarithm) above it is one
 STRIDE = 0.3  # the furthest that one frame alone moves the level (logarithm)
 LOOKS = 0.05  # weight of a frame in the mean cost of a look
@@ -110,7 +110,8 @@ class Forecast:
         """Forget what frames have shown (after measuring a new profile, say)."""
         T = self.profile.exits
         self._log_level = 0.0
-        self._slow = 0.0  # logarithm of the level of a while ago
+        self._slow = 0.0  # logarithm of what frames of a while ago showed
+        self._before = 0.0  # logarithm of the level of a while ago
         self._surprise = 0.0  # by how much the frame before was off
         self._from_start = [self._profiled((0,), stages) for stages in range(T + 1)]
         self._on_the_way = [self._profiled(range(1, T + 1), stages) for stages in range(T + 1)]
@@ -231,6 +232,7 @@ class Forecast:
         self._slow += SLOW * (shown - self._slow)
         self._absolute.append(abs(math.expm1(shown - level)))
         self._log_level = _bounded(level + self._step(shown - level))
+        self._before += SLOW * (self._log_level - self._before)
         self._update()
 
     def _elsewhere(self, error: float, seen: int, position: int) -> float:
@@ -277,7 +279,7 @@ class Forecast:
         self._without_caution = margins(self._from_start, caution=False)
         self._factors = [[math.exp(margin) for margin in family] for family in self._margins]
         self.level = math.exp(self._log_level)
-        self.least_level = min(self.level, math.exp(self._slow))
+        self.least_level = min(self.level, math.exp(self._before))
 
     def _learn_the_way(self, course: Sequence[Waypoint], heads: Sequence[tuple[int, float]]) -> None:
         """What remained from every waypoint to the last head, against what would have been forecast there."""

@@ -8,6 +8,9 @@
     python test/benchmark/deadlines.py --timer 30                            # a 100 ms timer beside inference
     python test/benchmark/deadlines.py --record traces/x.npz --model default --load burn --frames 3000
     python test/benchmark/deadlines.py --recompute out.frames.json.gz --json again.json
+    python test/benchmark/deadlines.py --tables                              # of results/README.md
+
+deadline_results.sh makes everything that results/README.md shows.
 
 Budgets are drawn evenly between the p99 cost of the first exit and 1.3 times that of the last. Beside the
 summary every frame is written (out.frames.json.gz), from which the summary can be recomputed; `--plots`
@@ -32,6 +35,7 @@ from deadline.machine import machine
 from deadline.policies import POLICIES
 from deadline.recording import record
 from deadline.replay import replay
+from deadline.report import fill
 from deadline.subjects import MODELS, prepare
 from deadline.summary import summarise
 from deadline.table import table
@@ -39,6 +43,7 @@ from deadline.trace import Trace
 from impatient_ros.planner import MODES
 
 TRACES = Path(__file__).parent / 'traces'
+RESULTS = Path(__file__).parent / 'results'
 DEFAULT_MODE = 'adaptive'
 
 
@@ -46,6 +51,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.tables:
+        print(f'{RESULTS / "README.md"}: {", ".join(fill(RESULTS))}')
+        return 0
     if options.recompute:
         frames, accuracies, about = _stored(options.recompute)
     elif options.cameras:
@@ -81,7 +89,7 @@ def _stored(paths: list[Path]) -> tuple[list[Frame], dict, dict]:
         more, values, what = read_frames(path)
         frames += more
         accuracies |= values
-        about |= what
+        about = {**what, 'models': {**about.get('models', {}), **what.get('models', {})}}
     return frames, accuracies, about
 
 
@@ -239,6 +247,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--timer', type=float, metavar='SECONDS', help='only the timer beside inference')
     parser.add_argument('--record', type=Path, metavar='TRACE', help='only record a trace')
     parser.add_argument('--recompute', type=Path, nargs='+', metavar='FRAMES', help='summary from frames')
+    parser.add_argument('--tables', action='store_true', help='only rewrite those of results/README.md')
     parser.add_argument('--json', type=Path, metavar='OUT')
     parser.add_argument('--plots', type=Path, metavar='FOLDER')
     return parser
