@@ -21,23 +21,21 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from impatient_ros.course import Waypoint, waypoints
 from impatient_ros.forecast_errors import Errors
 from impatient_ros.latency import LatencyProfile
+from impatient_ros.level import LARGEST, Level, bounded
 from impatient_ros.promises import Promises
 
 __all__ = ['Forecast', 'ForecastState']
 
-SLOW = 0.1  # how far what was a while ago moves with each frame
 HICCUP = 0.7  # an error (logarithm) above it is one
-STRIDE = 0.3  # the furthest that one frame alone moves the level (logarithm)
 LOOKS = 0.05  # weight of a frame in the mean cost of a look
 LEAST_LOOK = 2e-5  # s
-GOLDEN = (math.sqrt(5) - 1) / 2
-LARGEST = 3.5  # |logarithm| of a level or an error; a machine 33 times slower has other troubles
 MOST = math.exp(LARGEST)
 
 
@@ -109,32 +107,15 @@ class Forecast:
     def reset(self) -> None:
         """Forget what frames have shown (after measuring a new profile, say)."""
         T = self.profile.exits
-        self._log_level = 0.0
-        self._slow = 0.0  # logarithm of what frames of a while ago showed
-        self._before = 0.0  # logarithm of the level of a while ago
-        self._surprise = 0.0  # by how much the frame before was off
-        self._from_start = [self._profiled((0,), stages) for stages in range(T + 1)]
-        self._on_the_way = [self._profiled(range(1, T + 1), stages) for stages in range(T + 1)]
+        self._level = Level(self._follow)
+        profiled = partial(Errors.profiled, self.profile, self._window)
+        self._from_start = [profiled((0,), stages) for stages in range(T + 1)]
+        self._on_the_way = [profiled(range(1, T + 1), stages) for stages in range(T + 1)]
         self._promises = Promises(self._from_start, self._rate, self._gain)
         self._absolute: deque[float] = deque(maxlen=self._window)
         self._spared = [0.0] * (T + 1)  # hiccups that shallower depths have not yet been charged with
         self.look = 0.0
         self._update()
-
-    def _profiled(self, positions: Iterable[int], stages: int) -> Errors:
-        """The profile's own spread over paths of so many stages."""
-        T = self.profile.exits
-        found: list[float] = []
-        for p in positions:
-            t = p + stages - 1
-            if 0 <= t < T:
-                found += self.profile.errors(p, t)
-        found.sort()
-        # At most half of what is remembered, evenly over the spread, in an order in which large and small
-        # ones are forgotten alike.
-        kept = found[:: math.ceil(2 * len(found) / self._window)] if found else [0.0]
-        mixed = sorted(range(len(kept)), key=lambda i: i * GOLDEN % 1)
-        return Errors([kept[i] for i in mixed], self._window)
 
     # -- asking
 
@@ -205,7 +186,7 @@ class Forecast:
         if not course:
             return
         self._promises.next_frame()
-        level = self._log_level
+        level = self._level.now
         forecast = 0.0  # without the level, and without the looks on the way
         unseen = set(range(1, self.profile.exits + 1))
         for point in course:
@@ -214,8 +195,8 @@ class Forecast:
             if point.head:
                 forecast += self.profile.head(point.position - 1)
             expected = forecast + point.pieces * self.look
-            shown = _bounded(math.log(max(point.done, 1e-9) / expected))
-            error = _bounded(shown - level)
+            shown = bounded(math.log(max(point.done, 1e-9) / expected))
+            error = bounded(shown - level)
             self._promises.reached(point.position, error > self._without_caution[point.position])
             self._from_start[point.position].add(error)
             unseen.discard(point.position)
@@ -229,10 +210,8 @@ class Forecast:
         # A decision during which another process got the core is no measure of decisions.
         look = min(decided / course[-1].pieces / self.level, 3 * self.look + LEAST_LOOK)
         self.look += LOOKS * (look - self.look)
-        self._slow += SLOW * (shown - self._slow)
         self._absolute.append(abs(math.expm1(shown - level)))
-        self._log_level = _bounded(level + self._step(shown - level))
-        self._before += SLOW * (self._log_level - self._before)
+        self._level.learn(shown, self._from_start[1].spread)
         self._update()
 
     def _elsewhere(self, error: float, seen: int, position: int) -> float:
@@ -249,27 +228,14 @@ class Forecast:
             if self._spared[position] < 1:
                 return 0.0
             self._spared[position] -= 1
-        return _bounded(math.log1p(math.expm1(error) / share))
-
-    def _step(self, surprise: float) -> float:
-        """How far the level moves after a frame that was off by so much (logarithm).
-
-        One frame moves it in part, and not far: it may be a hiccup. A second one that is off to the same side,
-        and by more than what is usual, is a change: then the level moves as far as both agree.
-        """
-        before, self._surprise = self._surprise, surprise
-        agreed = min(abs(before), abs(surprise)) if before * surprise > 0 else 0.0
-        step = min(self._follow * abs(surprise), STRIDE)
-        if agreed > self._from_start[1].spread:
-            step = max(step, agreed)
-        return math.copysign(step, surprise)
+        return bounded(math.log1p(math.expm1(error) / share))
 
     def _update(self) -> None:
         """Margins are asked for in every decision and change once per frame."""
-        lift = max(0.0, self._slow - self._log_level)
+        lift = max(0.0, self._level.shown - self._level.now)
 
         def margins(family: Sequence[Errors], *, caution: bool) -> list[float]:
-            return [_bounded(margin + lift) for margin in self._promises.margins(family, caution=caution)]
+            return [bounded(margin + lift) for margin in self._promises.margins(family, caution=caution)]
 
         # Caution is about promises, which are made at the start only.
         self._margins = [
@@ -278,8 +244,7 @@ class Forecast:
         ]
         self._without_caution = margins(self._from_start, caution=False)
         self._factors = [[math.exp(margin) for margin in family] for family in self._margins]
-        self.level = math.exp(self._log_level)
-        self.least_level = min(self.level, math.exp(self._before))
+        self.level, self.least_level = math.exp(self._level.now), math.exp(self._level.least)
 
     def _learn_the_way(self, course: Sequence[Waypoint], heads: Sequence[tuple[int, float]]) -> None:
         """What remained from every waypoint to the last head, against what would have been forecast there."""
@@ -294,14 +259,12 @@ class Forecast:
             staged += max(0.0, (done - alone * self.level if math.isnan(mark) else mark) - before - look)
             level = self.level_within(position, staged)
             if head and not math.isnan(mark) and done > mark:
-                self._on_the_way[0].add(_bounded(math.log((done - mark) / ((alone + self.look) * level))))
+                self._on_the_way[0].add(bounded(math.log((done - mark) / ((alone + self.look) * level))))
             if position <= last and end > done:
                 between = sum(self.profile.head(h) for h, _ in heads[:-1] if h >= position)
                 looks = (course[-1].pieces - so_far) * self.look
                 forecast = self.profile.quantile('contract', position, last, 0.5) + between + looks
-                self._on_the_way[last + 1 - position].add(_bounded(math.log((end - done) / (forecast * level))))
+                self._on_the_way[last + 1 - position].add(
+                    bounded(math.log((end - done) / (forecast * level)))
+                )
             before = done
-
-
-def _bounded(logarithm: float) -> float:
-    return max(-LARGEST, min(LARGEST, logarithm))

@@ -10,7 +10,11 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable
 
+from impatient_ros.latency import LatencyProfile
+
 __all__ = ['Errors']
+
+GOLDEN = (math.sqrt(5) - 1) / 2
 
 HIGH = 0.9  # the quantile that `high` and `spread` are about
 LEAST_SPREAD = 0.1  # logarithm; below it a few quiet frames would make promises too bold
@@ -32,6 +36,21 @@ class Errors:
         # exponential's code has to be fetched: they only multiply, divide and compare.
         self._factors = [math.exp(error) for error in self._ordered]
         self._high: tuple[float, float] | None = None
+
+    @classmethod
+    def profiled(cls, profile: LatencyProfile, size: int, positions: Iterable[int], stages: int) -> Errors:
+        """The profile's own spread over paths of so many stages from there on."""
+        found: list[float] = []
+        for p in positions:
+            t = p + stages - 1
+            if 0 <= t < profile.exits:
+                found += profile.errors(p, t)
+        found.sort()
+        # At most half of what is remembered, evenly over the spread, in an order in which large and small
+        # ones are forgotten alike.
+        kept = found[:: math.ceil(2 * len(found) / size)] if found else [0.0]
+        mixed = sorted(range(len(kept)), key=lambda i: i * GOLDEN % 1)
+        return cls([kept[i] for i in mixed], size)
 
     def add(self, error: float) -> None:
         if len(self._latest) == self._latest.maxlen:

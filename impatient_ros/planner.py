@@ -101,7 +101,9 @@ class Planner:
         self._in_one_go = [self.profile.boundaries(t) > WORTH_ONE_GO for t in range(T)]
         # By the stages executed and the answer in hand; what cannot happen is not asked for.
         self._choices = {
-            (position, answered): choice(mode, self.profile, self.accuracies, position, answered, self._in_one_go)
+            (position, answered): choice(
+                mode, self.profile, self.accuracies, position, answered, self._in_one_go
+            )
             for position in range(T + 1)
             for answered in (None, *range(T))
         }
@@ -152,7 +154,9 @@ class Planner:
         look = forecast.look
         price = delay_price * level
         if answered is not None:
-            return Plan(self._best(among, available, look, errors, least_chance, price=price, least_value=0.0))
+            return Plan(
+                self._best(among, available, look, errors, least_chance, price=price, least_value=0.0)
+            )
         margins = forecast.margins(position)
         safe, any_safe = [], False
         for stages, cost, looks in among.alone:

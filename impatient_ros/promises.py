@@ -1,4 +1,5 @@
-"""How far from the forecast a path is promised, so that the long-run share of late promises is what was asked.
+"""How far from the forecast a path is promised, so that the long-run share of late promises is what was
+asked.
 
 A promise lies at the 0.9 quantile of the errors plus a *reach*, in units of their spread. Adaptive conformal
 control holds the reach of each depth: it grows by gain * (1 - rate) whenever a frame reaches that depth later
@@ -6,8 +7,8 @@ than promised, or than it would have been, and shrinks by gain * rate otherwise.
 long-run share of late ones tends to `rate` whatever the machine does (Gibbs, Candes, "Adaptive conformal
 inference under distribution shift", NeurIPS 2021; on the scores as in Angelopoulos, Candes, Tibshirani,
 "Conformal PID control for time series prediction", NeurIPS 2023). That is the share of all frames; promises
-are made when the forecast is low, which is more often wrong. What they alone miss the rate by, *caution* makes
-up for in the same way.
+are made when the forecast is low, which is more often wrong. What they alone miss the rate by, *caution*
+makes up for in the same way.
 
 The 1 - rate quantile of the errors itself would do without control, but the few frames at the beginning of a
 burst would hold it up for as long as they are remembered, and the deeper exits with it.

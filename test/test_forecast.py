@@ -202,7 +202,7 @@ class TestLooks:
     def looked(self, heads=(3,)):
         """A frame at the profile's own speed that decided for LOOK seconds before everything it executed."""
         marks, done = frame(1.0, heads=heads)
-        now, pieces, shifted, scores = 0, 0, [0.0], []
+        pieces, shifted, scores = 0, [0.0], []
         for position in range(1, len(marks)):
             pieces += 1
             shifted.append(marks[position] + pieces * self.LOOK)

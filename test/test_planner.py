@@ -162,9 +162,7 @@ class TestPlainSearch:
             value += certain * gain
         return value, certain, chances[0]
 
-    @given(
-        planners(), st.floats(1e-4, 0.6), st.integers(0, 6), st.booleans(), st.floats(0.5, 3), st.data()
-    )
+    @given(planners(), st.floats(1e-4, 0.6), st.integers(0, 6), st.booleans(), st.floats(0.5, 3), st.data())
     def test_finds_nothing_better(self, planner, budget, position, answered, level, data):
         T = planner.profile.exits
         position = min(position, T)

@@ -32,7 +32,9 @@ MODELS = ('default', 'resnet18')
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--models', default=','.join(MODELS))
     parser.add_argument('--rounds', type=int, default=60)
     parser.add_argument('--threads', type=int, default=0, help='default: as many as the node would use')
@@ -77,7 +79,9 @@ def measure(name: str, of: ImpatientNetwork, threads: int, rounds: int) -> list[
                 if index >= 0:
                     took[batch][index, t] = time.perf_counter() - begin
     records = []
-    for label, columns in [(str(t + 1), [t]) for t in range(len(of.stages))] + [('all', [*range(len(of.stages))])]:
+    for label, columns in [(str(t + 1), [t]) for t in range(len(of.stages))] + [
+        ('all', [*range(len(of.stages))])
+    ]:
         usual = {batch: float(np.median(took[batch][:, columns].sum(axis=1))) for batch in BATCHES}
         record = {'model': name, 'threads': threads, 'stage': label}
         record |= {f'batch_{batch}_ms': round(usual[batch] * 1e3, 3) for batch in BATCHES}
@@ -102,7 +106,9 @@ def session(stage: torch.nn.Module, features: torch.Tensor, threads: int) -> Any
 
 
 def table(records: list[dict]) -> str:
-    head = '| model | threads | stage | 1 frame ms | 2 frames ms | 4 frames ms | saved by 2 % | saved by 4 % |'
+    head = (
+        '| model | threads | stage | 1 frame ms | 2 frames ms | 4 frames ms | saved by 2 % | saved by 4 % |'
+    )
     lines = [head, '|' + '---|' * 8]
     for r in records:
         times = ' | '.join(f'{r[f"batch_{batch}_ms"]:.2f}' for batch in BATCHES)

@@ -52,15 +52,16 @@ class Classifier:
     miss_rate = 0.01
 
     def __init__(self):
-        self.calls, self.threads, self.preparations = [], [], []
+        self.calls, self.threads, self.preparations, self.given = [], [], [], []
         self.script = lambda decode: answer()
 
     def warm_up(self):
         self.calls.append('warm_up')
         self.threads.append(threading.current_thread())
 
-    def classify(self, image, *, preparation, on_plan, on_answer, **_):
+    def classify(self, image, *, preparation, on_plan, on_answer, deadline, reserve, **_):
         self.calls.append('classify')
+        self.given.append((deadline(), reserve, self.miss_rate))
         self.threads.append(threading.current_thread())
         self.preparations.append(preparation)
         given = self.script(image)
@@ -179,3 +180,73 @@ def test_what_waits_is_superseded_by_newer_frames_and_accounted_for_at_the_end(s
     assert (Outcome.dropped, 'deactivated') in outcomes
     assert (Outcome.answered, '') in outcomes
     assert len(outcomes) == 3
+
+
+BASE = {
+    'camera_names': ['front'],
+    'budget.fixed': 5.0,
+    'budget.source': 'fixed',
+    'budget.stale_after': 50.0,
+}
+
+
+class TestBudgetParameters:
+    """Each of them takes effect on the next frame."""
+
+    @pytest.fixture
+    def live(self):
+        """Asks for a frame of an age with parameters: its budget, reserve, miss rate and record."""
+        classifier, outputs = Classifier(), Outputs()
+        current = [parse(BASE)]
+        steady = [1000.0]
+        perception = Perception(
+            classifier, lambda: current[0], outputs, lambda: NOW, steady_now=lambda: steady[0]
+        )
+        perception.start()
+
+        def frame(age=0, **changed):
+            current[0] = parse({**BASE, **{name.replace('__', '.'): v for name, v in changed.items()}})
+            stamp = SimpleNamespace(sec=100 - age, nanosec=0)
+            record = ask(perception, outputs, image(header=SimpleNamespace(stamp=stamp)))
+            until, reserve, miss_rate = classifier.given[-1]
+            return until - steady[0], reserve, miss_rate, record
+
+        yield frame
+        perception.stop()
+
+    @pytest.mark.parametrize(
+        ('changed', 'budget'),
+        [
+            ({'budget__fixed': 7.5}, 7.5),
+            ({'cameras__front__budget__fixed': 2.5}, 2.5),
+            ({'budget__source': 'control_loop', 'budget__control_period': 4.0}, 4.0),
+            ({'budget__source': 'control_loop', 'budget__control_period': 3.0}, 2.0),
+            (
+                {
+                    'budget__source': 'control_loop',
+                    'budget__control_period': 4.0,
+                    'budget__control_phase': 1.0,
+                },
+                1.0,
+            ),
+            ({'budget__source': 'control_loop', 'budget__control_period': 4.0, 'budget__max_age': 9.0}, 8.0),
+            ({'budget__source': 'topic', 'budget__fixed': 6.0}, 6.0),
+        ],
+    )
+    def test_of_the_deadline(self, live, changed, budget):
+        assert live()[0] == pytest.approx(5.0)
+        found, _, _, record = live(**changed)
+        assert (found, record.budget) == (pytest.approx(budget), pytest.approx(budget))
+        assert live()[0] == pytest.approx(5.0), 'and back'
+
+    def test_of_stale_stamps(self, live):
+        assert live(age=3)[3].fault is None
+        budget, _, _, record = live(age=3, budget__stale_after=2.0)
+        assert record.fault == 'stale_stamp'
+        assert budget == pytest.approx(5.0), 'the arrival stands in'
+
+    def test_of_reserve_and_miss_rate(self, live):
+        _, reserve, miss_rate, _ = live()
+        _, more, other, _ = live(budget__reserve=0.5, budget__miss_rate=0.05)
+        assert reserve < more == 0.5
+        assert (miss_rate, other) == (0.01, 0.05)

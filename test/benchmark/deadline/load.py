@@ -37,7 +37,7 @@ while os.getppid() == parent:
 
 
 def stretch(load: str, streams: int, round_seconds: float) -> float:
-    """The factor on the length of the phases where so many streams take turns in rounds of so many seconds."""
+    """The factor on the length of phases where so many streams take turns in rounds of so many seconds."""
     if load == 'step':
         return min(float(streams), max(1.0, ENOUGH * round_seconds / STEP))
     return float(streams)

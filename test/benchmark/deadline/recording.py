@@ -92,8 +92,8 @@ def record(
     progress: Callable[[str], None] = print,
 ) -> Trace:
     """Record a trace of `frames` frames, at 0.8 of the rate that the last exit could keep alone, or slower so
-    that it spans several phases of a step; of fewer frames where that takes longer than `limit` seconds, since
-    frames beside strangers' work are left out.
+    that it spans several phases of a step; of fewer frames where that takes longer than `limit` seconds,
+    since frames beside strangers' work are left out.
     """
     began = time.perf_counter()
     classifier = subject.classifier(runtime=runtime)

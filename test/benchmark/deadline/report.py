@@ -54,8 +54,8 @@ def _machine(folder: Path) -> str:
         for model, m in read_frames(path)[2]['models'].items():
             threads = f', {m["threads"]} thread{"s" * (m["threads"] > 1)}' if m.get('threads') else ''
             lines.append(
-                f'- live, {model}: {m["processor"]}, {m["cores"]} cores, {m["system"]}, Python {m["python"]}, '
-                f'{m["runtime"]}{threads}, {m["date"]}, commit {m["commit"]}'
+                f'- live, {model}: {m["processor"]}, {m["cores"]} cores, {m["system"]}, '
+                f'Python {m["python"]}, {m["runtime"]}{threads}, {m["date"]}, commit {m["commit"]}'
             )
     if not lines:
         raise FileNotFoundError(folder / 'live')
