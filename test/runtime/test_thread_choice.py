@@ -26,8 +26,8 @@ class Machine:
 
 @pytest.mark.parametrize(
     ('one', 'several', 'expected'),
-    [(0.0014, 0.0025, False), (0.020, 0.0105, True), (0.010, 0.0095, False)],
-    ids=['waking up costs more', 'half the time', 'not worth a second core'],
+    [(0.0014, 0.0025, False), (0.004, 0.0025, True), (0.004, 0.0038, False), (0.020, 0.020, True)],
+    ids=['waking up costs more', 'half the time', 'not worth a second core', 'no small network'],
 )
 def test_several_threads_are_used_only_where_frames_get_clearly_faster(one, several, expected):
     machine = Machine()
@@ -48,3 +48,15 @@ def test_a_pause_precedes_every_run_and_slow_networks_get_few_rounds():
     )
     assert runs == ['one', 'several'] * 3
     assert machine.slept == len(runs)
+
+
+def test_a_machine_that_is_busy_now_and_then_does_not_decide():
+    machine = Machine()
+    several = iter([0.002, 0.002, 0.030] * 20)
+    found = faster_with_several(
+        machine.frame(0.0035),
+        lambda: machine.frame(next(several))(),
+        clock=machine.clock,
+        sleep=machine.sleep,
+    )
+    assert found
