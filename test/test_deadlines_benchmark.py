@@ -247,9 +247,14 @@ class TestCommandLine:
         assert fill(tmp_path) == ['batching']
         assert (tmp_path / 'README.md').read_text() == text, 'twice is like once'
 
-    @pytest.mark.parametrize('name', ['simulated', 'live', 'cameras', 'timer', 'ros', 'batching', 'machine'])
+    @pytest.mark.parametrize(
+        'name', ['simulated', 'live', 'cameras', 'timer', 'ros', 'batching', 'machine', 'step']
+    )
     def test_the_results_have_a_place_for_every_table(self, name):
-        text = (deadlines.RESULTS / 'README.md').read_text()
+        path = (
+            deadlines.RESULTS / 'README.md' if name != 'step' else deadlines.TRACES.parents[2] / 'README.md'
+        )
+        text = path.read_text()
         assert text.count(f'<!-- {name} -->') == text.count(f'<!-- /{name} -->') == 1
 
     @pytest.mark.parametrize('wrong', [['--load', 'heavy'], ['--policies', 'best'], ['--model', 'vgg']])

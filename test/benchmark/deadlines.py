@@ -8,7 +8,7 @@
     python test/benchmark/deadlines.py --timer 30                            # a 100 ms timer beside inference
     python test/benchmark/deadlines.py --record traces/x.npz --model default --load burn --frames 3000
     python test/benchmark/deadlines.py --recompute out.frames.json.gz --json again.json
-    python test/benchmark/deadlines.py --tables                              # of results/README.md
+    python test/benchmark/deadlines.py --tables                              # of the READMEs
 
 deadline_results.sh makes everything that results/README.md shows.
 
@@ -52,7 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.tables:
-        print(f'{RESULTS / "README.md"}: {", ".join(fill(RESULTS))}')
+        for path in (RESULTS / 'README.md', TRACES.parents[2] / 'README.md'):
+            print(f'{path}: {", ".join(fill(RESULTS, path))}')
         return 0
     if options.recompute:
         frames, accuracies, about = _stored(options.recompute)
@@ -247,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--timer', type=float, metavar='SECONDS', help='only the timer beside inference')
     parser.add_argument('--record', type=Path, metavar='TRACE', help='only record a trace')
     parser.add_argument('--recompute', type=Path, nargs='+', metavar='FRAMES', help='summary from frames')
-    parser.add_argument('--tables', action='store_true', help='only rewrite those of results/README.md')
+    parser.add_argument('--tables', action='store_true', help='only rewrite those of the READMEs')
     parser.add_argument('--json', type=Path, metavar='OUT')
     parser.add_argument('--plots', type=Path, metavar='FOLDER')
     return parser

@@ -1,6 +1,7 @@
-"""The tables of results/README.md, written from the files beside it: whoever measures again edits no figures.
+"""The tables of results/README.md and the one of the README, written from the files of results: whoever
+measures again edits no figures.
 
-In the text, `<!-- NAME -->` and `<!-- /NAME -->` stand around what is replaced.
+In a text, `<!-- NAME -->` and `<!-- /NAME -->` stand around what is replaced.
 """
 
 import json
@@ -21,9 +22,11 @@ WAYS = {
 }
 
 
-def fill(folder: Path) -> list[str]:
-    """Rewrite the tables in `folder`/README.md; returns the names of those for which there are files."""
-    path = folder / 'README.md'
+def fill(folder: Path, path: Path | None = None) -> list[str]:
+    """Rewrite the tables in `path`, by default `folder`/README.md, from the files in `folder`; returns the
+    names of those that were found in it.
+    """
+    path = path or folder / 'README.md'
     text = path.read_text(encoding='utf-8')
     written = []
     for name, make in _MAKERS.items():
@@ -91,6 +94,26 @@ def _timer(folder: Path) -> str:
     return _rows('| model | | periods | p50 ms | p99 ms | worst ms | later than 5 ms |', rows)
 
 
+def _step(folder: Path) -> str:
+    """The default mode against others, for a reader in a hurry."""
+    cells = {
+        r['policy']: r
+        for r in _read(folder / 'simulated' / 'summary.json')
+        if (r['model'], r['load']) == ('resnet18', 'step')
+    }
+    names = {
+        'adaptive': 'adaptive (default)',
+        'running_mean': 'running mean',
+        'static_p99': 'static p99',
+        'fixed_first': 'always exit 1',
+        'fixed_last': 'always the last',
+    }
+    head = '| | ' + ' | '.join(names.values()) + ' |'
+    misses = (f'{cells[name]["miss_rate"] * 100:.1f} %' for name in names)
+    accuracy = (f'{cells[name]["expected_accuracy"]:.3f}' for name in names)
+    return _rows(head, [('misses', *misses), ('expected accuracy', *accuracy)])
+
+
 def _batching(folder: Path) -> str:
     from batching import table as of_batches
 
@@ -105,4 +128,5 @@ _MAKERS: dict[str, Callable[[Path], str]] = {
     'timer': _timer,
     'ros': lambda folder: table(_read(folder / 'ros.json')),
     'batching': _batching,
+    'step': _step,
 }
