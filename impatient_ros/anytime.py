@@ -22,7 +22,7 @@ from impatient_ros.answer import Answer
 from impatient_ros.checkpoint import Checkpoint, load
 from impatient_ros.execution import FrameExecution, Image
 from impatient_ros.forecast import Forecast
-from impatient_ros.latency import LatencyProfile, measure
+from impatient_ros.latency import PAUSE, LatencyProfile, measure
 from impatient_ros.planner import Plan, Planner
 from impatient_ros.preparation import PreparationCost
 from impatient_ros.profile_cache import cached_profile
@@ -31,6 +31,9 @@ from impatient_ros.runtime import Runtime, select_runtime
 __all__ = ['Answer', 'AnytimeClassifier']
 
 Progress = Callable[[float, str], None]
+# Infeasible frames in a row after which costs are looked at again: nothing is executed for such frames, so
+# nothing would ever tell that the machine has become faster.
+LOOK_AGAIN = 5
 WARM_UP_SHAPE = (480, 640, 3)  # any usual camera's: it is the first call of all that is slow
 
 
@@ -67,6 +70,7 @@ class AnytimeClassifier:
         self._preparation = PreparationCost()
         self._planner = Planner(profile, checkpoint.accuracies, mode, miss_rate)
         self._clock = clock
+        self._infeasible = 0  # frames in a row
         self._lock = threading.Lock()
 
     @classmethod
@@ -156,20 +160,6 @@ class AnytimeClassifier:
             tensor = self.checkpoint.preprocessing(np.zeros(WARM_UP_SHAPE, np.uint8))
             _run_all_exits(self.runtime, tensor)
 
-    def refresh_slowdown(self) -> None:
-        """Run the first exit on an empty image, only to see how fast the machine is now.
-
-        While every frame is infeasible nothing is executed, and so nothing would tell that the machine has
-        become faster. Whoever sees many infeasible frames in a row calls this now and then.
-        """
-        with self._lock:
-            run = self.runtime.start(np.zeros((1, *self.checkpoint.network.input_shape), np.float32))
-            begin = self._clock()
-            run.stage(0)
-            run.exit()
-            took = self._clock() - begin
-            self.forecast.learn([0.0, math.nan], [(0, took)])
-
     def plan(self, budget: float, preparation: PreparationCost | None = None) -> Plan:
         """What would be done with a frame of this budget (seconds) if it were picked up now."""
         cost = (preparation or self._preparation).value
@@ -242,7 +232,24 @@ class AnytimeClassifier:
                 finish_late=finish_late,
                 share=share,
             )
-            return execution.classify(image, preparation or self._preparation)
+            preparation = preparation or self._preparation
+            answer = execution.classify(image, preparation)
+            self._infeasible = self._infeasible + 1 if answer.infeasible else 0
+            if self._infeasible >= LOOK_AGAIN:
+                self._look_again(preparation)
+            return answer
+
+    def _look_again(self, preparation: PreparationCost) -> None:
+        """Forget what kept frames from being tried, and run the first exit on an empty image to see how fast
+        the machine is now.
+        """
+        self._infeasible = 0
+        preparation.forget()
+        run = self.runtime.start(np.zeros((1, *self.checkpoint.network.input_shape), np.float32))
+        begin = self._clock()
+        run.stage(0)
+        run.exit()
+        self.forecast.learn([0.0, math.nan], [(0, self._clock() - begin)])
 
 
 def _profile(
@@ -251,8 +258,14 @@ def _profile(
     size = checkpoint.network.input_shape
     tensor = np.zeros((1, *size), np.float32)
     profile, cached = cached_profile(
-        {**runtime.describe(), 'model': checkpoint.digest},
-        lambda: measure(lambda: runtime.start(tensor), runtime.exits, time.perf_counter, progress=progress),
+        {**runtime.describe(), 'model': checkpoint.digest, 'pause': PAUSE},
+        lambda: measure(
+            lambda: runtime.start(tensor),
+            runtime.exits,
+            time.perf_counter,
+            progress=progress,
+            rest=lambda: time.sleep(PAUSE),
+        ),
         refresh=refresh,
     )
     if cached:

@@ -71,10 +71,12 @@ class FrameExecution:
         self._part_ends = math.inf  # instant at which others want to go on
         self._planned: int | None = None
         self._begin = start  # when the first stage may start
+        self._last = False  # whether the plan's first head ends the frame: it is headed for in one go
         # Seconds from `_begin` to each boundary; NaN for those that were passed in one go with what follows.
         self._marks: list[float] = []
         self._latest = 0.0  # seconds from `_begin` to the latest boundary or scores
         self._staged = 0.0  # seconds that stages took
+        self._deciding = 0.0  # seconds between what was executed
         self._evaluated: list[tuple[int, float]] = []  # heads with the seconds from `_begin` to their scores
         self._protected: int | None = None  # the exit that was promised
         self._promised: int | None = None  # the same, until it is judged
@@ -84,8 +86,8 @@ class FrameExecution:
 
     def classify(self, image: Image, preparation: PreparationCost) -> Answer:
         """Run the frame; returns the best answer that there is when it ends."""
-        plan = self._plan(overhead=preparation.value)
-        if plan.infeasible and not self._finish_late:
+        left = self._left(self._clock()) - preparation.value
+        if not self._finish_late and not self._planner.feasible(left):
             return self._nothing(infeasible=True)
         picture = image() if callable(image) else image
         run = self._runtime.begin(picture, self._checkpoint.preprocessing)
@@ -93,8 +95,9 @@ class FrameExecution:
         self._marks.append(0.0)
         preparation.observe(self._begin - self._start)
 
-        plan = self._plan()
-        if plan.infeasible and self._finish_late:
+        left = self._left(self._begin)
+        plan = self._shared(left)
+        if plan.infeasible and (self._finish_late or self._planner.feasible(left)):
             plan = Plan((0,))
         # Where preparation took what the budget had, nothing is executed: a miss, for the frame had been
         # accepted.
@@ -111,6 +114,8 @@ class FrameExecution:
                 now = self._begin + self._evaluated[-1][1]
                 if 0 < self._confidence_threshold <= answer.confidence:
                     break
+            if self._last and self._evaluated:
+                break
             if now >= self._deadline() and (self._best is not None or not self._finish_late):
                 break
             if not run.ready:
@@ -121,11 +126,15 @@ class FrameExecution:
     def _advance(self, run: Run, plan: Plan) -> float:
         """Execute the next stage, or more in one go where what follows is certain; returns when it ended."""
         # It is certain where the plan may not change on the way.
-        certain = self._planner.mode == 'contract' or run.position == plan.heads[0]
         toward, then = plan.heads[0], plan.heads[1] if len(plan.heads) > 1 else None
+        certain = self._planner.mode == 'contract' or run.position == toward
+        if not certain and then is None and run.position == 0 and toward == plan.protected:
+            # Nobody waits, and nothing beyond this exit is likely enough: then it is the frame's last one.
+            certain = self._last = self._share is None and self._planner.in_one_go(toward)
+        begin = self._decided_at()
         run.stage(toward if certain else None, then if certain else None)
         now = self._clock()
-        passed, took = run.position - len(self._marks) + 1, now - self._begin - self._latest
+        passed, took = run.position - len(self._marks) + 1, now - begin
         self._latest = now - self._begin
         if run.ready:
             took -= min(took, self._planner.profile.head(run.position - 1) * self._assumed_slowdown)
@@ -133,13 +142,15 @@ class FrameExecution:
         self._marks += [math.nan] * (passed - 1) + [math.nan if run.ready else self._latest]
         return now
 
+    def _decided_at(self) -> float:
+        """The instant at which a decision is made and what it says begins."""
+        now = self._clock()
+        self._deciding += now - self._begin - self._latest
+        return now
+
     def _left(self, now: float) -> float:
         """Seconds that the network may take from `now` on."""
         return self._deadline() - now - self._reserve
-
-    def _plan(self, overhead: float = 0.0) -> Plan:
-        """The plan before the first stage."""
-        return self._shared(self._left(self._clock()) - overhead)
 
     def _shared(self, left: float, **where: Any) -> Plan:
         """The plan within the frame's share of what is left; where that is too short, the first exit."""
@@ -161,8 +172,11 @@ class FrameExecution:
 
     def _next(self, plan: Plan, run: Run, now: float) -> Plan:
         done = self._evaluated[-1][0] if self._evaluated else None
-        left = Plan(tuple(h for h in plan.heads if done is None or h > done), protected=plan.protected)
-        if self._planner.mode == 'contract':
+        if done is None:
+            left = plan
+        else:
+            left = Plan(tuple([h for h in plan.heads if h > done]), protected=plan.protected)
+        if self._last or self._planner.mode == 'contract':
             return left
         level = self._forecast.level_within(run.position, self._staged)
         budget = self._left(now)
@@ -179,6 +193,8 @@ class FrameExecution:
 
     def _evaluate(self, run: Run) -> Answer:
         t = run.position - 1
+        if not run.ready:
+            self._decided_at()
         logits = run.exit().astype(np.float64)
         now = self._clock()
         self._latest = now - self._begin
@@ -228,7 +244,7 @@ class FrameExecution:
             # A frame abandoned on its way says how long the stages took that it did execute.
             run.wait()
             self._marks[-1] = self._clock() - self._begin
-        self._forecast.learn(self._marks, self._evaluated, given_up)
+        self._forecast.learn(self._marks, self._evaluated, given_up, self._deciding)
 
     def _slack(self, now: float) -> float | None:
         deadline = self._deadline()

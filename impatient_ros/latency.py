@@ -15,9 +15,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-__all__ = ['CACHE_FORMAT', 'LatencyProfile', 'StagedRun', 'measure']
+__all__ = ['CACHE_FORMAT', 'PAUSE', 'LatencyProfile', 'StagedRun', 'measure']
 
 CACHE_FORMAT = 1
+PAUSE = 0.004  # s before each run of a profile, as between frames
 Table = list[list[list[float]]]  # [position][exit] -> samples in seconds, empty where the path does not exist
 
 
@@ -95,13 +96,26 @@ class LatencyProfile:
         return [math.log(max(sample, 1e-9) / max(usual, 1e-9)) for sample in samples]
 
     def expected(self, position: int, heads: Sequence[int]) -> float:
-        """Median cost in seconds of evaluating `heads` (ascending) from `position`."""
-        if not heads:
+        """Median cost in seconds of evaluating `heads` (ascending) from `position`: in one go to the first
+        one, where the runtime can, and from each to the next.
+        """
+        if len(heads) > 1 and list(heads) == list(range(position, heads[-1] + 1)):
+            return self.quantile('interruptible', position, heads[-1], 0.5)
+        total = 0.0
+        for head in heads:
+            total += self.quantile('contract', position, head, 0.5)
+            position = head + 1
+        return total
+
+    def boundaries(self, exit_index: int) -> float:
+        """What stopping at every boundary on the way to an exit costs, as a share of going there in one go; 0
+        where the runtime stops anyhow.
+        """
+        if exit_index == 0:
             return 0.0
-        target = heads[-1]
-        if len(heads) > 1 and list(heads) == list(range(position, target + 1)):
-            return self.quantile('interruptible', position, target, 0.5)
-        return self.quantile('contract', position, target, 0.5) + sum(self.head(h) for h in heads[:-1])
+        in_one_go = self.quantile('contract', 0, exit_index, 0.5)
+        first = self.quantile('contract', 0, 0, 0.5) - self.head(0)
+        return max(0.0, (first + self.quantile('contract', 1, exit_index, 0.5)) / max(in_one_go, 1e-9) - 1)
 
     def costs(self, mode: str, probability: float = 0.5) -> tuple[float, ...]:
         """The cost of each exit from the preprocessed tensor on, seconds [T]."""
@@ -148,6 +162,7 @@ def measure(
     least_rounds: int = 3,
     warm_up: int = 3,
     progress: Callable[[float, str], None] | None = None,
+    rest: Callable[[], None] = lambda: None,
 ) -> LatencyProfile:
     """Time every contract path and the interruptible run, turn by turn, so that drift meets all of them
     alike.
@@ -158,11 +173,14 @@ def measure(
         clock: seconds; its differences are the latencies.
         time_limit: seconds after which no further round starts (`least_rounds` are made in any case).
         progress: called with the share done (0..1) and a text.
+        rest: called before each run. Frames come at a rate, and after a pause the same work takes longer:
+            caches have emptied, worker threads and the processor itself have gone to sleep.
     """
     contract: Table = [[[] for _ in range(exits)] for _ in range(exits + 1)]
     interruptible: Table = [[[] for _ in range(exits)] for _ in range(exits)]
 
     def contract_run(target: int, *, fused: bool) -> bool:
+        rest()
         run = start()
         run.wait()
         marks = {0: clock()}
@@ -184,6 +202,7 @@ def measure(
         return in_one_go
 
     def interruptible_run() -> None:
+        rest()
         run = start()
         run.wait()
         begins, ends = [], []

@@ -24,15 +24,20 @@ from impatient_ros.forecast_errors import Errors
 from impatient_ros.head_sets import MODES, Choice, choice
 from impatient_ros.latency import LatencyProfile
 
-__all__ = ['LEAST_CHANCE', 'LEAST_CHANCE_SHARED', 'MODES', 'Plan', 'Planner']
+__all__ = ['LEAST_CHANCE', 'LEAST_CHANCE_SHARED', 'MODES', 'WORTH_ONE_GO', 'Plan', 'Planner']
 
 # A gamble with less is not taken: it would mostly hold up the frames after this one.
 LEAST_CHANCE = 0.1
 LEAST_CHANCE_SHARED = 0.9  # while other frames wait: a stage that is launched cannot be stopped
+KEPT = 0.9  # a promise less likely to be kept is given up for a nearer exit
+# An exit that is promised is headed for in one go where stopping at the boundaries on the way, to look at the
+# clock, takes more than this share of its cost: with a small network, for which looking is dear and waiting
+# for the exit is not.
+WORTH_ONE_GO = 0.06
 TIE = 1e-9  # of accuracy: sets that differ less are equal, and the one with fewer heads is taken
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)  # not frozen: setting attributes the long way doubles the time of a decision
 class Plan:
     """What to do next with a frame.
 
@@ -93,12 +98,19 @@ class Planner:
         if mode not in MODES:
             raise ValueError(f'mode is {mode!r}; write one of {", ".join(MODES)}')
         T = self.profile.exits
+        self._in_one_go = [self.profile.boundaries(t) > WORTH_ONE_GO for t in range(T)]
         # By the stages executed and the answer in hand; what cannot happen is not asked for.
         self._choices = {
-            (position, answered): choice(mode, self.profile, self.accuracies, position, answered)
+            (position, answered): choice(
+                mode, self.profile, self.accuracies, position, answered, self._in_one_go
+            )
             for position in range(T + 1)
             for answered in (None, *range(T))
         }
+        self._usual = [
+            [self.profile.quantile('contract', p, t, 0.5) if p <= t + 1 else math.inf for t in range(T)]
+            for p in range(T + 1)
+        ]
         self._mode = mode
 
     @property
@@ -134,25 +146,51 @@ class Planner:
         """
         among = self._choices[position, answered]
         if not (budget > 0 and among.options):
-            return Plan(infeasible=answered is None)
-        level = self.forecast.level if slowdown is None else slowdown
-        available = _logarithm(budget / level)
-        errors = self.forecast.errors(position)
+            return Plan((), answered is None)
+        forecast = self.forecast
+        level = forecast.level if slowdown is None else slowdown
+        available = budget / level
+        errors = forecast.errors(position)
+        look = forecast.look
         price = delay_price * level
         if answered is not None:
-            return Plan(self._best(among, available, errors, least_chance, price=price, least_value=0.0))
-        margins = self.forecast.log_margins(position)
-        alone = among.completions[: among.starts]
-        promised = [cost + margins[stages] for stages, cost in alone]
-        safe = [log_cost <= available for log_cost in promised]
-        if not any(safe):
+            return Plan(
+                self._best(among, available, look, errors, least_chance, price=price, least_value=0.0)
+            )
+        margins = forecast.margins(position)
+        safe, any_safe = [], False
+        for stages, cost, looks in among.alone:
+            fits = (cost + looks * look) * margins[stages] <= available
+            safe.append(fits)
+            any_safe = any_safe or fits
+        if not any_safe:
             # An unlikely answer beats none. Where nothing was ever that fast, the frame is infeasible.
-            heads = self._best(among, available, errors, least_chance)
-            return Plan(heads, infeasible=not heads)
+            heads = self._best(among, available, look, errors, least_chance)
+            return Plan(heads, not heads)
         # By contract: the most accurate one of those that are protected.
         unsure = None if self._mode == 'contract' else errors
-        heads = self._best(among, available, unsure, least_chance, safe=safe, price=price)
-        return Plan(heads, protected=heads[0], promise=level * math.exp(promised[heads[0] - among.first]))
+        heads = self._best(among, available, look, unsure, least_chance, safe=safe, price=price)
+        stages, cost, looks = among.alone[heads[0] - among.first]
+        return Plan(heads, False, heads[0], level * (cost + looks * look) * margins[stages])
+
+    def feasible(self, budget: float) -> bool:
+        """Whether a frame could be answered in so many seconds, unless the machine has become slower for good
+        just now. A frame that is taken for infeasible shows nothing, so one hiccup must not do it.
+        """
+        if budget <= 0:
+            return False
+        forecast = self.forecast
+        available = budget / forecast.least_level
+        errors, margins = forecast.errors(), forecast.margins()
+        for stages, cost, looks in self._choices[0, None].alone:
+            times = available / (cost + looks * forecast.look)
+            if margins[stages] <= times or errors[stages].chance(times):
+                return True
+        return False
+
+    def in_one_go(self, exit_index: int) -> bool:
+        """Whether a frame that an exit is promised to goes there without looking at the clock on its way."""
+        return self._in_one_go[exit_index]
 
     def least(self, budget: float, *, position: int = 0, slowdown: float | None = None) -> Plan:
         """The cheapest exit alone, for a frame that others wait for; arguments as of `plan`."""
@@ -160,25 +198,30 @@ class Planner:
         among = self._choices[position, None]
         alone = among.completions[: self.profile.exits - among.first]
         index = min(range(len(alone)), key=lambda i: alone[i][1])
-        (stages, cost), heads = alone[index], (among.first + index,)
-        promise = level * math.exp(cost + self.forecast.log_margin(stages, position))
+        (stages, cost, looks), heads = alone[index], (among.first + index,)
+        usual = level * (cost + looks * self.forecast.look)
+        promise = usual * self.forecast.margins(position)[stages]
         if promise <= budget:
             return Plan(heads, protected=heads[0], promise=promise)
-        available = _logarithm(budget / level)
-        if self.forecast.errors(position)[stages].chance(available - cost) > 0:
+        if budget > 0 and self.forecast.errors(position)[stages].chance(budget / usual) > 0:
             return Plan(heads)
         return Plan(infeasible=True)
 
     def holds(self, exit_index: int, budget: float, position: int, slowdown: float) -> bool:
-        """Whether an exit that was promised can still be promised from there; arguments as of `plan`."""
+        """Whether an exit that was promised is still likely enough from there; arguments as of `plan`.
+
+        Not whether it could be promised there: who gives a promise up has broken it, and a controller that
+        hears of that asks for more time, for which still more would be given up.
+        """
         stages = exit_index + 1 - position
-        cost = self.profile.quantile('contract', position, exit_index, 0.5)
-        return cost * slowdown * math.exp(self.forecast.log_margin(stages, position)) <= budget
+        usual = self._usual[position][exit_index] + max(1, stages) * self.forecast.look
+        return self.forecast.errors(position)[stages].chance(budget / (usual * slowdown)) >= KEPT
 
     @staticmethod
     def _best(
         among: Choice,
         available: float,
+        look: float,
         errors: Sequence[Errors] | None,
         least_chance: float,
         *,
@@ -189,39 +232,45 @@ class Planner:
         """The heads of the option that adds most to the expected accuracy, more than `least_value`, if any.
 
         Args:
-            available: logarithm of the seconds that there are, without the slowdown.
+            available: seconds that there are, and `look`: those of a decision; without the slowdown.
             errors: of forecasts; None: everything is done in time.
             least_chance: what a gamble needs.
             safe: for each head that options begin with, whether it may be; empty: if it has any chance.
         """
         best: tuple[int, ...] = ()
         best_value = least_value + TIE
-        completions, first = among.completions, among.first
+        completions = among.completions
         chances: list[float | None] = [None if errors else 1.0] * len(completions)
-        for option in among.options:
-            if option.most <= best_value:
+        for most, heads, gains, gamble, first, last in among.options:
+            if most <= best_value:
                 break  # nor do those after it add more
-            heads = option.heads
-            if safe and not safe[heads[0] - first]:
+            if safe and not safe[first]:
+                continue
+            # What all its heads take is at least what the last one takes alone, which others take, too: most
+            # options fall by that before anything else of them is looked up.
+            at_most = chances[last]
+            if at_most is None:
+                stages, cost, looks = completions[last]
+                at_most = chances[last] = errors[stages].chance(  # type: ignore[index]
+                    available / (cost + looks * look)
+                )
+            if gamble and at_most < least_chance:
                 continue
             value, certain = 0.0, 1.0
-            for part, gain in option.gains:
+            for part, gain in gains:
                 chance = chances[part]
                 if chance is None:
-                    stages, cost = completions[part]
-                    chance = chances[part] = errors[stages].chance(available - cost)  # type: ignore[index]
+                    stages, cost, looks = completions[part]
+                    chance = chances[part] = errors[stages].chance(  # type: ignore[index]
+                        available / (cost + looks * look)
+                    )
                 if chance < certain:
                     certain = chance  # a head is done only if those before it are
                 value += certain * gain
             if price:
-                value -= price * math.exp(completions[option.gains[-1][0]][1])
-            if value <= best_value or (option.gamble and certain < least_chance):
+                value -= price * completions[gains[-1][0]][1]
+            if value <= best_value or (gamble and certain < least_chance):
                 continue
-            if safe or chances[option.gains[0][0]]:
+            if safe or chances[gains[0][0]]:
                 best, best_value = heads, value + TIE
         return best
-
-
-def _logarithm(seconds: float) -> float:
-    """Also of what is past, and of what is too little for a quotient of floats."""
-    return math.log(seconds) if seconds > 0 else -math.inf

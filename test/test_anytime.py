@@ -6,10 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulation import ACCURACIES, Clock, SimulatedRuntime, checkpoint, profile
 
-from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.anytime import LOOK_AGAIN, AnytimeClassifier
 from impatient_ros.latency import LatencyProfile
 from impatient_ros.planner import MODES
 from impatient_ros.preparation import PreparationCost
+from impatient_ros.runtime.base import Run
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
@@ -108,11 +109,21 @@ def test_a_slow_machine_is_learned():
 
 def test_a_machine_that_became_faster_is_noticed_though_every_frame_is_infeasible():
     clf, runtime = classifier('contract', factor=0.5)
-    assert clf.classify(IMAGE, budget=0.010).infeasible
-    for _ in range(10):
-        clf.refresh_slowdown()
-    assert runtime.log == ['stage 0', 'exit 0'] * 10
-    assert clf.classify(IMAGE, budget=0.010).exit_index == 0
+    answers = [clf.classify(IMAGE, budget=0.010) for _ in range(10 * LOOK_AGAIN)]
+    assert all(answer.infeasible for answer in answers[:LOOK_AGAIN])
+    assert runtime.log[:2] == ['stage 0', 'exit 0'], 'tried on an empty image'
+    assert answers[-1].exit_index == 0
+
+
+def test_a_preparation_cost_that_made_every_frame_infeasible_is_tried_again():
+    clf, _ = classifier('contract', preparation=0.001)
+    camera = PreparationCost()
+    for _ in range(20):
+        camera.observe(30.0)
+    for _ in range(LOOK_AGAIN):
+        assert clf.classify(IMAGE, budget=0.1, preparation=camera).infeasible
+    assert clf.classify(IMAGE, budget=0.1, preparation=camera).exit_index == 3
+    assert camera.value < 0.01
 
 
 def test_warming_up_runs_every_exit_and_learns_nothing():
@@ -226,12 +237,76 @@ class TestPromises:
     def test_nothing_is_promised_where_the_first_exit_is_only_hoped_for(self):
         clf, _ = classifier('contract', factor=0.5)
         for _ in range(3):
-            clf.refresh_slowdown()
+            clf.forecast.learn([0.0, 0.005], [(0, 0.0055)])
         clf.forecast.learn([0.0, 0.010], [(0, 0.011)])
         clf.forecast.learn([0.0, 0.010], [(0, 0.011)])
         answer = clf.classify(IMAGE, budget=0.0095)
         assert answer.promised_exit_index is None
         assert answer.overrun is None
+
+
+class FusedRun(Run):
+    """Goes to an exit in one go, in 0.7 of the time, where it is told that this is certain."""
+
+    scores = None
+
+    @property
+    def ready(self):
+        return self.scores is not None
+
+    def stage(self, toward=None, then=None):
+        if toward is None or self.position > 0 or toward == 0:
+            super().stage()
+            return
+        runtime = self._runtime
+        runtime.log.append(f'path {toward}')
+        runtime.clock.now += 0.7 * (sum(runtime.stages[: toward + 1]) + runtime.heads[toward])
+        self.scores, self.position = np.array([0.0, 1.0, 0.0]), toward + 1
+
+    def exit(self):
+        if self.scores is None:
+            return super().exit()
+        scores, self.scores = self.scores, None
+        return scores
+
+
+class TestInOneGo:
+    """A small network's boundaries cost a good part of its time."""
+
+    @pytest.fixture
+    def fused(self):
+        clf, runtime = classifier('adaptive')
+        runtime.start = lambda image: FusedRun(runtime, image)
+        tables = profile().to_dict()
+        for t in range(1, 4):
+            tables['contract'][0][t] = [0.7 * c for c in tables['contract'][0][t]]
+        clf = AnytimeClassifier(
+            clf.checkpoint, runtime, LatencyProfile.from_dict(tables), mode='adaptive', clock=runtime.clock
+        )
+        return clf, runtime
+
+    def test_a_promised_exit_is_reached_without_a_stop_and_ends_the_frame(self, fused):
+        clf, runtime = fused
+        answer = clf.classify(IMAGE, budget=0.030)
+        assert runtime.log == ['path 3']
+        assert (answer.exit_index, answer.planned_exit_index, answer.met, answer.overrun) == (
+            3,
+            3,
+            True,
+            False,
+        )
+        assert answer.elapsed == pytest.approx(0.0287)
+
+    def test_frames_that_others_wait_for_stop_at_every_boundary(self, fused):
+        clf, runtime = fused
+        clf.classify(IMAGE, budget=0.060, share=lambda left: left)
+        assert not any(entry.startswith('path') for entry in runtime.log)
+
+    def test_it_teaches_the_forecast_no_slowness(self, fused):
+        clf, _ = fused
+        for budget in (0.030, 0.060, 0.025, 0.012) * 10:
+            assert clf.classify(IMAGE, budget=budget).met
+        assert clf.forecast.level == pytest.approx(1.0, rel=0.01)
 
 
 def test_mode_changes_count_from_the_next_frame():

@@ -52,6 +52,15 @@ class TestLevel:
             f.learn(*frame(1.0))
         assert f.level == pytest.approx(1.0, rel=0.05)
 
+    def test_a_hiccup_leaves_the_level_of_a_while_ago_as_it_was(self):
+        f = forecast()
+        f.learn(*frame(30.0))
+        assert f.level < 1.5
+        assert f.least_level <= f.level
+        for _ in range(20):
+            f.learn(*frame(0.5))
+        assert f.least_level == pytest.approx(0.5, rel=0.02)
+
     def test_a_frame_that_is_slow_so_far_is_expected_to_stay_slow(self):
         f = forecast()
         assert f.level_within(0, 0.0) == 1.0
@@ -183,3 +192,62 @@ class TestPassedInOneGo:
         marks, heads = frame(1.0)
         forecast.learn([0.0, *[math.nan] * (len(marks) - 1)], heads[-1:])
         assert [errors.high for errors in forecast.errors(1)] == before
+
+
+class TestLooks:
+    """Deciding takes time of its own, which is the less negligible the smaller the network is."""
+
+    LOOK = 0.004
+
+    def looked(self, heads=(3,)):
+        """A frame at the profile's own speed that decided for LOOK seconds before everything it executed."""
+        marks, done = frame(1.0, heads=heads)
+        pieces, shifted, scores = 0, [0.0], []
+        for position in range(1, len(marks)):
+            pieces += 1
+            shifted.append(marks[position] + pieces * self.LOOK)
+            for t, instant in done:
+                if t == position - 1:
+                    pieces += 1
+                    scores.append((t, instant + pieces * self.LOOK))
+        return shifted, scores, pieces
+
+    @pytest.mark.parametrize('heads', [(3,), (0, 1, 2, 3), (1, 3)])
+    def test_they_are_learned_and_are_no_slowness(self, heads):
+        f = forecast()
+        for _ in range(300):
+            marks, scores, pieces = self.looked(heads)
+            f.learn(marks, scores, decided=pieces * self.LOOK)
+        assert f.look == pytest.approx(self.LOOK, rel=0.1)
+        assert f.level == pytest.approx(1.0, rel=0.02)
+        assert all(abs(errors.quantile(0.5)) < 0.05 for errors in f.errors(0)[1:])
+        assert all(abs(errors.quantile(0.5)) < 0.05 for errors in f.errors(1))
+
+    def test_another_process_in_between_is_no_look(self):
+        f = forecast()
+        marks, scores = frame(1.0)
+        f.learn(marks, scores, decided=3.0)
+        assert f.look < 1e-5
+
+
+class TestHiccups:
+    """What comes once hits the beginning of a path the more seldom the shorter it is."""
+
+    @staticmethod
+    def run(every, factor):
+        f = forecast()
+        for number in range(200):
+            f.learn([0.0, *[math.nan] * 4], [(3, 0.041 * (factor if number % every == 0 else 1.0))])
+        return f
+
+    def test_the_first_exit_is_not_charged_with_all_that_deep_frames_met(self):
+        f = self.run(every=10, factor=5.0)
+        chances = [errors.chance(2.0) for errors in f.errors(0)[1:]]
+        assert chances[-1] == pytest.approx(0.9, abs=0.02)
+        assert chances == sorted(chances, reverse=True)
+        assert chances[0] > 0.96
+
+    def test_and_with_more_of_it_when_it_is(self):
+        f = self.run(every=10, factor=5.0)
+        worst = [errors.quantile(1.0) for errors in f.errors(0)[1:]]
+        assert worst == sorted(worst, reverse=True)

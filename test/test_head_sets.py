@@ -37,3 +37,13 @@ def test_costs_grow_with_the_heads_and_gains_add_up_to_the_best_of_them(mode, pl
         best = max(ACCURACIES[head] for head in option.heads)
         assert option.most == pytest.approx(max(0.0, best - base))
         assert option.gamble == (len(option.heads) > 1 or answered is not None)
+
+
+def test_decisions_are_counted_one_before_everything_that_is_executed():
+    found = choice('adaptive', profile(), ACCURACIES, 0, None, (False, True, True, True))
+    looks = {o.heads: found.completions[o.gains[-1][0]][2] for o in found.options}
+    assert looks[0,] == looks[3,] == 1, 'in one go'
+    assert looks[0, 3] == looks[1, 3] == 4
+    stepwise = choice('adaptive', profile(), ACCURACIES, 2, None)
+    looks = {o.heads: stepwise.completions[o.gains[-1][0]][2] for o in stepwise.options}
+    assert (looks[1,], looks[2,], looks[3,]) == (1, 1, 2)

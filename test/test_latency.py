@@ -79,3 +79,18 @@ def test_expected_cost_of_a_set_of_heads():
 def test_tables_that_do_not_fit_are_refused(tables):
     with pytest.raises(ValueError):
         LatencyProfile(*tables)
+
+
+def test_boundaries_cost_what_a_path_in_one_go_saves():
+    tables = profile().to_dict()
+    assert [LatencyProfile.from_dict(tables).boundaries(t) for t in range(4)] == pytest.approx([0.0] * 4)
+    tables['contract'][0][3] = [c / 1.25 for c in tables['contract'][0][3]]
+    assert LatencyProfile.from_dict(tables).boundaries(3) == pytest.approx(0.25)
+
+
+def test_heads_on_the_way_end_a_path_in_one_go():
+    tables = profile().to_dict()
+    tables['contract'][0][3] = [0.001]  # much faster than step by step
+    p = LatencyProfile.from_dict(tables)
+    assert p.expected(0, (3,)) == 0.001
+    assert p.expected(0, (0, 3)) == pytest.approx(p.expected(0, (0,)) + p.expected(1, (3,)))

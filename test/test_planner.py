@@ -1,10 +1,13 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from simulation import ACCURACIES, HEADS, STAGES, profile
 
+from impatient_ros.head_sets import choice
 from impatient_ros.latency import LatencyProfile
-from impatient_ros.planner import MODES, Plan, Planner
+from impatient_ros.planner import LEAST_CHANCE, MODES, Plan, Planner
 
 positive = st.floats(1e-4, 0.1)
 
@@ -141,3 +144,98 @@ def test_a_frame_on_its_way_is_planned_from_where_it_stands():
 def test_wrong_arguments_are_refused(options):
     with pytest.raises(ValueError, match=r'write|give'):
         Planner(profile(), **{'accuracies': ACCURACIES, **options})
+
+
+class TestPlainSearch:
+    """A decision looks at as little as it can; it must find what looking at everything finds."""
+
+    @staticmethod
+    def worth(planner, option, found, budget, position, level):
+        """Expected accuracy that a set adds, the chance of its last head, and that of its first one."""
+        forecast = planner.forecast
+        value, certain, chances = 0.0, 1.0, []
+        for part, gain in option.gains:
+            stages, cost, looks = found.completions[part]
+            times = budget / level / (cost + looks * forecast.look)
+            chances.append(forecast.errors(position)[stages].chance(times))
+            certain = min(certain, chances[-1])
+            value += certain * gain
+        return value, certain, chances[0]
+
+    @given(planners(), st.floats(1e-4, 0.6), st.integers(0, 6), st.booleans(), st.floats(0.5, 3), st.data())
+    def test_finds_nothing_better(self, planner, budget, position, answered, level, data):
+        T = planner.profile.exits
+        position = min(position, T)
+        done = position - 1 if answered and position else None
+        for factor in data.draw(st.lists(st.floats(0.5, 4), max_size=30)):
+            costs = planner.profile.costs('contract')
+            planner.forecast.learn([0.0, *[math.nan] * T], [(T - 1, costs[-1] * factor)], decided=1e-4)
+        found = choice(planner.mode, planner.profile, planner.accuracies, position, done)
+        worths = {o.heads: self.worth(planner, o, found, budget, position, level) for o in found.options}
+        margins = planner.forecast.margins(position)
+        safe = {
+            found.first + i
+            for i, (stages, cost, looks) in enumerate(found.alone)
+            if (cost + looks * planner.forecast.look) * margins[stages] <= budget / level
+        }
+        plan = planner.plan(budget, position=position, answered=done, slowdown=level)
+
+        def allowed(option):
+            value, certain, first = worths[option.heads]
+            if option.gamble and certain < LEAST_CHANCE:
+                return False
+            if done is not None:
+                return value > 1e-9
+            return option.heads[0] in safe if safe else first > 0
+
+        values = [worths[o.heads][0] for o in found.options if allowed(o)]
+        if planner.mode == 'contract' and safe and done is None:
+            # The most accurate one of those that are protected.
+            best = max(planner.accuracies[head] for head in safe)
+            assert planner.accuracies[plan.target] == pytest.approx(best, abs=1e-8)
+        elif not values:
+            assert plan.heads == ()
+        else:
+            assert plan.heads in worths
+            assert worths[plan.heads][0] == pytest.approx(max(values), abs=1e-8)
+        assert (plan.protected is not None) == (done is None and bool(safe))
+
+    @given(planners(), st.floats(0, 0.6))
+    def test_a_frame_is_feasible_where_a_plan_finds_something_to_do(self, planner, budget):
+        assert planner.feasible(budget) == (not planner.plan(budget).infeasible)
+
+
+def test_a_frame_stays_feasible_after_one_hiccup():
+    p = planner('adaptive')
+    marks, heads = [0.0, *[math.nan] * 4], [(3, 1.0)]  # 25 times as long as usual
+    p.forecast.learn(marks, heads)
+    assert p.feasible(0.0115)
+    assert not p.feasible(0.0105)
+
+
+def test_a_promise_that_is_likely_to_be_kept_is_kept_though_it_would_not_be_made_there():
+    p = planner('adaptive', spread=[1.0] * 95 + [3.0] * 5)
+    usual = 0.021  # two stages and the head
+    assert p.forecast.margins(2)[2] * usual > 1.5 * usual
+    assert p.holds(3, 1.5 * usual, 2, 1.0)
+    assert not p.holds(3, 0.9 * usual, 2, 1.0)
+
+
+class TestInOneGo:
+    """Where a runtime can pass boundaries without stopping, and that saves much."""
+
+    @staticmethod
+    def fused(saved):
+        stepwise = profile().to_dict()
+        for t in range(1, 4):
+            stepwise['contract'][0][t] = [c * (1 - saved) for c in stepwise['contract'][0][t]]
+        return LatencyProfile.from_dict(stepwise)
+
+    @pytest.mark.parametrize(('saved', 'expected'), [(0.2, True), (0.02, False), (0.0, False)])
+    def test_it_pays_where_boundaries_cost_much(self, saved, expected):
+        p = Planner(self.fused(saved), ACCURACIES, 'adaptive')
+        assert [p.in_one_go(t) for t in range(4)] == [False, expected, expected, expected]
+
+    def test_a_deep_exit_in_one_go_fits_where_step_by_step_it_would_not(self):
+        p = Planner(self.fused(0.3), ACCURACIES, 'adaptive')
+        assert p.plan(0.030).heads == (3,)

@@ -22,7 +22,6 @@ from impatient_ros.sharing import share
 
 __all__ = ['Perception', 'PerceptionOutputs']
 
-REFRESH_EVERY = 10  # infeasible frames in a row after which the machine's speed is looked at again
 WARM_UP_LIMIT = 60.0  # s; a machine that needs longer is not waited for
 
 _log = logging.getLogger(__name__)
@@ -69,7 +68,6 @@ class Perception:
         self._converter = converter
         self._frames = LatestFrames()
         self._gaps: dict[str, SequenceGaps] = {}
-        self._infeasible = 0  # in a row
         self._preparations: dict[str, PreparationCost] = {}
         self._warm = threading.Event()
         self._thread = threading.Thread(target=self._work, name='classification', daemon=True)
@@ -166,10 +164,6 @@ class Perception:
             share=self._share if len(parameters.cameras) > 1 else None,
         )
         record = self.delivery.finish(answer)
-        self._infeasible = self._infeasible + 1 if answer.infeasible else 0
-        if self._infeasible and self._infeasible % REFRESH_EVERY == 0:
-            classifier.refresh_slowdown()
-            preparation.forget()
         if record is not None and rgb and self._outputs.wants_picture(frame.camera):
             self._outputs.picture(frame, rgb[0], record)
 

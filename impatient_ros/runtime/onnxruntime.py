@@ -6,7 +6,7 @@ import importlib.metadata
 import logging
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from impatient_ros.runtime.onnx_switch import (
     pieces,
     switches,
 )
+from impatient_ros.runtime.thread_choice import faster_with_several
 
 if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
@@ -59,7 +60,8 @@ class OnnxRuntime(Runtime):
     Args:
         network: is put into eval(); it must be on the CPU.
         digest: identifies the network's weights; with it the export is kept in the user's cache.
-        threads: how many compute; default: as many as torch uses.
+        threads: how many compute; default: as many as torch uses, or one where that is as fast (see
+            `thread_choice`).
 
     Raises:
         RuntimeUnavailableError: the package is missing, or the network cannot be exported faithfully.
@@ -83,6 +85,7 @@ class OnnxRuntime(Runtime):
             )
         self.exits = len(network.stages)
         self.threads = threads or torch.get_num_threads()
+        self._threads_given = threads is not None
         self._shape = (1, *network.input_shape)
         every = pieces(self.exits)
         self._feeds = {
@@ -171,6 +174,27 @@ class OnnxRuntime(Runtime):
         for _ in range(2):
             self._scores_of_every_exit(np.zeros(self._shape, np.float32), in_one_go=True)
             self._scores_of_every_exit(np.zeros(self._shape, np.float32), in_one_go=False)
+        if self.threads > 1 and not self._threads_given:
+            self._try_one_thread(model)
+
+    def _try_one_thread(self, model: bytes) -> None:
+        """Keep a session of one thread instead if several do not make frames clearly faster."""
+        several, many, image = self._session, self.threads, np.zeros(self._shape, np.float32)
+        self.threads = 1
+        self._load(model)
+        one = self._session
+
+        def frame(session: Any) -> Callable[[], object]:
+            def run() -> None:
+                self._session = session
+                self.execute('path', self.exits - 1, image)
+
+            return run
+
+        if faster_with_several(frame(one), frame(several)):
+            self._session, self.threads = several, many
+        else:
+            self._session = one
 
     def _scores_of_every_exit(self, image: np.ndarray, *, in_one_go: bool) -> list[np.ndarray]:
         scores, every = [], self.start(image)

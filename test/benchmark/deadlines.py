@@ -8,6 +8,9 @@
     python test/benchmark/deadlines.py --timer 30                            # a 100 ms timer beside inference
     python test/benchmark/deadlines.py --record traces/x.npz --model default --load burn --frames 3000
     python test/benchmark/deadlines.py --recompute out.frames.json.gz --json again.json
+    python test/benchmark/deadlines.py --tables                              # of the READMEs
+
+deadline_results.sh makes everything that results/README.md shows.
 
 Budgets are drawn evenly between the p99 cost of the first exit and 1.3 times that of the last. Beside the
 summary every frame is written (out.frames.json.gz), from which the summary can be recomputed; `--plots`
@@ -32,6 +35,7 @@ from deadline.machine import machine
 from deadline.policies import POLICIES
 from deadline.recording import record
 from deadline.replay import replay
+from deadline.report import fill
 from deadline.subjects import MODELS, prepare
 from deadline.summary import summarise
 from deadline.table import table
@@ -39,6 +43,7 @@ from deadline.trace import Trace
 from impatient_ros.planner import MODES
 
 TRACES = Path(__file__).parent / 'traces'
+RESULTS = Path(__file__).parent / 'results'
 DEFAULT_MODE = 'adaptive'
 
 
@@ -46,6 +51,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
+    if options.tables:
+        for path in (RESULTS / 'README.md', TRACES.parents[2] / 'README.md'):
+            print(f'{path}: {", ".join(fill(RESULTS, path))}')
+        return 0
     if options.recompute:
         frames, accuracies, about = _stored(options.recompute)
     elif options.cameras:
@@ -81,7 +90,7 @@ def _stored(paths: list[Path]) -> tuple[list[Frame], dict, dict]:
         more, values, what = read_frames(path)
         frames += more
         accuracies |= values
-        about |= what
+        about = {**what, 'models': {**about.get('models', {}), **what.get('models', {})}}
     return frames, accuracies, about
 
 
@@ -225,9 +234,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--threads',
         type=int,
-        default=1,
-        help='of torch, 0: its own choice; several wait for each other by spinning, which beside other work '
-        'takes ten times as long as the work itself (default: 1)',
+        default=0,
+        help='of torch, and the most that ONNX Runtime may use; 0: as the node has them (default). Eager '
+        "torch's threads wait for each other by spinning, which beside other work takes ten times as long as "
+        'the work itself: measure it with 1',
     )
     parser.add_argument('--miss-rate', type=float, default=0.01)
     parser.add_argument('--rate', type=float, default=0.0, help='frames per second, all policies together')
@@ -238,6 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--timer', type=float, metavar='SECONDS', help='only the timer beside inference')
     parser.add_argument('--record', type=Path, metavar='TRACE', help='only record a trace')
     parser.add_argument('--recompute', type=Path, nargs='+', metavar='FRAMES', help='summary from frames')
+    parser.add_argument('--tables', action='store_true', help='only rewrite those of the READMEs')
     parser.add_argument('--json', type=Path, metavar='OUT')
     parser.add_argument('--plots', type=Path, metavar='FOLDER')
     return parser

@@ -1,6 +1,7 @@
 """Delivery on real threads: events, not sleeps, decide when something happens."""
 
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -219,3 +220,46 @@ def test_stop_sends_what_is_due():
         delivery.discard(FRAME, Outcome.superseded)
     delivery.stop()
     assert len(outputs.records) == 20
+
+
+class TestSimulatedTime:
+    """Budgets count as steady seconds; a ROS clock that does not keep step leaves no frame stuck."""
+
+    @pytest.fixture(params=['half speed', 'paused', 'jumps back'])
+    def ros(self, request, scene):
+        """The delivery, its outputs, and what the ROS clock does once a frame is under way."""
+        delivery, outputs, clock = scene
+        started = time.perf_counter()
+
+        class Slow:
+            def __call__(self):
+                return 5 * SECOND + round((time.perf_counter() - started) * SECOND / 2)
+
+        def change():
+            if request.param == 'jumps back':
+                clock.now = SECOND
+
+        if request.param == 'half speed':
+            delivery._ros_now = Slow()
+        return delivery, outputs, change
+
+    def test_a_frame_ends_though_the_classifier_does_not(self, ros):
+        delivery, outputs, change = ros
+        for number in range(1, 4):
+            begin(delivery, 0.05)
+            change()
+            outputs.wait_for(lambda number=number: len(outputs.records) == number)
+            assert outputs.records[-1].outcome is Outcome.missed
+            assert delivery.finish(NOTHING).outcome is Outcome.missed
+        assert len(outputs.records) == 3
+
+    def test_an_answer_in_hand_goes_out(self, ros):
+        delivery, outputs, change = ros
+        for number in range(1, 4):
+            begin(delivery, 0.05)
+            change()
+            delivery.offer(answer(0))
+            outputs.wait_for(lambda number=number: len(outputs.records) == number)
+            assert outputs.records[-1].outcome is Outcome.answered
+            delivery.finish(answer(0))
+        assert len(outputs.answers) == len(outputs.records) == 3

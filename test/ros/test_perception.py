@@ -10,7 +10,7 @@ import pytest
 from impatient_ros.answer import Answer
 from impatient_ros.planner import Plan
 from impatient_ros.records import Outcome
-from impatient_ros.ros.perception import REFRESH_EVERY, Perception
+from impatient_ros.ros.perception import Perception
 from impatient_ros.ros.settings import parse
 
 SECOND = 1_000_000_000
@@ -52,18 +52,16 @@ class Classifier:
     miss_rate = 0.01
 
     def __init__(self):
-        self.calls, self.threads, self.preparations = [], [], []
+        self.calls, self.threads, self.preparations, self.given = [], [], [], []
         self.script = lambda decode: answer()
 
     def warm_up(self):
         self.calls.append('warm_up')
         self.threads.append(threading.current_thread())
 
-    def refresh_slowdown(self):
-        self.calls.append('refresh_slowdown')
-
-    def classify(self, image, *, preparation, on_plan, on_answer, **_):
+    def classify(self, image, *, preparation, on_plan, on_answer, deadline, reserve, **_):
         self.calls.append('classify')
+        self.given.append((deadline(), reserve, self.miss_rate))
         self.threads.append(threading.current_thread())
         self.preparations.append(preparation)
         given = self.script(image)
@@ -136,24 +134,6 @@ def test_a_failing_warm_up_costs_no_frame(scene, caplog):
     assert ask(perception, outputs).outcome is Outcome.answered
 
 
-def test_many_infeasible_frames_in_a_row_let_speed_and_preparation_be_learned_anew(scene):
-    perception, classifier, outputs, _ = scene
-    perception.start()
-    ask(perception, outputs)
-    preparation = classifier.preparations[0]
-    for _ in range(20):
-        preparation.observe(30.0)
-    classifier.script = lambda decode: answer(infeasible=True)
-    for _ in range(REFRESH_EVERY - 1):
-        assert ask(perception, outputs).outcome is Outcome.infeasible
-    assert 'refresh_slowdown' not in classifier.calls
-    assert preparation.value == 30.0
-    ask(perception, outputs)
-    perception.stop()
-    assert classifier.calls.count('refresh_slowdown') == 1
-    assert preparation.value == 0.0
-
-
 def test_a_broken_image_is_dropped_with_its_reason_and_the_next_one_answered(scene):
     perception, classifier, outputs, complaints = scene
     classifier.script = lambda decode: (decode(), answer())[1]
@@ -200,3 +180,73 @@ def test_what_waits_is_superseded_by_newer_frames_and_accounted_for_at_the_end(s
     assert (Outcome.dropped, 'deactivated') in outcomes
     assert (Outcome.answered, '') in outcomes
     assert len(outcomes) == 3
+
+
+BASE = {
+    'camera_names': ['front'],
+    'budget.fixed': 5.0,
+    'budget.source': 'fixed',
+    'budget.stale_after': 50.0,
+}
+
+
+class TestBudgetParameters:
+    """Each of them takes effect on the next frame."""
+
+    @pytest.fixture
+    def live(self):
+        """Asks for a frame of an age with parameters: its budget, reserve, miss rate and record."""
+        classifier, outputs = Classifier(), Outputs()
+        current = [parse(BASE)]
+        steady = [1000.0]
+        perception = Perception(
+            classifier, lambda: current[0], outputs, lambda: NOW, steady_now=lambda: steady[0]
+        )
+        perception.start()
+
+        def frame(age=0, **changed):
+            current[0] = parse({**BASE, **{name.replace('__', '.'): v for name, v in changed.items()}})
+            stamp = SimpleNamespace(sec=100 - age, nanosec=0)
+            record = ask(perception, outputs, image(header=SimpleNamespace(stamp=stamp)))
+            until, reserve, miss_rate = classifier.given[-1]
+            return until - steady[0], reserve, miss_rate, record
+
+        yield frame
+        perception.stop()
+
+    @pytest.mark.parametrize(
+        ('changed', 'budget'),
+        [
+            ({'budget__fixed': 7.5}, 7.5),
+            ({'cameras__front__budget__fixed': 2.5}, 2.5),
+            ({'budget__source': 'control_loop', 'budget__control_period': 4.0}, 4.0),
+            ({'budget__source': 'control_loop', 'budget__control_period': 3.0}, 2.0),
+            (
+                {
+                    'budget__source': 'control_loop',
+                    'budget__control_period': 4.0,
+                    'budget__control_phase': 1.0,
+                },
+                1.0,
+            ),
+            ({'budget__source': 'control_loop', 'budget__control_period': 4.0, 'budget__max_age': 9.0}, 8.0),
+            ({'budget__source': 'topic', 'budget__fixed': 6.0}, 6.0),
+        ],
+    )
+    def test_of_the_deadline(self, live, changed, budget):
+        assert live()[0] == pytest.approx(5.0)
+        found, _, _, record = live(**changed)
+        assert (found, record.budget) == (pytest.approx(budget), pytest.approx(budget))
+        assert live()[0] == pytest.approx(5.0), 'and back'
+
+    def test_of_stale_stamps(self, live):
+        assert live(age=3)[3].fault is None
+        budget, _, _, record = live(age=3, budget__stale_after=2.0)
+        assert record.fault == 'stale_stamp'
+        assert budget == pytest.approx(5.0), 'the arrival stands in'
+
+    def test_of_reserve_and_miss_rate(self, live):
+        _, reserve, miss_rate, _ = live()
+        _, more, other, _ = live(budget__reserve=0.5, budget__miss_rate=0.05)
+        assert reserve < more == 0.5
+        assert (miss_rate, other) == (0.01, 0.05)

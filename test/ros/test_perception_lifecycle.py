@@ -1,7 +1,10 @@
 """Starting, driving, killing and replacing the node; each test has processes of its own."""
 
+import contextlib
 import json
 import signal
+import threading
+import time
 import zipfile
 from pathlib import Path
 
@@ -144,7 +147,33 @@ class TestSimulatedTime:
                 record = self._ask(robot, now, lambda now=now: tick(now))
                 assert record.outcome is Outcome.answered
                 assert record.budget == pytest.approx(20.0), 'simulated time stands still meanwhile'
+            with self._half_speed(tick, start // 2 + 2 * 10**9) as now:
+                for _ in range(5):
+                    record = self._ask(robot, now(), lambda: None)
+                    assert record.outcome is Outcome.answered
+                    assert 15 < record.budget <= 20.01, 'the stamp may be a tick ahead'
         robot.node.destroy_publisher(clock)
+
+    @staticmethod
+    @contextlib.contextmanager
+    def _half_speed(tick, start):
+        """The time goes half as fast as it does; gives a function that tells it."""
+        began, ended = time.monotonic(), threading.Event()
+
+        def now():
+            return start + round((time.monotonic() - began) * 0.5e9)
+
+        def run():
+            while not ended.wait(0.005):
+                tick(now())
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield now
+        finally:
+            ended.set()
+            thread.join()
 
     @staticmethod
     def _ask(robot, stamp, again):

@@ -106,6 +106,18 @@ def test_results_are_their_own_memory(small, runtime):
     assert np.array_equal(kept, before)
 
 
+def test_threads_that_are_given_are_used_and_others_only_where_they_pay(small, monkeypatch):
+    from impatient_ros.runtime import onnxruntime as module
+
+    monkeypatch.setattr(module.torch, 'get_num_threads', lambda: 2)
+    for pays, expected in ((True, 2), (False, 1)):
+        monkeypatch.setattr(module, 'faster_with_several', lambda one, several, pays=pays: pays)
+        made = OnnxRuntime(small)
+        assert (made.threads, made.describe()['threads']) == (expected, expected)
+        check_every_way(small, made)
+    assert OnnxRuntime(small, threads=2).threads == 2
+
+
 class TestCache:
     @pytest.fixture
     def environ(self, tmp_path):

@@ -58,7 +58,7 @@ class Frame:
             overrun=promised is not None and answer.overrun is not False,
             late=promised is not None and exit_index < promised,
             slack=round(answer.slack or 0.0, 6),
-            decisions_us=tuple(round(each, 1) for each in decisions),
+            decisions_us=tuple(round(each, 1) if each < 10 else round(each) for each in decisions),
             **known,  # type: ignore[arg-type]
         )
 

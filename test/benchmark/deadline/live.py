@@ -12,9 +12,9 @@ import numpy as np
 
 from deadline.bystanders import Bystanders
 from deadline.frame import Frame, budgets, hindsight
-from deadline.load import CoRunners
+from deadline.load import CoRunners, stretch
 from deadline.policies import equip
-from deadline.recording import WARM_UP, Pace, quiet_profile, run_through
+from deadline.recording import BREATH, WARM_UP, Pace, quiet_profile, run_through
 from deadline.subjects import Subject
 from impatient_ros.anytime import AnytimeClassifier
 
@@ -43,15 +43,16 @@ def run_live(
     decided = [policy for policy in policies if policy != 'hindsight']
     streams = len(decided) + 1
     records: list[Frame] = []
-    with CoRunners(load, stretch=streams) as others:
-        preparation = sorted(run_through(classifier, subject.image)[0] for _ in range(WARM_UP))
-        profile = quiet_profile(classifier)
+    preparation = sorted(run_through(classifier, subject.image)[0] for _ in range(WARM_UP))
+    profile = quiet_profile(classifier)
+    period = 1 / rate if rate else 1.2 * profile.costs('contract')[-1]
+    with CoRunners(load, stretch(load, streams, streams * (period + BREATH))) as others:
         equipped = {
             policy: equip(policy, classifier.checkpoint, classifier.runtime, profile, miss_rate=miss_rate)
             for policy in decided
         }
         bystanders = Bystanders(others.pids)
-        pace = Pace(1 / rate if rate else 1.2 * profile.costs('contract')[-1])
+        pace = Pace(period)
         source = np.random.default_rng(2)
         others.start()
         began = time.perf_counter()

@@ -6,7 +6,7 @@
     burst   on for 0.05-0.4 s, off for 0.5-2 s, drawn with a fixed seed
 
 Where several policies take turns in one run, each sees only a part of the time: `stretch` lengthens phases so
-that each sees as many frames of its own per phase as it would alone.
+that each sees as many frames of its own per phase as it would alone, or enough of them.
 """
 
 import contextlib
@@ -19,10 +19,11 @@ import threading
 import time
 from collections.abc import Iterator
 
-__all__ = ['LOADS', 'CoRunners', 'Schedule']
+__all__ = ['LOADS', 'CoRunners', 'Schedule', 'stretch']
 
 LOADS = ('none', 'burn', 'step', 'burst')
 STEP = 10.0  # s
+ENOUGH = 200  # frames of each stream per phase of a step
 
 # Ends by itself when whoever started it is gone.
 _BURN = """
@@ -33,6 +34,13 @@ while os.getppid() == parent:
     for _ in range(200_000):
         x = (x * 1103515245 + 12345) & 0x7FFFFFFF
 """
+
+
+def stretch(load: str, streams: int, round_seconds: float) -> float:
+    """The factor on the length of phases where so many streams take turns in rounds of so many seconds."""
+    if load == 'step':
+        return min(float(streams), max(1.0, ENOUGH * round_seconds / STEP))
+    return float(streams)
 
 
 class Schedule:

@@ -22,6 +22,7 @@ def machine(classifier: AnytimeClassifier) -> dict:
         'torch': torch.__version__,
         'runtime': classifier.runtime.name,
         'device': classifier.runtime.device,
+        'threads': classifier.runtime.describe().get('threads'),
         'date': time.strftime('%Y-%m-%d', time.gmtime()),
         'commit': _commit(),
     }

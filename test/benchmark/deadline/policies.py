@@ -10,6 +10,7 @@
 Every one of them is a planner for the same `AnytimeClassifier`: what differs is the decision alone.
 """
 
+import math
 import time
 from collections.abc import Callable
 
@@ -29,6 +30,9 @@ class _Fixed(Planner):
 
     def __init__(self, profile: LatencyProfile, accuracies: tuple[float, ...]) -> None:
         super().__init__(profile, accuracies, 'contract', forecast=Forecast(profile))
+
+    def feasible(self, budget: float) -> bool:
+        return True
 
     def plan(self, budget: float, **where: object) -> Plan:
         chosen, seconds = self.choose(budget)
@@ -65,18 +69,28 @@ class _Means(Forecast):
     def reset(self) -> None:
         super().reset()
         exits = range(self.profile.exits)
-        boundary = [self._boundaries[t + 1] - self._boundaries[t] for t in exits]
+        boundary = [self._in_one_go[t + 1] - self._in_one_go[t] for t in exits]
         self.stages, self.heads = boundary, [self.profile.head(t) for t in exits]
 
-    def learn(self, marks, heads, given_up=None) -> None:
-        last = 0.0
+    def learn(self, marks, heads, given_up=None, decided=0.0) -> None:
+        last, since = 0.0, 0
         ended = dict(heads)
         for t, mark in enumerate(marks[1:]):
-            self.stages[t] += MEANS * (mark - last - self.stages[t])
-            last = mark
+            if not math.isnan(mark):
+                self._scale(since, t + 1, None, mark - last)
+                last, since = mark, t + 1
             if t in ended:
-                self.heads[t] += MEANS * (ended[t] - mark - self.heads[t])
-                last = ended[t]
+                self._scale(since, t + 1, t, ended[t] - last)
+                last, since = ended[t], t + 1
+
+    def _scale(self, begin: int, end: int, head: int | None, took: float) -> None:
+        """Stages from `begin` to `end` and a head took so long together: each its part of it."""
+        known = sum(self.stages[begin:end]) + (0.0 if head is None else self.heads[head])
+        factor = 1 + MEANS * (took / max(known, 1e-9) - 1)
+        for t in range(begin, end):
+            self.stages[t] *= factor
+        if head is not None:
+            self.heads[head] *= factor
 
 
 class _RunningMean(_Fixed):
@@ -113,6 +127,12 @@ class _Timed:
         plan = self._planner.plan(*args, **options)  # type: ignore[arg-type]
         self._decisions.append((time.thread_time_ns() - began) * 1e-3)
         return plan
+
+    def feasible(self, budget: float) -> bool:
+        began = time.thread_time_ns()
+        feasible = self._planner.feasible(budget)
+        self._decisions.append((time.thread_time_ns() - began) * 1e-3)
+        return feasible
 
 
 def equip(

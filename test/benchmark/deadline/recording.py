@@ -4,10 +4,9 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-import torch
 
 from deadline.bystanders import Bystanders
-from deadline.load import CoRunners
+from deadline.load import STEP, CoRunners
 from deadline.machine import machine
 from deadline.subjects import Subject
 from deadline.trace import Trace
@@ -19,6 +18,7 @@ __all__ = ['Pace', 'quiet_profile', 'record', 'run_through']
 WARM_UP = 20
 BREATH = 0.002  # s
 QUIET = 0.3  # cores that others may keep busy
+PHASES = 4  # of a step that a trace shows at least
 LONGEST = 100  # frames that wait for the next look at the bystanders
 
 
@@ -38,7 +38,7 @@ class Pace:
         self._next = max(self._next, time.perf_counter()) + self._period
 
 
-def quiet_profile(classifier: AnytimeClassifier, seconds: float = 4.0, tries: int = 4) -> LatencyProfile:
+def quiet_profile(classifier: AnytimeClassifier, seconds: float = 6.0, tries: int = 4) -> LatencyProfile:
     """A latency profile from `seconds` of measuring during which nobody else computed; if that never happens
     in all `tries`, the one during which others did least.
     """
@@ -48,7 +48,12 @@ def quiet_profile(classifier: AnytimeClassifier, seconds: float = 4.0, tries: in
     for _ in range(tries):
         bystanders = Bystanders()
         profile = measure(
-            lambda: runtime.start(tensor), runtime.exits, time.perf_counter, time_limit=seconds, rounds=400
+            lambda: runtime.start(tensor),
+            runtime.exits,
+            time.perf_counter,
+            time_limit=seconds,
+            rounds=400,
+            rest=lambda: time.sleep(BREATH),
         )
         found.append((bystanders.look(), profile))
         if found[-1][0] <= QUIET:
@@ -86,8 +91,9 @@ def record(
     limit: float = 500.0,
     progress: Callable[[str], None] = print,
 ) -> Trace:
-    """Record a trace of `frames` frames, at 0.8 of the rate that the last exit could keep alone; of
-    fewer where that takes longer than `limit` seconds, since frames beside strangers' work are left out.
+    """Record a trace of `frames` frames, at 0.8 of the rate that the last exit could keep alone, or slower so
+    that it spans several phases of a step; of fewer frames where that takes longer than `limit` seconds,
+    since frames beside strangers' work are left out.
     """
     began = time.perf_counter()
     classifier = subject.classifier(runtime=runtime)
@@ -96,6 +102,8 @@ def record(
             run_through(classifier, subject.image)
         profile = quiet_profile(classifier)
         period = 1.2 * profile.costs('contract')[-1]
+        if load == 'step':
+            period = max(period, PHASES * STEP / frames)
         pace = Pace(period)
         bystanders = Bystanders(others.pids)
         rows: list[tuple[float, list[float], list[float], int, bool]] = []
@@ -117,7 +125,6 @@ def record(
     progress(f'{left_out} frames left out because others computed')
     description = {'model': subject.model, 'load': load, 'period': period, **machine(classifier)}
     description['left_out'] = left_out
-    description['threads'] = torch.get_num_threads()
     return Trace(
         description,
         classifier.checkpoint.accuracies,

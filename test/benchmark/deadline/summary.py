@@ -68,6 +68,7 @@ def _cell(
     feasible = [f for f in frames if f.feasible]
     settled_feasible = [f for f in settled if f.feasible]
     promises = [f for f in frames if f.promised]
+    settled_promises = [f for f in settled if f.promised]
     values = [*accuracies, 0.0]  # -1, no answer, counts as wrong
     expected = _mean(values[f.exit_index] for f in frames)
     best = _mean(values[f.hindsight] for f in frames)
@@ -85,6 +86,7 @@ def _cell(
         **_rate('settled_miss_rate', sum(f.exit_index < 0 for f in settled_feasible), len(settled_feasible)),
         'promises': len(promises),
         **_rate('overrun_rate', sum(f.overrun for f in promises), len(promises)),
+        **_rate('settled_overrun_rate', sum(f.overrun for f in settled_promises), len(settled_promises)),
         **_rate('late_promise_rate', sum(f.late for f in promises), len(promises)),
         'expected_accuracy': round(expected, 5),
         'hindsight_accuracy': round(best, 5),
