@@ -27,10 +27,12 @@ from impatient_ros.planner import Plan, Planner
 from impatient_ros.preparation import PreparationCost
 from impatient_ros.profile_cache import cached_profile
 from impatient_ros.runtime import Runtime, select_runtime
+from impatient_ros.runtime.base import Run
 
 __all__ = ['Answer', 'AnytimeClassifier']
 
 Progress = Callable[[float, str], None]
+REST = 0.0005  # seconds before every run that is measured
 WARM_UP_SHAPE = (480, 640, 3)  # any usual camera's: it is the first call of all that is slow
 
 
@@ -185,6 +187,7 @@ class AnytimeClassifier:
         preparation: PreparationCost | None = None,
         on_plan: Callable[[Plan, float], None] | None = None,
         on_answer: Callable[[Answer], None] | None = None,
+        on_final: Callable[[Answer], None] | None = None,
         finish_late: bool = False,
         delay_price: float = 0.0,
         share: Callable[[float], float] | None = None,
@@ -202,6 +205,8 @@ class AnytimeClassifier:
             on_plan: called in this thread with the first plan made on the preprocessed image (without heads
                 no stage is executed) and the slowdown that it assumes; not for an infeasible frame.
             on_answer: called in this thread with every answer at once, best last.
+            on_final: called in this thread with the best answer, if any, when nothing more is executed: before
+                this classifier learns from the frame and returns.
             finish_late: whether the first answer is still worth having after the deadline. If not, a frame
                 without an answer is abandoned at the first stage boundary after its deadline.
             delay_price: see `Planner.plan`.
@@ -239,6 +244,7 @@ class AnytimeClassifier:
                 confidence_threshold=self.confidence_threshold,
                 on_plan=on_plan,
                 on_answer=on_answer,
+                on_final=on_final,
                 finish_late=finish_late,
                 share=share,
             )
@@ -250,9 +256,15 @@ def _profile(
 ) -> LatencyProfile:
     size = checkpoint.network.input_shape
     tensor = np.zeros((1, *size), np.float32)
+
+    def start() -> Run:
+        # As between two frames of a camera: threads of the run before that still look for work come to rest.
+        time.sleep(REST)
+        return runtime.start(tensor)
+
     profile, cached = cached_profile(
         {**runtime.describe(), 'model': checkpoint.digest},
-        lambda: measure(lambda: runtime.start(tensor), runtime.exits, time.perf_counter, progress=progress),
+        lambda: measure(start, runtime.exits, time.perf_counter, progress=progress),
         refresh=refresh,
     )
     if cached:

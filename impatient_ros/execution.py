@@ -33,7 +33,7 @@ class FrameExecution:
         start: instant on `clock`, seconds, from which elapsed time counts.
         deadline: says the deadline on `clock`, seconds, whenever it is asked: it may be infinite, and it
             may move.
-        reserve, delay_price, on_plan, on_answer, finish_late, share: see `AnytimeClassifier.classify`.
+        reserve, delay_price, on_plan, on_answer, on_final, finish_late, share: see `AnytimeClassifier.classify`.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class FrameExecution:
         confidence_threshold: float,
         on_plan: Callable[[Plan, float], None] | None,
         on_answer: Callable[[Answer], None] | None,
+        on_final: Callable[[Answer], None] | None = None,
         finish_late: bool,
         share: Callable[[float], float] | None = None,
     ) -> None:
@@ -66,6 +67,7 @@ class FrameExecution:
         self._confidence_threshold = confidence_threshold
         self._on_plan = on_plan
         self._on_answer = on_answer
+        self._on_final = on_final
         self._finish_late = finish_late
         self._share = share
         self._part_ends = math.inf  # instant at which others want to go on
@@ -115,6 +117,8 @@ class FrameExecution:
                 break
             if not run.ready:
                 plan = self._next(plan, run, now)
+        if self._best is not None and self._on_final is not None:
+            self._on_final(self._best)  # before learning from the frame: the answer is waited for
         self._end(run)
         return self._best or self._nothing(stages_executed=run.position)
 

@@ -57,7 +57,7 @@ def test_turns_alternate_and_the_first_run_of_a_turn_does_not_count(monkeypatch)
         return turn
 
     found = take_turns({'a': case('a', 1.0), 'b': case('b', 2.0)}, rounds=4, time_limit=60.0, runs=3)
-    assert order == ['a', 'b'] * 4
+    assert order == ['a', 'b'] * 5, 'the first time to see how long a run takes'
     assert found['a'].shape == (4, 3)
     assert ratio(found['b'], found['a']) == 2.0
 
@@ -65,3 +65,13 @@ def test_turns_alternate_and_the_first_run_of_a_turn_does_not_count(monkeypatch)
 def test_drift_of_the_machine_does_not_change_a_ratio():
     drift = np.linspace(1, 3, 9)[:, None]
     assert ratio(1.05 * drift * np.ones((9, 4)), drift * np.ones((9, 4))) == pytest.approx(1.05)
+
+
+def test_short_runs_are_repeated_until_a_turn_measures_something(monkeypatch):
+    monkeypatch.setattr('benchmark.turns.PAUSE', 0.0)
+    asked = []
+    found = take_turns(
+        {'a': lambda count: asked.append(count) or [[0.0005, 0.001]] * count}, rounds=1, time_limit=0.0
+    )
+    assert asked == [2, 28, 28, 28][: len(asked)]
+    assert found['a'].shape == (1, 20, 2)

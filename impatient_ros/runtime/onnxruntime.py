@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 __all__ = ['OnnxRuntime', 'onnxruntime_installed']
 
-FORMAT = 4  # of what is cached and of the pieces; part of the keys of caches
+FORMAT = 5  # of what is cached and of the pieces; part of the keys of caches
 # Microseconds that a worker thread looks for work before it sleeps. Within a run, and between two pieces of
-# one, work comes within microseconds, but operations that use one thread take longer; waking a sleeping thread
-# costs 0.1 ms and more (with 50 us networks of 1 to 3 ms take 1.3 to 2 times as long). More only burns the core
-# that the deadline's thread, or another process, could use: ONNX Runtime's default takes 20-40 ms of CPU time
-# after every frame.
-SPIN_US = '1000'
+# one, work comes within microseconds, after an operation that uses one thread in a hundred or two; waking a
+# sleeping thread costs 0.1 ms and more (with 50 us, networks of 1 to 3 ms take 1.3 to 2 times as long). More
+# only burns the core that the deadline's thread, or another process or session, could use: ONNX Runtime's
+# default takes 20-40 ms of CPU time after every frame.
+SPIN_US = '200'
 # The first release in which that limit was tried; where it is unknown, threads must not spin at all.
 SPIN_LIMIT_SINCE = (1, 32)
 # How far ONNX Runtime may be from torch, relative to the largest score.
