@@ -1,4 +1,4 @@
-"""sensor_msgs Image and CompressedImage read where they lie: serialised bytes -> fields, without copying pixels.
+"""sensor_msgs Image and CompressedImage read in place: serialised bytes -> fields, no pixel is copied.
 
     image = read_image(taken)               # bytes as the middleware delivered them
     image.header.frame_id, image.encoding, image.data
@@ -22,7 +22,7 @@ from impatient_ros.image_errors import ImageError
 __all__ = ['CompressedView', 'HeaderView', 'ImageView', 'Unreadable', 'read_compressed_image', 'read_image']
 
 _ENCAPSULATION = 4  # bytes before the first field; alignment counts from behind them
-# The second byte of the encapsulation: plain CDR of version 1 and 2, without and with optional members' lists.
+# By the second byte of the encapsulation: plain CDR of version 1 and 2, big and little endian.
 _ORDERS = {0x00: '>', 0x01: '<', 0x06: '>', 0x07: '<'}
 
 

@@ -33,7 +33,8 @@ class FrameExecution:
         start: instant on `clock`, seconds, from which elapsed time counts.
         deadline: says the deadline on `clock`, seconds, whenever it is asked: it may be infinite, and it
             may move.
-        reserve, delay_price, on_plan, on_answer, on_final, finish_late, share: see `AnytimeClassifier.classify`.
+        reserve, delay_price, on_plan, on_answer, on_final, finish_late, share: see
+            `AnytimeClassifier.classify`.
     """
 
     def __init__(

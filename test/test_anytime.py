@@ -44,6 +44,18 @@ def test_interruptible_evaluates_every_head_and_answers_with_the_last_in_time():
     assert given_away[-1] is answer
 
 
+def test_the_final_answer_is_told_once_and_before_anything_is_learned_from_the_frame(monkeypatch):
+    clf, _ = classifier('interruptible')
+    order = []
+    learn = clf.forecast.learn
+    monkeypatch.setattr(clf.forecast, 'learn', lambda *seen: order.append('learn') or learn(*seen))
+    answer = clf.classify(IMAGE, budget=0.025, on_final=order.append)
+    assert order == [answer, 'learn']
+    assert clf.classify(IMAGE, budget=1e-6, on_final=order.append).infeasible
+    assert order[:2] == [answer, 'learn']
+    assert not any(told is not answer for told in order if told != 'learn')
+
+
 def test_without_a_deadline_the_best_exit_answers():
     for mode in MODES:
         clf, _ = classifier(mode)

@@ -14,7 +14,7 @@ tensors, features and scores; what a piece does not compute is empty.
 Why optimised before: branches can share weights that lie outside of them, but those ONNX Runtime does not
 bring into the layout that its convolutions want (1.4 to 2 times slower). So each piece is optimised by itself
 first, and equal weights of the results are stored once (resnet18: 49 MB instead of a gigabyte in memory). The
-models then fit only the kind of processor that they were made on, and are loaded without further optimisation.
+models then fit only the kind of processor that they were made on, and are loaded as they are.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def codes(exits: int) -> dict[tuple[str, int], list[bool]]:
 def _tree(exits: int) -> Tree:
     """A stage with its head is likelier than anything else, as Huffman's algorithm takes it."""
     # The number keeps equal weights in order: pieces are not compared.
-    waiting = [
+    waiting: list[tuple[int, int, Tree]] = [
         (4 if key[0] == 'stage_exit' else 1, number, key)
         for number, key in enumerate(key for key in pieces(exits) if key[0] != 'path')
     ]
@@ -118,7 +118,7 @@ class Models:
 
     def to_bytes(self) -> bytes:
         """Everything in one piece, for a cache."""
-        arrays = {f'weight:{name}': value for name, value in self.weights.items()}
+        arrays: dict[str, Any] = {f'weight:{name}': value for name, value in self.weights.items()}
         for name, data in self.graphs.items():
             arrays[f'graph:{name}'] = np.frombuffer(data, np.uint8)
             arrays[f'uses:{name}'] = np.array(self.uses[name], dtype=np.str_)

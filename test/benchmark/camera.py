@@ -3,8 +3,8 @@
     python camera.py '{"images": [["vga", 640, 480, "raw"]], "frames": 300, "rate": 30.0}'
 
 Needs ROS 2. Prints a line of JSON per image kind: seconds from just before an image is published to the
-instant at which the answer was published (by the answer's source timestamp) and to its arrival here, exits, and
-how many frames the node never saw. Runs in a process of its own, as a camera driver does.
+instant at which its answer was published (the answer's source timestamp) and to the answer's arrival here,
+exits, and how many frames the node never saw. Runs in a process of its own, as a camera driver does.
 """
 
 from __future__ import annotations
