@@ -205,8 +205,8 @@ class AnytimeClassifier:
             on_plan: called in this thread with the first plan made on the preprocessed image (without heads
                 no stage is executed) and the slowdown that it assumes; not for an infeasible frame.
             on_answer: called in this thread with every answer at once, best last.
-            on_final: called in this thread with the best answer, if any, when nothing more is executed, before
-                this classifier learns from the frame and returns.
+            on_final: called in this thread with the best answer, if any, when nothing more is executed and
+                nothing was learned from the frame yet.
             finish_late: whether the first answer is still worth having after the deadline. If not, a frame
                 without an answer is abandoned at the first stage boundary after its deadline.
             delay_price: see `Planner.plan`.

@@ -2,7 +2,7 @@
 
 Images arrive in bulk; on the executor that serves parameters and lifecycle they would starve it. So the image
 subscriptions belong to the node, where tools see them, but are waited for here. They are taken serialised and
-read in place (`impatient_ros.cdr`): deserialising copies all pixels and keeps other threads waiting meanwhile.
+read in place (`impatient_ros.cdr`): deserialising copies all pixels and makes other threads wait.
 """
 
 from __future__ import annotations
