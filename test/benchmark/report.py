@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 Record = dict[str, Any]
+MARKS = ('<!-- tables by speed.py -->', '<!-- end of the tables -->')
 NAMES = {
     'truncated': 'plain network truncated there',
     'contract': 'ours, contract',
@@ -141,6 +142,15 @@ def _others(records: Sequence[Record]) -> list[str]:
             f'{r["frames"]} ({r["ratio"]:+.2%}; {r["image"]}, {r["transport"]}).',
         ]
     return lines
+
+
+def placed(text: str, table: str) -> str:
+    """`text` with the table between its marks; without marks the table alone."""
+    start, end = MARKS
+    if start not in text or end not in text:
+        return table
+    before, _, rest = text.partition(start)
+    return f'{before}{start}\n\n{table}\n{end}{rest.partition(end)[2]}'
 
 
 def plot(records: Sequence[Record], path: Path) -> None:

@@ -28,7 +28,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from benchmark.models import DEFAULT, MODELS, digest, exported, network, picture  # noqa: E402
-from benchmark.report import Record, changes, markdown, plot, record  # noqa: E402
+from benchmark.report import Record, changes, markdown, placed, plot, record  # noqa: E402
+from benchmark.targets import targets  # noqa: E402
 from benchmark.turns import Peer, ratio, take_turns, timed  # noqa: E402
 
 from impatient_ros.anytime import AnytimeClassifier  # noqa: E402
@@ -231,10 +232,11 @@ def _write(options: argparse.Namespace, records: list[Record], machine: str) -> 
         print('\n'.join(changes(old, records)) or 'nothing changed by more than 10%')
     if options.json and not options.report:
         Path(options.json).write_text(json.dumps(records, indent=1) + '\n')
-    table = markdown(records, machine)
+    table = '\n'.join([*targets(records), '', markdown(records, machine)])
     print(table)
     if options.markdown:
-        Path(options.markdown).write_text(table)
+        path = Path(options.markdown)
+        path.write_text(placed(path.read_text() if path.exists() else '', table))
     if options.plot:
         plot(records, Path(options.plot))
 
@@ -249,7 +251,11 @@ def _parser() -> argparse.ArgumentParser:
     add('--report', metavar='RUN.json', help='measure nothing: table and plot of a run that was kept')
     add('--compare', metavar='OLD.json', help='say what changed since a run')
     add('--plot', metavar='OUT.png', help='cost of every exit')
-    add('--markdown', metavar='OUT.md', help='the table that is printed')
+    add(
+        '--markdown',
+        metavar='OUT.md',
+        help='the tables that are printed; between two marks where it has such',
+    )
     add('--data', help='zip or folder whose split validation the accuracy is measured on')
     add('--no-node', dest='node', action='store_false', help='leave the node out')
     add('--memory', type=int, default=0, metavar='FRAMES', help='watch the node’s memory over so many frames')
