@@ -128,7 +128,7 @@ class FrameExecution:
         # It is certain where the plan may not change on the way.
         certain = self._planner.mode == 'contract' or run.position == plan.heads[0]
         toward, then = plan.heads[0], plan.heads[1] if len(plan.heads) > 1 else None
-        run.stage(toward if certain else None, then if certain else None)
+        run.stage(toward if certain else None, then if certain and self._fits(run.position, then) else None)
         now = self._clock()
         passed, took = run.position - len(self._marks) + 1, now - self._begin - self._latest
         self._latest = now - self._begin
@@ -137,6 +137,16 @@ class FrameExecution:
         self._staged += took
         self._marks += [math.nan] * (passed - 1) + [math.nan if run.ready else self._latest]
         return now
+
+    def _fits(self, position: int, then: int | None) -> bool:
+        """Whether exit `then` is predicted to be there in time: what is enqueued ahead cannot be taken back.
+
+        The plan alone does not say so: once an answer is in hand, it gambles.
+        """
+        if then is None:
+            return False
+        cost = self._planner.profile.quantile('interruptible', position, then, 0.5)
+        return cost * self._assumed_slowdown <= self._left(self._clock())
 
     def _left(self, now: float) -> float:
         """Seconds that the network may take from `now` on."""

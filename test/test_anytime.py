@@ -56,6 +56,22 @@ def test_the_final_answer_is_told_once_and_before_anything_is_learned_from_the_f
     assert not any(told is not answer for told in order if told != 'learn')
 
 
+@pytest.mark.parametrize(('budget', 'ahead'), [(1.0, 1), (0.0215, None)])
+def test_only_what_is_predicted_to_be_in_time_may_be_enqueued_ahead(monkeypatch, budget, ahead):
+    clf, runtime = classifier('interruptible')
+    begin, told = runtime.start, []
+
+    def start(image):
+        run = begin(image)
+        stage = run.stage
+        run.stage = lambda toward=None, then=None: told.append((toward, then)) or stage(toward, then)
+        return run
+
+    monkeypatch.setattr(runtime, 'start', start)
+    clf.classify(IMAGE, budget=budget)
+    assert told[0] == (0, ahead)
+
+
 def test_without_a_deadline_the_best_exit_answers():
     for mode in MODES:
         clf, _ = classifier(mode)
