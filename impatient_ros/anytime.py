@@ -175,6 +175,7 @@ class AnytimeClassifier:
         preparation: PreparationCost | None = None,
         on_plan: Callable[[Plan, float], None] | None = None,
         on_answer: Callable[[Answer], None] | None = None,
+        on_final: Callable[[Answer], None] | None = None,
         finish_late: bool = False,
         delay_price: float = 0.0,
         share: Callable[[float], float] | None = None,
@@ -192,6 +193,8 @@ class AnytimeClassifier:
             on_plan: called in this thread with the first plan made on the preprocessed image (without heads
                 no stage is executed) and the slowdown that it assumes; not for an infeasible frame.
             on_answer: called in this thread with every answer at once, best last.
+            on_final: called in this thread with the best answer, if any, when nothing more is executed and
+                nothing was learned from the frame yet.
             finish_late: whether the first answer is still worth having after the deadline. If not, a frame
                 without an answer is abandoned at the first stage boundary after its deadline.
             delay_price: see `Planner.plan`.
@@ -229,6 +232,7 @@ class AnytimeClassifier:
                 confidence_threshold=self.confidence_threshold,
                 on_plan=on_plan,
                 on_answer=on_answer,
+                on_final=on_final,
                 finish_late=finish_late,
                 share=share,
             )
@@ -257,6 +261,7 @@ def _profile(
 ) -> LatencyProfile:
     size = checkpoint.network.input_shape
     tensor = np.zeros((1, *size), np.float32)
+
     profile, cached = cached_profile(
         {**runtime.describe(), 'model': checkpoint.digest, 'pause': PAUSE},
         lambda: measure(

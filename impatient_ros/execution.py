@@ -33,7 +33,8 @@ class FrameExecution:
         start: instant on `clock`, seconds, from which elapsed time counts.
         deadline: says the deadline on `clock`, seconds, whenever it is asked: it may be infinite, and it
             may move.
-        reserve, delay_price, on_plan, on_answer, finish_late, share: see `AnytimeClassifier.classify`.
+        reserve, delay_price, on_plan, on_answer, on_final, finish_late, share: see
+            `AnytimeClassifier.classify`.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class FrameExecution:
         confidence_threshold: float,
         on_plan: Callable[[Plan, float], None] | None,
         on_answer: Callable[[Answer], None] | None,
+        on_final: Callable[[Answer], None] | None = None,
         finish_late: bool,
         share: Callable[[float], float] | None = None,
     ) -> None:
@@ -66,6 +68,7 @@ class FrameExecution:
         self._confidence_threshold = confidence_threshold
         self._on_plan = on_plan
         self._on_answer = on_answer
+        self._on_final = on_final
         self._finish_late = finish_late
         self._share = share
         self._part_ends = math.inf  # instant at which others want to go on
@@ -120,6 +123,8 @@ class FrameExecution:
                 break
             if not run.ready:
                 plan = self._next(plan, run, now)
+        if self._best is not None and self._on_final is not None:
+            self._on_final(self._best)  # before learning from the frame: the answer is waited for
         self._end(run)
         return self._best or self._nothing(stages_executed=run.position)
 
@@ -132,7 +137,8 @@ class FrameExecution:
             # Nobody waits, and nothing beyond this exit is likely enough: then it is the frame's last one.
             certain = self._last = self._share is None and self._planner.in_one_go(toward)
         begin = self._decided_at()
-        run.stage(toward if certain else None, then if certain else None)
+        then = then if certain and self._fits(run.position, then, begin) else None
+        run.stage(toward if certain else None, then)
         now = self._clock()
         passed, took = run.position - len(self._marks) + 1, now - begin
         self._latest = now - self._begin
@@ -147,6 +153,16 @@ class FrameExecution:
         now = self._clock()
         self._deciding += now - self._begin - self._latest
         return now
+
+    def _fits(self, position: int, then: int | None, now: float) -> bool:
+        """Whether exit `then` is predicted to be there in time: what is enqueued ahead cannot be taken back.
+
+        The plan alone does not say so: once an answer is in hand, it gambles.
+        """
+        if then is None:
+            return False
+        cost = self._planner.profile.quantile('interruptible', position, then, 0.5)
+        return cost * self._assumed_slowdown <= self._left(now)
 
     def _left(self, now: float) -> float:
         """Seconds that the network may take from `now` on."""

@@ -5,6 +5,7 @@ is one word for counting and for frame_status, its text says what was wrong and 
 
 | reason     | means                                                                        |
 |------------|------------------------------------------------------------------------------|
+| malformed  | the serialised message does not hold what it announces                       |
 | fields     | a field has the wrong type or is negative                                    |
 | encoding   | Image: an encoding that is unknown or holds no picture (depth, flow)         |
 | size       | width or height is 0, or impossible for the encoding                         |

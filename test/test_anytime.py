@@ -45,6 +45,34 @@ def test_interruptible_evaluates_every_head_and_answers_with_the_last_in_time():
     assert given_away[-1] is answer
 
 
+def test_the_final_answer_is_told_once_and_before_anything_is_learned_from_the_frame(monkeypatch):
+    clf, _ = classifier('interruptible')
+    order = []
+    learn = clf.forecast.learn
+    monkeypatch.setattr(clf.forecast, 'learn', lambda *seen: order.append('learn') or learn(*seen))
+    answer = clf.classify(IMAGE, budget=0.025, on_final=order.append)
+    assert order == [answer, 'learn']
+    assert clf.classify(IMAGE, budget=1e-6, on_final=order.append).infeasible
+    assert order[:2] == [answer, 'learn']
+    assert not any(told is not answer for told in order if told != 'learn')
+
+
+@pytest.mark.parametrize(('budget', 'ahead'), [(1.0, 1), (0.0215, None)])
+def test_only_what_is_predicted_to_be_in_time_may_be_enqueued_ahead(monkeypatch, budget, ahead):
+    clf, runtime = classifier('interruptible')
+    begin, told = runtime.start, []
+
+    def start(image):
+        run = begin(image)
+        stage = run.stage
+        run.stage = lambda toward=None, then=None: told.append((toward, then)) or stage(toward, then)
+        return run
+
+    monkeypatch.setattr(runtime, 'start', start)
+    clf.classify(IMAGE, budget=budget)
+    assert told[0] == (0, ahead)
+
+
 def test_without_a_deadline_the_best_exit_answers():
     for mode in MODES:
         clf, _ = classifier(mode)

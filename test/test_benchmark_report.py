@@ -2,7 +2,8 @@ import json
 
 import numpy as np
 import pytest
-from benchmark.report import changes, markdown, record
+from benchmark.report import MARKS, changes, markdown, placed, record
+from benchmark.targets import targets
 from benchmark.turns import ratio, take_turns
 
 
@@ -57,7 +58,7 @@ def test_turns_alternate_and_the_first_run_of_a_turn_does_not_count(monkeypatch)
         return turn
 
     found = take_turns({'a': case('a', 1.0), 'b': case('b', 2.0)}, rounds=4, time_limit=60.0, runs=3)
-    assert order == ['a', 'b'] * 4
+    assert order == ['a', 'b'] * 5, 'the first time to see how long a run takes'
     assert found['a'].shape == (4, 3)
     assert ratio(found['b'], found['a']) == 2.0
 
@@ -65,3 +66,47 @@ def test_turns_alternate_and_the_first_run_of_a_turn_does_not_count(monkeypatch)
 def test_drift_of_the_machine_does_not_change_a_ratio():
     drift = np.linspace(1, 3, 9)[:, None]
     assert ratio(1.05 * drift * np.ones((9, 4)), drift * np.ones((9, 4))) == pytest.approx(1.05)
+
+
+def test_short_runs_are_repeated_until_a_turn_measures_something(monkeypatch):
+    monkeypatch.setattr('benchmark.turns.PAUSE', 0.0)
+    asked = []
+    found = take_turns(
+        {'a': lambda count: asked.append(count) or [[0.0005, 0.001]] * count}, rounds=1, time_limit=0.0
+    )
+    assert asked == [2, 28, 28, 28][: len(asked)]
+    assert found['a'].shape == (1, 20, 2)
+
+
+def test_targets_say_what_was_measured_and_whether_it_is_enough():
+    records = [
+        *network_records(),
+        record('resnet18', 'cpu', 'onnxruntime', 'speedup', exit_index=1, ratio=1.4),
+        record('', 'cpu', 'onnxruntime', 'node', [0.002], image='vga', transport='raw'),
+        record('', 'cpu', '', 'not_received', count=1, frames=300, image='vga', transport='raw'),
+        record('', 'cpu', '', 'memory', ratio=0.002, frames=10_000),
+        record('', 'cpu', 'onnxruntime', 'accuracy', exit_index=0, ratio=-0.3),
+    ]
+    rows = {line.split('|')[1].strip(): line.split('|')[2:4] for line in targets(records)[2:]}
+    assert rows['onnxruntime: contract / truncated <= 1.05'] == [
+        ' resnet18 1.00-1.02; 2 of 2 exits within ',
+        ' yes ',
+    ]
+    assert rows['onnxruntime: interruptible / plain <= 1.15'] == [' resnet18 1.10 ', ' yes ']
+    assert rows['resnet18, cpu: plain eager torchvision / ours >= 1.5'] == [' 1.40 ', ' **no** ']
+    assert rows['node overhead, vga raw <= 2.5 ms p50'] == [' 2.00 ms ', ' yes ']
+    assert rows['not received at 30 Hz: none'] == [' vga raw 1 of 300 ', ' **no** ']
+    assert rows['memory over 10000 frames grows by less than 1%'] == [' +0.20% ', ' yes ']
+    assert rows['onnxruntime: accuracy within 0.1 points of eager at each exit'] == [
+        ' 0.30 points ',
+        ' **no** ',
+    ]
+    assert targets([]) == []
+
+
+def test_tables_are_put_between_the_marks_of_a_text():
+    start, end = MARKS
+    once = placed(f'before {start} old {end} after', 'new')
+    assert once == f'before {start}\n\nnew\n{end} after'
+    assert placed(once, 'newer') == once.replace('new', 'newer')
+    assert placed('no marks', 'new') == 'new'

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -44,8 +43,16 @@ def cv_bridge_converter() -> Converter | None:
 
 def _converter(bridge: Any) -> Converter:
     def convert(message: Any) -> np.ndarray:
-        if isinstance(message, SimpleNamespace):  # a region that was cut out of a message
-            message = Image(**vars(message))
+        if not isinstance(message, Image):  # a view of a serialised one, or a region that was cut out
+            message = _message(message)
         return bridge.imgmsg_to_cv2(message, 'rgb8')
 
     return convert
+
+
+def _message(view: Any) -> Image:
+    fields = {name: getattr(view, name) for name in ('encoding', 'height', 'width', 'step', 'is_bigendian')}
+    message = Image(**fields, data=bytes(view.data))
+    if view.header is not None:
+        message.header = view.header
+    return message

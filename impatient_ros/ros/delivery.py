@@ -8,6 +8,7 @@ frame ends in exactly one `FrameRecord`.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -96,6 +97,8 @@ class Delivery:
         self._current: _UnderWay | None = None
         self._others: deque[tuple[Frame, FrameRecord]] = deque()
         self._closed = False
+        # When the watching thread will look by itself; every earlier wake-up costs the frame's thread time.
+        self._looks_at = -math.inf
         self._thread = threading.Thread(target=self._watch, name='delivery', daemon=True)
 
     def start(self) -> None:
@@ -124,7 +127,7 @@ class Delivery:
         budget = deadline.budget(self._ros_now())
         with self._changed:
             self._current = _UnderWay(frame, deadline, begun, begun + budget, budget, reserve, manner, exits)
-            self._changed.notify_all()
+            self._wake()
         return budget
 
     def until(self) -> float:
@@ -139,7 +142,7 @@ class Delivery:
             if current is not None and not current.ended:
                 current.deadline = deadline(current.frame)
                 current.until = self._steady_now() + current.deadline.budget(self._ros_now())
-                self._changed.notify_all()
+                self._wake()
 
     def plan(self, plan: Plan, slowdown: float) -> None:
         """What the frame under way is meant to get, and the slowdown that this assumes."""
@@ -154,9 +157,15 @@ class Delivery:
             if current is None or current.ended:
                 return
             current.best = answer
-            self._changed.notify_all()
+            self._wake()
         if current.manner.every:
             self._send(current, answer, self._steady_now())
+
+    def send(self, answer: Answer) -> None:
+        """The frame under way gets nothing better: send at once, before its books are closed by `finish`."""
+        current = self._current
+        if current is not None:
+            self._send(current, answer, current.begun + answer.elapsed)
 
     def finish(self, final: Answer) -> FrameRecord | None:
         """The classifier is done with the frame under way. Returns how it ended."""
@@ -198,7 +207,6 @@ class Delivery:
         with self._changed:
             if self._current is current:
                 self._current = None
-            self._changed.notify_all()
 
     def _send(self, current: _UnderWay, answer: Answer, meant: float) -> None:
         """Publish `answer` unless the frame has ended, it is out already, or it is too late to be wanted."""
@@ -273,23 +281,33 @@ class Delivery:
             overrun=self._overrun(current),
         )
 
+    def _wake(self) -> None:
+        """Wake the watching thread where something is due before it looks by itself; with the lock held."""
+        if self._due() < self._looks_at:
+            self._changed.notify_all()
+
+    def _due(self) -> float:
+        """When the frame under way must be looked after, on the steady clock."""
+        current = self._current
+        if current is None or current.ended or (current.expired and current.best is None):
+            return math.inf
+        # With an answer in hand it must leave in time; without one, the deadline itself ends it.
+        return current.until - (current.reserve if current.best is not None else 0.0)
+
     def _watch(self) -> None:
         prefer_this_thread(self._priority)
         while True:
             with self._changed:
                 due = None
                 while not self._others and due is None and not self._closed:
-                    current = self._current
-                    if current is None or current.ended or (current.expired and current.best is None):
-                        self._changed.wait()
-                        continue
-                    # With an answer in hand it must leave in time; without one, the deadline itself ends it.
-                    at = current.until - (current.reserve if current.best is not None else 0.0)
+                    at = self._due()
                     left = at - self._steady_now()
                     if left > 0:
-                        self._changed.wait(left)
-                    else:
-                        due = (current, at)
+                        self._looks_at = at
+                        self._changed.wait(None if left == math.inf else left)
+                        self._looks_at = -math.inf
+                    elif self._current is not None:
+                        due = (self._current, at)
                 others = list(self._others)
                 self._others.clear()
                 if self._closed and not others and due is None:

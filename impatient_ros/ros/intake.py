@@ -1,8 +1,8 @@
 """The thread that only takes images.
 
-Images arrive in bulk and deserialising them takes milliseconds; on the executor that serves parameters and
-lifecycle they would starve it. So the image subscriptions belong to the node, where tools see them, but are
-waited for here.
+Images arrive in bulk; on the executor that serves parameters and lifecycle they would starve it. So the image
+subscriptions belong to the node, where tools see them, but are waited for here. They are taken serialised and
+read in place (`impatient_ros.cdr`): deserialising copies all pixels and makes other threads wait.
 """
 
 from __future__ import annotations
@@ -18,11 +18,18 @@ from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+
+from impatient_ros.cdr import Unreadable, read_compressed_image, read_image
+from impatient_ros.image_errors import ImageError
+from impatient_ros.ros.messages import header_message
 
 __all__ = ['IMAGE_QOS', 'ImageIntake']
 
 # Best effort meets every publisher; depth 1 since only the newest frame is of use.
 IMAGE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+READERS = {Image: read_image, CompressedImage: read_compressed_image}
 
 Receive = Callable[[str, Any, int | None], None]
 
@@ -44,8 +51,9 @@ class ImageIntake:
     """Subscribes to the cameras and hands every message to `receive` in a thread of its own.
 
     Args:
-        receive: called with camera, message and the publisher's sequence number (None where the middleware
-            does not tell); must be quick and must not raise.
+        receive: called with camera, message (a view of `impatient_ros.cdr` with a std_msgs/Header) and the
+            publisher's sequence number (None where the middleware does not tell); must be quick and must not
+            raise.
     """
 
     def __init__(self, node: Node, receive: Receive) -> None:
@@ -60,7 +68,7 @@ class ImageIntake:
     def subscribe(self, camera: str, message_type: type, topic: str) -> None:
         """Add a camera; before `start`."""
         subscription = self._node.create_subscription(
-            message_type, topic, lambda message: None, IMAGE_QOS, callback_group=self._group
+            message_type, topic, lambda message: None, IMAGE_QOS, callback_group=self._group, raw=True
         )
         self._cameras[subscription] = camera
 
@@ -107,6 +115,12 @@ class ImageIntake:
         taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
         if taken is None:
             return
-        message, info = taken
+        serialised, info = taken
         sequence = info.get('publication_sequence_number') if isinstance(info, dict) else None
+        message: Any
+        try:
+            message = READERS[subscription.msg_type](serialised)
+        except ImageError as error:
+            message = Unreadable(error)
+        message.header = header_message(message.header)
         self._receive(self._cameras[subscription], message, sequence)

@@ -10,12 +10,14 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification, LabelInfo, ObjectHypothesis, VisionClass
 
+from impatient_ros.cdr import HeaderView
 from impatient_ros.records import FrameRecord, Outcome
 
 __all__ = [
     'classification',
     'diagnostic_status',
     'frame_status',
+    'header_message',
     'image_message',
     'label_info',
     'level_of',
@@ -34,6 +36,11 @@ def time_message(instant: int) -> Time:
     """The stamp of an instant in nanoseconds."""
     seconds, rest = divmod(instant, 1_000_000_000)
     return Time(sec=seconds, nanosec=rest)
+
+
+def header_message(header: HeaderView) -> Header:
+    """A header that was read from a serialised message."""
+    return Header(stamp=Time(sec=header.sec, nanosec=header.nanosec), frame_id=header.frame_id)
 
 
 def classification(

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.cdr import Unreadable
 from impatient_ros.frames import Frame, LatestFrames, SequenceGaps
 from impatient_ros.images import Converter, ImageError, decode_compressed, to_rgb
 from impatient_ros.preparation import PreparationCost
@@ -160,6 +161,7 @@ class Perception:
             preparation=preparation,
             on_plan=self.delivery.plan,
             on_answer=self.delivery.offer,
+            on_final=self.delivery.send,
             finish_late=manner.on_miss == 'late',
             share=self._share if len(parameters.cameras) > 1 else None,
         )
@@ -176,6 +178,8 @@ class Perception:
         return share(left, ((deadline - now) * 1e-9 for deadline in waiting))
 
     def _decode(self, message: Any, camera: CameraParameters) -> np.ndarray:
+        if isinstance(message, Unreadable):
+            raise message.error
         if camera.transport == 'compressed':
             # Decoding at a half or less, as far as the network cannot see the difference, is a third quicker
             # from 1080p on; for people the picture stays whole.

@@ -75,10 +75,13 @@ def export_whole(network: ImpatientNetwork) -> Any:
     failures = []
     # The exporter by tracing takes half a second where the one by torch.export takes five, but its days are
     # counted; the second needs the package onnxscript.
+    fast_attention = torch.backends.mha.get_fastpath_enabled()
     for dynamo in (False, True):
         buffer = io.BytesIO()
         quietly: dict[str, Any] = {'verbose': False} if dynamo else {}
         try:
+            # The operator that eval() uses for attention has no ONNX form.
+            torch.backends.mha.set_fastpath_enabled(False)
             with torch.no_grad(), warnings.catch_warnings():
                 warnings.simplefilter('ignore')
                 torch.onnx.export(
@@ -96,6 +99,8 @@ def export_whole(network: ImpatientNetwork) -> Any:
             return model
         except Exception as error:  # noqa: BLE001  exporters fail in ways of their own
             failures.append(str(error).strip().split('\n', 1)[0] or type(error).__name__)
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast_attention)
     raise ExportError(f'torch cannot export this network: {"; ".join(failures)}')
 
 

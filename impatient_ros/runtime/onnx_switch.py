@@ -1,26 +1,30 @@
-"""All pieces of a staged network in one ONNX model that executes one piece per run.
+"""The pieces of a staged network as ONNX models that share their weights.
 
-Why one model: ONNX Runtime gives every session threads of its own. With a session per piece each boundary
-waits for sleeping threads (0.1 ms and more on a small machine), and threads that spin instead slow all other
-sessions down tenfold. One session's threads stay awake over the few microseconds between two pieces. Within
-the model a tree of `If` nodes leads to the piece.
+Pieces, T of each kind: `path` t, from the image to the scores of exit t in one go; `stage` t; `stage_exit` t,
+the stage and its scores; `exit` t, the head alone.
+
+Each path is a model of its own, just as the plain network would be. All others are one model, `switch`, that
+executes one of them per run: ONNX Runtime gives every session threads of its own. With a session per piece
+each boundary waits for sleeping threads (0.1 ms and more on a small machine), or spinning threads slow all
+other sessions down. One session's threads stay awake over the few microseconds between two pieces. Within
+the model a tree of `If` nodes leads to the piece; every level costs some ten microseconds, so the pieces that
+follow each other in interruptible mode are nearest to its root. `switch` takes the tensor `v` and gives two
+tensors, features and scores; what a piece does not compute is empty.
 
 Why optimised before: branches can share weights that lie outside of them, but those ONNX Runtime does not
 bring into the layout that its convolutions want (1.4 to 2 times slower). So each piece is optimised by itself
 first, and equal weights of the results are stored once (resnet18: 49 MB instead of a gigabyte in memory). The
-model then fits only the kind of processor that it was made on, and is loaded without further optimisation.
-
-Pieces, T of each kind: `path` t, from the image to the scores of exit t in one go; `stage` t; `stage_exit` t,
-the stage and its scores; `exit` t, the head alone. Every piece takes the tensor `v` and gives two tensors,
-features and scores; what a piece does not compute is empty.
+models then fit only the kind of processor that they were made on, and are loaded as they are.
 """
 
 from __future__ import annotations
 
 import hashlib
+import heapq
+import io
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,12 +32,16 @@ import numpy as np
 
 from impatient_ros.runtime.onnx_export import ExportError, boundary, logits, standalone
 
-__all__ = ['INPUT', 'OUTPUTS', 'SWITCHES', 'Piece', 'build_switch', 'pieces', 'switches']
+__all__ = ['INPUT', 'OUTPUTS', 'SWITCH', 'SWITCHES', 'Models', 'Piece', 'build_models', 'codes', 'pieces']
 
 INPUT = 'v'
+SWITCH = 'switch'
 SWITCHES = 'switch_'
 OUTPUTS = ('features', 'scores')
-KINDS = ('path', 'stage', 'stage_exit', 'exit')
+KINDS = ('stage_exit', 'stage', 'exit', 'path')
+SMALL = 256  # bytes; weights below are kept in the graph: shapes and the like, which ONNX Runtime looks at
+
+Tree = Any  # a piece's key, or a pair of trees
 
 
 @dataclass(frozen=True)
@@ -44,9 +52,13 @@ class Piece:
     features: str
     scores: str
 
+    @property
+    def outputs(self) -> list[str]:
+        return [name for name in (self.features, self.scores) if name]
+
 
 def pieces(exits: int) -> dict[tuple[str, int], Piece]:
-    """The pieces of a network with `exits` exits, by kind and index, in the order of the switches."""
+    """The pieces of a network with `exits` exits, by kind and index."""
     found = {}
     for t in range(exits):
         here, there = boundary(t), boundary(t + 1)
@@ -57,87 +69,187 @@ def pieces(exits: int) -> dict[tuple[str, int], Piece]:
     return dict(sorted(found.items(), key=lambda item: (KINDS.index(item[0][0]), item[0][1])))
 
 
-def switches(count: int, index: int) -> list[bool]:
-    """The values of the switches that lead to piece `index` of `count`."""
-    values, low, high = [], 0, count
-    while high - low > 1:
-        middle = (low + high + 1) // 2
-        values.append(index < middle)
-        low, high = (low, middle) if index < middle else (middle, high)
-    return values + [False] * (depth(count) - len(values))
+def codes(exits: int) -> dict[tuple[str, int], list[bool]]:
+    """The values of the switches that lead to each piece of the model `switch`, all of one length."""
+    found: dict[tuple[str, int], list[bool]] = {}
+
+    def walk(tree: Tree, taken: list[bool]) -> None:
+        if _is_leaf(tree):
+            found[tree] = taken
+        else:
+            walk(tree[0], [*taken, True])
+            walk(tree[1], [*taken, False])
+
+    walk(_tree(exits), [])
+    longest = max(map(len, found.values()))
+    return {piece: taken + [False] * (longest - len(taken)) for piece, taken in found.items()}
 
 
-def depth(count: int) -> int:
-    """How many switches `count` pieces need."""
-    return (count - 1).bit_length()
+def _tree(exits: int) -> Tree:
+    """A stage with its head is likelier than anything else, as Huffman's algorithm takes it."""
+    # The number keeps equal weights in order: pieces are not compared.
+    waiting: list[tuple[int, int, Tree]] = [
+        (4 if key[0] == 'stage_exit' else 1, number, key)
+        for number, key in enumerate(key for key in pieces(exits) if key[0] != 'path')
+    ]
+    heapq.heapify(waiting)
+    number = len(waiting)
+    while len(waiting) > 1:
+        (first, _, one), (second, _, other) = heapq.heappop(waiting), heapq.heappop(waiting)
+        heapq.heappush(waiting, (first + second, number, (other, one)))
+        number += 1
+    return waiting[0][2]
 
 
-def build_switch(model: Any, shapes: Sequence[tuple[int, ...]]) -> bytes:
-    """The model of all pieces, optimised for this processor, serialised.
+def _is_leaf(tree: Tree) -> bool:
+    return isinstance(tree[0], str)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models' graphs by name (`switch`, `path_0`, ...), serialised, and the weights they share.
+
+    In the graphs the weights are marked as external; whoever makes a session hands in those that it `uses`.
+    """
+
+    graphs: dict[str, bytes]
+    uses: dict[str, list[str]]
+    weights: dict[str, np.ndarray]
+
+    def to_bytes(self) -> bytes:
+        """Everything in one piece, for a cache."""
+        arrays: dict[str, Any] = {f'weight:{name}': value for name, value in self.weights.items()}
+        for name, data in self.graphs.items():
+            arrays[f'graph:{name}'] = np.frombuffer(data, np.uint8)
+            arrays[f'uses:{name}'] = np.array(self.uses[name], dtype=np.str_)
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Models:
+        """The inverse of `to_bytes`; raises what NumPy raises for anything else."""
+        models = cls({}, {}, {})
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            for key in file.files:
+                kind, _, name = key.partition(':')
+                if kind == 'graph':
+                    models.graphs[name] = file[key].tobytes()
+                elif kind == 'uses':
+                    models.uses[name] = file[key].tolist()
+                else:
+                    models.weights[name] = file[key]
+        return models
+
+
+def build_models(model: Any, shapes: Sequence[tuple[int, ...]]) -> Models:
+    """The models of all pieces, optimised for this processor.
 
     `model` is the whole network (`export_whole`), `shapes` those of its boundaries' tensors [T + 1]. Raises
-    ExportError where ONNX Runtime refuses a piece or the result is too large for one file of ONNX.
+    ExportError where ONNX Runtime refuses a piece.
     """
+    exits = len(shapes) - 1
+    starts = {boundary(position): shape for position, shape in enumerate(shapes)}
+    every = pieces(exits)
+    parts = {key: _optimised(model, piece, starts[piece.start]) for key, piece in every.items()}
+    weights = _Weights()
+    models = Models({}, {}, weights.large)
+    models.graphs[SWITCH], models.uses[SWITCH] = _switch(exits, parts, starts, weights)
+    for t in range(exits):
+        part = parts['path', t]
+        stored = weights.take(part.graph)
+        for node in part.graph.node:
+            node.input[:] = [stored.get(name, name) for name in node.input]
+        models.uses[f'path_{t}'] = weights.declare(part.graph, stored.values())
+        models.graphs[f'path_{t}'] = part.SerializeToString()
+    return models
+
+
+def _switch(
+    exits: int, parts: dict[Any, Any], starts: dict[str, tuple[int, ...]], weights: _Weights
+) -> tuple[bytes, list[str]]:
+    """The model of all pieces but the paths, and the weights that it uses."""
     from onnx import ModelProto, TensorProto
 
-    every = list(pieces(len(shapes) - 1).values())
-    starts = {boundary(position): shape for position, shape in enumerate(shapes)}
-    whole = ModelProto(ir_version=model.ir_version)
-    whole.graph.name = 'switch'
-    weights = _Weights(whole.graph)
+    every = pieces(exits)
+    whole = ModelProto(ir_version=next(iter(parts.values())).ir_version)
+    whole.graph.name = SWITCH
     domains: dict[str, int] = {}
+    used: set[str] = set()
 
     # Everything is written where it will stay: the helpers of onnx copy a graph into the one around it.
-    def fill(graph: Any, low: int, high: int, level: int, name: str) -> list[str]:
-        if high - low == 1:
-            piece = every[low]
-            part = _optimised(model, piece, starts[piece.start])
+    def fill(graph: Any, tree: Tree, level: int, name: str) -> list[str]:
+        if _is_leaf(tree):
+            part, piece = parts[tree], every[tree]
             domains.update((each.domain, each.version) for each in part.opset_import)
-            return _write_piece(graph, part.graph, piece, f'p{low}_', starts[piece.start], weights)
-        middle = (low + high + 1) // 2
+            stored = weights.take(part.graph)
+            used.update(stored.values())
+            return _write_piece(graph, part.graph, piece, f'{name}_', starts[piece.start], stored)
         node = graph.node.add(op_type='If', name=name, input=[f'{SWITCHES}{level}'])
         node.output[:] = [f'{name}_{kind}' for kind in OUTPUTS]
-        for attribute, bounds in (('then_branch', (low, middle)), ('else_branch', (middle, high))):
-            branch = node.attribute.add(name=attribute, type=5)  # 5: a graph
-            branch.g.name = f'{name}_{attribute}'
-            outputs = fill(branch.g, *bounds, level + 1, f'{name}{attribute[0]}')
-            _declare(branch.g.output, outputs, TensorProto.FLOAT)
+        for attribute, branch in zip(('then_branch', 'else_branch'), tree, strict=True):
+            inner = node.attribute.add(name=attribute, type=5)  # 5: a graph
+            inner.g.name = f'{name}_{attribute}'
+            outputs = fill(inner.g, branch, level + 1, f'{name}{attribute[0]}')
+            _declare(inner.g.output, outputs, TensorProto.FLOAT)
         return list(node.output)
 
-    chosen = fill(whole.graph, 0, len(every), 0, 'if')
+    chosen = fill(whole.graph, _tree(exits), 0, 'if')
     for inner, kind in zip(chosen, OUTPUTS, strict=True):
         whole.graph.node.add(op_type='Identity', input=[inner], output=[kind])
+    uses = weights.declare(whole.graph, used)
     _declare(whole.graph.output, OUTPUTS, TensorProto.FLOAT)
     _declare(whole.graph.input, [INPUT], TensorProto.FLOAT)
-    for level in range(depth(len(every))):
+    for level in range(len(next(iter(codes(exits).values())))):
         _declare(whole.graph.input, [f'{SWITCHES}{level}'], TensorProto.BOOL)
         whole.graph.input[-1].type.tensor_type.shape.SetInParent()  # a scalar
     for domain, version in domains.items():
         whole.opset_import.add(domain=domain, version=version)
-    try:
-        return whole.SerializeToString()
-    except Exception as error:
-        raise ExportError(f'the network is too large for one ONNX file: {error}') from error
+    return whole.SerializeToString(), uses
 
 
 class _Weights:
-    """The outer graph's initializers, each content once."""
+    """The weights of all models, each content once; `large` are those whose data no graph has."""
 
-    def __init__(self, graph: Any) -> None:
-        self._graph = graph
+    def __init__(self) -> None:
+        self.large: dict[str, np.ndarray] = {}
+        self._small: dict[str, np.ndarray] = {}
         self._names: dict[bytes, str] = {}
 
-    def name(self, tensor: Any) -> str:
-        """The name under which `tensor` is stored, now or since before."""
-        own, tensor.name = tensor.name, ''
-        digest = hashlib.sha256(tensor.SerializeToString()).digest()
-        tensor.name = own
-        if digest not in self._names:
-            self._names[digest] = f'w{len(self._names)}'
-            stored = self._graph.initializer.add()
-            stored.CopyFrom(tensor)
-            stored.name = self._names[digest]
-        return self._names[digest]
+    def take(self, graph: Any) -> dict[str, str]:
+        """Take a graph's initializers over; returns their new names by the old ones."""
+        from onnx import numpy_helper
+
+        renamed = {tensor.name: self._stored(numpy_helper.to_array(tensor)) for tensor in graph.initializer}
+        del graph.initializer[:]
+        return renamed
+
+    def declare(self, graph: Any, names: Iterable[str]) -> list[str]:
+        """Make weights known to a graph; returns the names of those that it lacks the data of."""
+        from onnx import numpy_helper
+
+        lacking = []
+        for name in sorted(set(names)):
+            if name in self._small:
+                graph.initializer.append(numpy_helper.from_array(self._small[name], name))
+                continue
+            value = self.large[name]
+            kind = numpy_helper.from_array(np.zeros(1, value.dtype)).data_type
+            # 1: external. There is no such file; the data are handed in when a session is made.
+            tensor = graph.initializer.add(name=name, data_type=kind, dims=value.shape, data_location=1)
+            for key, text in (('location', 'shared'), ('offset', '0'), ('length', str(value.nbytes))):
+                tensor.external_data.add(key=key, value=text)
+            lacking.append(name)
+        return lacking
+
+    def _stored(self, value: np.ndarray) -> str:
+        digest = hashlib.sha256(f'{value.dtype} {value.shape}'.encode())
+        digest.update(np.ascontiguousarray(value).data)
+        key = digest.digest()
+        if key not in self._names:
+            self._names[key] = name = f'w{len(self._names)}'
+            (self._small if value.nbytes < SMALL else self.large)[name] = value
+        return self._names[key]
 
 
 def _optimised(model: Any, piece: Piece, shape: tuple[int, ...]) -> Any:
@@ -145,7 +257,7 @@ def _optimised(model: Any, piece: Piece, shape: tuple[int, ...]) -> Any:
     import onnx
     import onnxruntime
 
-    part = standalone(model, piece.start, shape, [name for name in (piece.features, piece.scores) if name])
+    part = standalone(model, piece.start, shape, piece.outputs)
     with tempfile.TemporaryDirectory(prefix='impatient_ros-') as folder:
         options = onnxruntime.SessionOptions()
         options.optimized_model_filepath = os.path.join(folder, 'piece.onnx')
@@ -166,12 +278,13 @@ def _declare(values: Any, names: Sequence[str], kind: int) -> None:
 
 
 def _write_piece(
-    graph: Any, part: Any, piece: Piece, prefix: str, shape: tuple[int, ...], weights: _Weights
+    graph: Any, part: Any, piece: Piece, prefix: str, shape: tuple[int, ...], stored: dict[str, str]
 ) -> list[str]:
-    """Write a piece into a branch of an `If`, with names of its own; returns its outputs' names."""
-    from onnx import numpy_helper
+    """Write a piece into a branch of an `If`, with names of its own; returns its outputs' names.
 
-    stored = {each.name: weights.name(each) for each in part.initializer}
+    `stored` says how the piece's weights are called outside.
+    """
+    from onnx import numpy_helper
 
     def renamed(names: Sequence[str]) -> list[str]:
         return [stored.get(name, prefix + name) if name else '' for name in names]

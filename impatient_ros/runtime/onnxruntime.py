@@ -15,14 +15,21 @@ import torch
 from impatient_ros.runtime.base import Run, Runtime, RuntimeUnavailableError
 from impatient_ros.runtime.machine import processor_name
 from impatient_ros.runtime.model_cache import model_cache
-from impatient_ros.runtime.onnx_export import ExportError, export_whole, feature_shapes
+from impatient_ros.runtime.onnx_export import (
+    ExportError,
+    boundary,
+    export_whole,
+    feature_shapes,
+    logits,
+)
 from impatient_ros.runtime.onnx_switch import (
     INPUT,
     OUTPUTS,
+    SWITCH,
     SWITCHES,
-    build_switch,
-    pieces,
-    switches,
+    Models,
+    build_models,
+    codes,
 )
 from impatient_ros.runtime.thread_choice import faster_with_several
 
@@ -31,16 +38,18 @@ if TYPE_CHECKING:
 
 __all__ = ['OnnxRuntime', 'onnxruntime_installed']
 
-FORMAT = 3  # of what is cached and of the pieces; part of the keys of caches
+FORMAT = 5  # of what is cached and of the pieces; part of the keys of caches
 # Microseconds that a worker thread looks for work before it sleeps. Within a run, and between two pieces of
-# one, work comes within microseconds; waking a sleeping thread costs 0.1 ms. More than this only burns the
-# core that the deadline's thread, or another process, could use: ONNX Runtime's default takes 20-40 ms of CPU
-# time after every frame.
-SPIN_US = '50'
+# one, work comes within microseconds, after an operation that uses one thread in a hundred or two; waking a
+# sleeping thread costs 0.1 ms and more (with 50 us, networks of 1 to 3 ms take 1.3 to 2 times as long). More
+# only burns the core that the deadline's thread, or another process or session, could use: ONNX Runtime's
+# default takes 20-40 ms of CPU time after every frame.
+SPIN_US = '200'
 # The first release in which that limit was tried; where it is unknown, threads must not spin at all.
 SPIN_LIMIT_SINCE = (1, 32)
 # How far ONNX Runtime may be from torch, relative to the largest score.
 TOLERANCE = 1e-4
+NOTHING = np.empty(0, np.float32)
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +64,9 @@ def onnxruntime_installed() -> bool:
 
 
 class OnnxRuntime(Runtime):
-    """Runs a network's pieces in one ONNX Runtime session (see `onnx_switch`).
+    """Runs a network's pieces in ONNX Runtime sessions: one per contract path, one for the rest.
+
+    What the pieces are, and why so few sessions, says `onnx_switch`.
 
     Args:
         network: is put into eval(); it must be on the CPU.
@@ -87,10 +98,9 @@ class OnnxRuntime(Runtime):
         self.threads = threads or torch.get_num_threads()
         self._threads_given = threads is not None
         self._shape = (1, *network.input_shape)
-        every = pieces(self.exits)
         self._feeds = {
-            piece: {f'{SWITCHES}{i}': np.array(value) for i, value in enumerate(switches(len(every), index))}
-            for index, piece in enumerate(every)
+            piece: {f'{SWITCHES}{i}': np.array(value) for i, value in enumerate(taken)}
+            for piece, taken in codes(self.exits).items()
         }
         try:
             self._open(network.eval(), digest, environ)
@@ -110,9 +120,12 @@ class OnnxRuntime(Runtime):
 
     def execute(self, kind: str, index: int, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Execute a piece of `onnx_switch` on a tensor; features [1, ...] and scores [classes], or empty."""
+        if kind == 'path':
+            [scores] = self._paths[index].run([logits(index)], {boundary(0): value})
+            return NOTHING, scores.reshape(-1)
         feeds = self._feeds[kind, index]
         feeds[INPUT] = value
-        features, scores = self._session.run(OUTPUTS, feeds)
+        features, scores = self._switch.run(OUTPUTS, feeds)
         del feeds[INPUT]
         return features, scores.reshape(-1)
 
@@ -139,27 +152,59 @@ class OnnxRuntime(Runtime):
             stored = cache.read()
             if stored is not None:
                 try:
-                    self._load(stored)
+                    self._load(Models.from_bytes(stored))
                     self._compare(network)
                     return
                 except Exception as error:  # noqa: BLE001  ONNX Runtime's own types
                     _log.warning('the export in %s is of no use and is made anew: %s', cache.path, error)
         _log.info('exporting the network for ONNX Runtime (once per checkpoint)')
-        model = build_switch(export_whole(network), feature_shapes(network))
+        models = build_models(export_whole(network), feature_shapes(network))
         try:
-            self._load(model)
+            self._load(models)
         except Exception as error:
             raise ExportError(f'ONNX Runtime refuses the export: {error}') from error
         self._compare(network)
         if cache is not None:
-            cache.write(model)
+            cache.write(models.to_bytes())
 
-    def _load(self, model: bytes) -> None:
-        """Make the session and warm it up; raises what ONNX Runtime raises."""
+    def _load(self, models: Models) -> None:
+        """Make the sessions and warm them up; raises what ONNX Runtime raises."""
+        import onnxruntime
+
+        # The sessions compute on this memory: it must live as long as they do.
+        self._weights = {
+            name: (value, onnxruntime.OrtValue.ortvalue_from_numpy(value))
+            for name, value in models.weights.items()
+        }
+        if self.threads > 1 and not self._threads_given:
+            self.threads = self._worth_while(models)
+        self._switch = self._session(models, SWITCH)
+        self._paths = [self._session(models, f'path_{t}') for t in range(self.exits)]
+        # The first run of a piece allocates and is its slowest by far.
+        for _ in range(2):
+            self._scores_of_every_exit(np.zeros(self._shape, np.float32), in_one_go=True)
+            self._scores_of_every_exit(np.zeros(self._shape, np.float32), in_one_go=False)
+
+    def _worth_while(self, models: Models) -> int:
+        """As many threads as were asked for, or one where several do not make frames clearly faster."""
+        last, image = self.exits - 1, np.zeros(self._shape, np.float32)
+
+        def frame(threads: int) -> Callable[[], object]:
+            session = self._session(models, f'path_{last}', threads)
+
+            def run() -> object:
+                return session.run([logits(last)], {boundary(0): image})
+
+            run()  # the first one allocates
+            return run
+
+        return self.threads if faster_with_several(frame(1), frame(self.threads)) else 1
+
+    def _session(self, models: Models, name: str, threads: int | None = None) -> Any:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self.threads
+        options.intra_op_num_threads = threads or self.threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 3
         # The pieces were optimised one by one.
@@ -169,32 +214,9 @@ class OnnxRuntime(Runtime):
             options.add_session_config_entry('session.intra_op.spin_duration_us', SPIN_US)
         else:
             options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-        self._session = onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
-        # The first run of a piece allocates and is its slowest by far.
-        for _ in range(2):
-            self._scores_of_every_exit(np.zeros(self._shape, np.float32), in_one_go=True)
-            self._scores_of_every_exit(np.zeros(self._shape, np.float32), in_one_go=False)
-        if self.threads > 1 and not self._threads_given:
-            self._try_one_thread(model)
-
-    def _try_one_thread(self, model: bytes) -> None:
-        """Keep a session of one thread instead if several do not make frames clearly faster."""
-        several, many, image = self._session, self.threads, np.zeros(self._shape, np.float32)
-        self.threads = 1
-        self._load(model)
-        one = self._session
-
-        def frame(session: Any) -> Callable[[], object]:
-            def run() -> None:
-                self._session = session
-                self.execute('path', self.exits - 1, image)
-
-            return run
-
-        if faster_with_several(frame(one), frame(several)):
-            self._session, self.threads = several, many
-        else:
-            self._session = one
+        uses = models.uses[name]
+        options.add_external_initializers(uses, [self._weights[each][1] for each in uses])
+        return onnxruntime.InferenceSession(models.graphs[name], options, providers=['CPUExecutionProvider'])
 
     def _scores_of_every_exit(self, image: np.ndarray, *, in_one_go: bool) -> list[np.ndarray]:
         scores, every = [], self.start(image)

@@ -2,8 +2,9 @@
 
     python camera.py '{"images": [["vga", 640, 480, "raw"]], "frames": 300, "rate": 30.0}'
 
-Needs ROS 2. Prints a line of JSON per image kind: publish-to-answer latencies in seconds, exits, and how many
-frames the node never saw. Runs in a process of its own, as a camera driver does.
+Needs ROS 2. Prints a line of JSON per image kind: seconds from just before an image is published to the
+instant at which its answer was published (the answer's source timestamp) and to the answer's arrival here,
+exits, and how many frames the node never saw. Runs in a process of its own, as a camera driver does.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ from impatient_ros.resources import resource_path  # noqa: E402
 from impatient_ros.ros.messages import nanoseconds, parse_frame_status, time_message  # noqa: E402
 
 PATIENCE = 120.0  # seconds until the node must be there
-SETTLE = 2.0  # seconds for the last answers
+SETTLE = 1.0  # seconds for the last answers
+SEGMENT = 64 * 2**20  # bytes of shared memory; until each was used once, pages are new on both sides
 
 
 class Camera:
@@ -44,8 +46,10 @@ class Camera:
         self._message = message(width, height, transport)
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
         self._publisher = node.create_publisher(type(self._message), topic, qos)
-        self.sent: dict[int, float] = {}
-        self.answered: dict[int, float] = {}
+        # Nanoseconds of the system's clock, which the middleware's timestamps use, by the images' stamps.
+        self.sent: dict[int, int] = {}
+        self.answered: dict[int, int] = {}
+        self.arrived: dict[int, int] = {}
         self.exits: dict[int, int] = {}
         self.seen: set[int] = set()
         deep = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
@@ -55,6 +59,10 @@ class Camera:
         node.create_subscription(
             DiagnosticArray, f'/perception/{self.camera}/frame_status', self._on_status, deep
         )
+
+    def frames_in(self, size: int) -> int:
+        """How many messages fill a shared-memory segment."""
+        return size // len(self._message.data) if isinstance(self._message, Image) else 0
 
     def wait_for_node(self) -> None:
         until = time.monotonic() + PATIENCE
@@ -66,7 +74,7 @@ class Camera:
             time.sleep(0.2)
 
     def run(self, frames: int, rate: float, each: Any = None) -> dict[str, Any]:
-        for book in (self.sent, self.answered, self.exits):
+        for book in (self.sent, self.answered, self.arrived, self.exits):
             book.clear()
         self.seen.clear()
         start = time.monotonic()
@@ -81,7 +89,8 @@ class Camera:
         known = [stamp for stamp in self.sent if stamp in self.answered and stamp in self.exits]
         return {
             'camera': self.camera,
-            'latencies': [self.answered[stamp] - self.sent[stamp] for stamp in known],
+            'published': [(self.answered[stamp] - self.sent[stamp]) * 1e-9 for stamp in known],
+            'received': [(self.arrived[stamp] - self.sent[stamp]) * 1e-9 for stamp in known],
             'exits': [self.exits[stamp] for stamp in known],
             'frames': frames,
             'not_received': sum(stamp not in self.seen for stamp in self.sent),
@@ -90,11 +99,13 @@ class Camera:
     def _send(self) -> None:
         stamp = self._node.get_clock().now().nanoseconds
         self._message.header.stamp = time_message(stamp)
-        self.sent[stamp] = time.perf_counter()
+        self.sent[stamp] = time.time_ns()
         self._publisher.publish(self._message)
 
-    def _on_answer(self, message: Classification) -> None:
-        self.answered.setdefault(nanoseconds(message.header.stamp), time.perf_counter())
+    def _on_answer(self, message: Classification, info: dict[str, int]) -> None:
+        stamp = nanoseconds(message.header.stamp)
+        self.arrived.setdefault(stamp, time.time_ns())
+        self.answered.setdefault(stamp, info['source_timestamp'])
 
     def _on_status(self, message: DiagnosticArray) -> None:
         stamp = nanoseconds(message.header.stamp)
@@ -145,7 +156,7 @@ def main() -> None:
 
     for camera in cameras:
         camera.wait_for_node()
-        camera.run(10, 10.0)
+        camera.run(10 if options['frames'] < 100 else 10 + camera.frames_in(SEGMENT), 30.0)
         found = camera.run(options['frames'], options['rate'], watch if options.get('pid') else None)
         print(json.dumps({**found, 'memory': memory}), flush=True)
     executor.shutdown()

@@ -1,6 +1,6 @@
 """The plain network in a process of its own: runs what it is told over stdin, one turn at a time.
 
-    python peer.py RUNTIME MODEL DEVICE [FILE]
+    python peer.py RUNTIME MODEL DEVICE [FILE THREADS]
 
 A line `CASE COUNT` on stdin (CASE is `plain` or the index of the exit at which the network is truncated) is
 answered with a JSON list of COUNT durations in seconds. Ours is compared with these: torchvision as it
@@ -46,8 +46,10 @@ def eager(name: str, device: str) -> dict[str, Callable[[], Any]]:
     return cases
 
 
-def onnxruntime(name: str, file: str) -> dict[str, Callable[[], Any]]:
-    """A session with ONNX Runtime's defaults for each truncated network; `plain` is the last of them."""
+def onnxruntime(name: str, file: str, threads: str) -> dict[str, Callable[[], Any]]:
+    """A session with ONNX Runtime's defaults, but as many threads as ours, for each truncated network; `plain`
+    is the last of them.
+    """
     import onnx
     import onnxruntime as ort
 
@@ -56,10 +58,12 @@ def onnxruntime(name: str, file: str) -> dict[str, Callable[[], Any]]:
     model = onnx.load_from_string(Path(file).read_bytes()[32:])
     of = network(name)
     image = picture(of.input_shape)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = int(threads)
     cases: dict[str, Callable[[], Any]] = {}
     for t in range(len(of.stages)):
         whole = standalone(model, boundary(0), image.shape, [logits(t)])
-        session = ort.InferenceSession(whole.SerializeToString(), providers=['CPUExecutionProvider'])
+        session = ort.InferenceSession(whole.SerializeToString(), options, providers=['CPUExecutionProvider'])
         cases[str(t)] = lambda session=session: session.run(None, {boundary(0): image})
     cases['plain'] = cases[str(len(of.stages) - 1)]
     return cases
@@ -99,9 +103,9 @@ def cuda_graph(name: str, device: str) -> dict[str, Callable[[], Any]]:
 
 def main() -> None:
     """Answer until stdin ends."""
-    runtime, name, device, *file = sys.argv[1:]
+    runtime, name, device, *more = sys.argv[1:]
     if runtime == 'onnxruntime':
-        cases = onnxruntime(name, file[0])
+        cases = onnxruntime(name, *more)
     else:
         cases = {'eager': eager, 'cuda_graph': cuda_graph}[runtime](name, device)
     for run in cases.values():

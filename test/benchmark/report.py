@@ -9,6 +9,12 @@ from typing import Any
 import numpy as np
 
 Record = dict[str, Any]
+MARKS = ('<!-- tables by speed.py -->', '<!-- end of the tables -->')
+NAMES = {
+    'truncated': 'plain network truncated there',
+    'contract': 'ours, contract',
+    'interruptible': 'ours, interruptible',
+}
 # What tells two records of one run apart.
 IDENTITY = ('model', 'device', 'runtime', 'what', 'exit', 'image', 'transport', 'mode')
 
@@ -88,8 +94,9 @@ def markdown(records: Sequence[Record], machine: str) -> str:
     if node:
         lines += [
             '',
-            '| node, image published to answer received, minus stages | p50 | p99 | not received |',
-            '|---|---|---|---|',
+            '| node, image published to answer published, minus stages | p50 | p99 | p50 to answer received '
+            '| not received |',
+            '|---|---|---|---|---|',
         ]
         for each in (r for r in node if r['what'] == 'node'):
             missing = _one(
@@ -100,13 +107,50 @@ def markdown(records: Sequence[Record], machine: str) -> str:
             )
             lines.append(
                 f'| {each["image"]} {each["transport"]} | {each["ms_p50"]:.2f} | {each["ms_p99"]:.2f} '
-                f'| {missing["count"]} of {missing["frames"]} |'
+                f'| {each["ms_received_p50"]:.2f} | {missing["count"]} of {missing["frames"]} |'
             )
     prepared = [r for r in records if r['what'] == 'preprocess']
     if prepared:
         lines += ['', '| preprocessing to 224 px | p50 | p99 |', '|---|---|---|']
         lines += [f'| {r["image"]} | {r["ms_p50"]:.2f} | {r["ms_p99"]:.2f} |' for r in prepared]
+    lines += [*_others(records)]
     return '\n'.join(lines) + '\n'
+
+
+def _others(records: Sequence[Record]) -> list[str]:
+    """Decisions, accuracy, memory."""
+    lines = []
+    decided = [r for r in records if r['what'] == 'decision']
+    if decided:
+        lines += ['', '| deciding, all of a frame, 5 exits | p50 | p99 |', '|---|---|---|']
+        lines += [f'| {r["mode"]} | {r["ms_p50"]:.2f} | {r["ms_p99"]:.2f} |' for r in decided]
+    accurate = [r for r in records if r['what'] == 'accuracy']
+    if accurate:
+        lines += [
+            '',
+            '| accuracy of the default model | by exit | points from eager, largest |',
+            '|---|---|---|',
+        ]
+        for runtime in dict.fromkeys(r['runtime'] for r in accurate):
+            mine = [r for r in accurate if r['runtime'] == runtime]
+            shares = ', '.join(f'{100 * r["accuracy"]:.2f} %' for r in mine)
+            lines.append(f'| {runtime} | {shares} | {max(abs(r["ratio"]) for r in mine):.2f} |')
+    for r in (r for r in records if r['what'] == 'memory'):
+        lines += [
+            '',
+            f'The node holds {r["mib_first"]:.1f} MiB after 500 frames and {r["mib_last"]:.1f} MiB after '
+            f'{r["frames"]} ({r["ratio"]:+.2%}; {r["image"]}, {r["transport"]}).',
+        ]
+    return lines
+
+
+def placed(text: str, table: str) -> str:
+    """`text` with the table between its marks; without marks the table alone."""
+    start, end = MARKS
+    if start not in text or end not in text:
+        return table
+    before, _, rest = text.partition(start)
+    return f'{before}{start}\n\n{table}\n{end}{rest.partition(end)[2]}'
 
 
 def plot(records: Sequence[Record], path: Path) -> None:
@@ -114,23 +158,26 @@ def plot(records: Sequence[Record], path: Path) -> None:
     from matplotlib.figure import Figure
 
     models = list(dict.fromkeys(r['model'] for r in records if r['what'] == 'contract'))
-    figure = Figure(figsize=(3.2 * len(models), 3.2), layout='constrained')
+    figure = Figure(figsize=(max(6.4, 3.0 * len(models)), 3.6), layout='constrained')
     for panel, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
         mine = [r for r in records if r['model'] == model]
         for index, runtime in enumerate(dict.fromkeys(r['runtime'] for r in mine if r['what'] == 'contract')):
-            for what, style in (('truncated', 'x'), ('contract', '-'), ('interruptible', ':')):
+            for what, style in (('truncated', 'x'), ('contract', '-'), ('interruptible', '--')):
                 rows = [r for r in mine if (r['runtime'], r['what']) == (runtime, what)]
                 panel.plot(
                     [r['exit'] for r in rows],
                     [r['ms_p50'] for r in rows],
                     style,
                     color=f'C{index}',
-                    label=f'{runtime}, {what}',
+                    label=f'{runtime}, {NAMES[what]}',
                 )
         panel.set(title=model, xlabel='exit', ylim=(0, None))
         panel.set_xticks(range(1, 1 + max(r['exit'] or 0 for r in mine)))
-    panel.legend(fontsize=7)
+        panel.spines[['top', 'right']].set_visible(False)
     figure.axes[0].set_ylabel('ms (median)')
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=3, frameon=False
+    )
     figure.savefig(path, dpi=110)
 
 

@@ -4,9 +4,10 @@
 
 Compares the runtimes with the plain networks, which run in processes of their own and take turns with ours.
 OUT is a list of flat records: model, device, runtime, what (plain | truncated | contract | interruptible |
-preprocess | decision | node | not_received | accuracy | memory), exit (from 1), ms_p50, ms_p99 and ratio: to
-the network truncated at that exit (contract), to the plain one (interruptible), both on the same runtime.
-Durations include the way of the image to the device and of the scores back.
+preprocess | decision | node | not_received | speedup | accuracy | memory), exit (from 1), ms_p50, ms_p99 and
+ratio: to the network truncated at that exit (contract), to the plain one (interruptible), both on the same
+runtime; of speedup, plain eager torchvision / ours to the last exit. Durations include the way of the image
+to the device and of the scores back. `--report FILE.json` makes table and plot from a run that was kept.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from benchmark.models import DEFAULT, MODELS, digest, exported, network, picture  # noqa: E402
-from benchmark.report import Record, changes, markdown, plot, record  # noqa: E402
+from benchmark.report import Record, changes, markdown, placed, plot, record  # noqa: E402
+from benchmark.targets import targets  # noqa: E402
 from benchmark.turns import Peer, ratio, take_turns, timed  # noqa: E402
 
 from impatient_ros.anytime import AnytimeClassifier  # noqa: E402
@@ -37,6 +39,7 @@ from impatient_ros.preprocess import Preprocessing  # noqa: E402
 from impatient_ros.resources import resource_path  # noqa: E402
 from impatient_ros.runtime import Runtime, select_runtime  # noqa: E402
 from impatient_ros.runtime.machine import processor_name  # noqa: E402
+from impatient_ros.runtime.onnxruntime import OnnxRuntime  # noqa: E402
 
 RUNTIMES = {'cpu': ('eager', 'onnxruntime'), 'cuda': ('eager', 'cuda_graph')}
 PICTURES = {'vga': (480, 640), '720p': (720, 1280), '1080p': (1080, 1920), '4k': (2160, 3840)}
@@ -48,13 +51,17 @@ def stages(name: str, device: str, *, rounds: int, time_limit: float) -> Iterato
     image = picture(of.input_shape)
     exits = len(of.stages)
     file = str(exported(name, of)) if 'onnxruntime' in RUNTIMES[device] else ''
-    for kind in RUNTIMES[device]:
+    eager = np.empty(0)
+    for kind in RUNTIMES[device]:  # eager is the first
         runtime = select_runtime(network(name), kind, device, digest=digest(name))
-        arguments = [file] if kind == 'onnxruntime' else []
+        arguments = [file, str(runtime.threads)] if isinstance(runtime, OnnxRuntime) else []
         with closing(Peer(kind, name, device, *arguments)) as peer:
             cases = _cases(runtime, peer, image)
             found = take_turns(cases, rounds=rounds, time_limit=time_limit)
         yield record(name, device, kind, 'plain', found['plain'].ravel())
+        eager = found['plain'] if kind == 'eager' else eager
+        times = float(np.median(eager) / np.median(found[f'contract {exits - 1}']))
+        yield record(name, device, kind, 'speedup', exit_index=exits - 1, ratio=times)
         for t in range(exits):
             truncated, contract = found[f'truncated {t}'], found[f'contract {t}']
             yield record(name, device, kind, 'truncated', truncated.ravel(), exit_index=t)
@@ -68,7 +75,7 @@ def stages(name: str, device: str, *, rounds: int, time_limit: float) -> Iterato
                 ratio=ratio(contract, truncated),
             )
             passed = found['interruptible'][:, :, t]
-            through = ratio(passed, found['plain']) if t == exits - 1 else ratio(passed, truncated)
+            through = ratio(passed, found['plain' if t == exits - 1 else f'truncated {t}'])
             yield record(name, device, kind, 'interruptible', passed.ravel(), exit_index=t, ratio=through)
 
 
@@ -172,6 +179,10 @@ def default_classifier(device: str) -> AnytimeClassifier:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
+    if options.report:
+        records = json.loads(Path(options.report).read_text())
+        _write(options, records, _machine(records))
+        return 0
     unknown = set(options.models) - set(MODELS)
     if unknown:
         print(
@@ -180,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     found = 'cuda' if torch.cuda.is_available() else 'cpu'
     devices = list(dict.fromkeys(['cpu', found])) if options.device == 'auto' else [options.device]
-    rounds, time_limit = (4, 4.0) if options.quick else (25, 30.0)
+    rounds, time_limit = (3, 3.0) if options.quick else (25, 40.0)
     records: list[Record] = []
 
     def add(new: Iterator[Record]) -> None:
@@ -207,20 +218,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif options.node:
         print('no ROS 2 here: the node is not measured', file=sys.stderr)
     machine = f'{torch.get_num_threads()} cores of {processor_name()}'
+    records.append(record('', '', '', 'machine', name=machine, date=time.strftime('%Y-%m-%d')))
     _write(options, records, machine)
     return 0
+
+
+def _machine(records: Sequence[Record]) -> str:
+    return next((each['name'] for each in records if each['what'] == 'machine'), 'an unknown machine')
 
 
 def _write(options: argparse.Namespace, records: list[Record], machine: str) -> None:
     if options.compare:
         old = json.loads(Path(options.compare).read_text())
         print('\n'.join(changes(old, records)) or 'nothing changed by more than 10%')
-    if options.json:
+    if options.json and not options.report:
         Path(options.json).write_text(json.dumps(records, indent=1) + '\n')
-    table = markdown(records, machine)
+    table = '\n'.join([*targets(records), '', markdown(records, machine)])
     print(table)
     if options.markdown:
-        Path(options.markdown).write_text(table)
+        path = Path(options.markdown)
+        path.write_text(placed(path.read_text() if path.exists() else '', table))
     if options.plot:
         plot(records, Path(options.plot))
 
@@ -232,9 +249,14 @@ def _parser() -> argparse.ArgumentParser:
     add('--models', type=lambda text: text.split(','), default=list(MODELS), help='default: all')
     add('--device', choices=('auto', 'cpu', 'cuda'), default='auto', help='default: all that are present')
     add('--quick', action='store_true', help='few rounds: under a minute for two models')
+    add('--report', metavar='RUN.json', help='measure nothing: table and plot of a run that was kept')
     add('--compare', metavar='OLD.json', help='say what changed since a run')
     add('--plot', metavar='OUT.png', help='cost of every exit')
-    add('--markdown', metavar='OUT.md', help='the table that is printed')
+    add(
+        '--markdown',
+        metavar='OUT.md',
+        help='the tables that are printed; between two marks where it has such',
+    )
     add('--data', help='zip or folder whose split validation the accuracy is measured on')
     add('--no-node', dest='node', action='store_false', help='leave the node out')
     add('--memory', type=int, default=0, metavar='FRAMES', help='watch the node’s memory over so many frames')

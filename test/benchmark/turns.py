@@ -8,11 +8,14 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 PAUSE = 0.06  # seconds between two turns: threads of the other process that still spin come to rest
-WARM = 1  # runs at the beginning of a turn that do not count
+# Seconds at the beginning of a turn that do not count, at least one run: threads wake up, caches fill.
+WARM = 0.008
+MEASURED = 0.02  # seconds that a turn measures, at least
 
 
 class Peer:
@@ -53,23 +56,35 @@ def timed(run: Callable[[], object], count: int) -> list[float]:
 
 
 def take_turns(
-    cases: Mapping[str, Callable[[int], Sequence[float]]], *, rounds: int, time_limit: float, runs: int = 4
+    cases: Mapping[str, Callable[[int], Sequence[Any]]], *, rounds: int, time_limit: float, runs: int = 4
 ) -> dict[str, np.ndarray]:
     """Each case's durations [rounds, runs], one turn of every case per round.
 
-    At least three rounds are made, then no round starts after `time_limit` seconds.
+    Short cases get more than `runs` runs. At least three rounds are made, then no round starts after
+    `time_limit` seconds. Where a turn gives several durations per run [runs, n], its last one is the whole.
     """
-    found: dict[str, list[Sequence[float]]] = {name: [] for name in cases}
+    lengths = {name: _lengths(turn(2)[-1], runs) for name, turn in cases.items()}
+    found: dict[str, list[Sequence[Any]]] = {name: [] for name in cases}
     until = time.monotonic() + time_limit
     for done in range(rounds):
         if done >= 3 and time.monotonic() > until:
             break
         for name, turn in cases.items():
-            found[name].append(turn(runs + WARM)[WARM:])
+            warm, measured = lengths[name]
+            found[name].append(turn(warm + measured)[warm:])
             time.sleep(PAUSE)
     return {name: np.array(durations) for name, durations in found.items()}
 
 
+def _lengths(run: Any, least: int) -> tuple[int, int]:
+    """How many runs of a turn do not count and how many do, by what one takes."""
+    seconds = max(float(np.ravel(run)[-1]), 1e-4)
+    return max(1, round(WARM / seconds)), max(least, round(MEASURED / seconds))
+
+
 def ratio(ours: np.ndarray, theirs: np.ndarray) -> float:
-    """How many times as long ours takes: the median over the rounds of the ratio of the turns' medians."""
+    """How many times as long ours takes: the median over the rounds of the ratio of the turns' medians.
+
+    [rounds, runs] each; as many rounds in both.
+    """
     return float(np.median(np.median(ours, 1) / np.median(theirs, 1)))

@@ -263,3 +263,33 @@ class TestSimulatedTime:
             assert outputs.records[-1].outcome is Outcome.answered
             delivery.finish(answer(0))
         assert len(outputs.answers) == len(outputs.records) == 3
+
+
+def test_the_answer_is_out_before_the_books_are_closed(scene):
+    delivery, outputs, _ = scene
+    begin(delivery, 5.0)
+    best = answer(2)
+    delivery.offer(best)
+    delivery.send(best)
+    assert outputs.answers == [best]
+    assert not outputs.records
+    delivery.finish(best)
+    assert outputs.answers == [best], 'not twice'
+    assert [record.outcome for record in outputs.records] == [Outcome.answered]
+
+
+def test_the_watching_thread_is_woken_only_for_what_is_due_before_it_looks_by_itself(scene, monkeypatch):
+    delivery, outputs, _ = scene
+    begin(delivery, 60.0)
+    with outputs.changed:
+        outputs.changed.wait_for(lambda: delivery._looks_at < 1e9, 10)
+    woken = []
+    notify = delivery._changed.notify_all
+    monkeypatch.setattr(delivery._changed, 'notify_all', lambda: woken.append(1) or notify())
+    delivery.finish(answer(2))
+    begin(delivery, 70.0)  # later than the first frame's deadline
+    assert not woken
+    begin(delivery, 0.0)
+    assert woken
+    outputs.wait_for(lambda: len(outputs.records) == 2)
+    assert outputs.records[-1].outcome is Outcome.missed

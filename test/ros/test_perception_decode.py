@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from impatient_ros.cdr import Unreadable
+from impatient_ros.image_errors import ImageError
 from impatient_ros.preprocess import Preprocessing
 from impatient_ros.ros.perception import Perception
 
@@ -20,3 +22,12 @@ def test_a_large_jpeg_is_decoded_whole_only_where_somebody_looks(watched, height
     camera = SimpleNamespace(name='camera', transport='compressed', roi=())
     rgb = perception._decode(SimpleNamespace(format='jpeg', data=data), camera)
     assert rgb.shape[0] == height
+
+
+def test_a_message_that_cannot_be_read_is_dropped_with_its_reason():
+    parameters = SimpleNamespace(realtime_priority=0)
+    perception = Perception(None, lambda: parameters, None, lambda: 0)
+    camera = SimpleNamespace(name='camera', transport='raw', roi=())
+    with pytest.raises(ImageError) as caught:
+        perception._decode(Unreadable(ImageError('malformed', 'too short')), camera)
+    assert caught.value.reason == 'malformed'

@@ -1,4 +1,4 @@
-"""These need a CUDA device and are skipped without one."""
+"""What needs a CUDA device is skipped without one; what a run enqueues is decided without."""
 
 import copy
 
@@ -9,7 +9,7 @@ import torch
 from impatient_ros.checkpoint import load
 from impatient_ros.resources import resource_path
 from impatient_ros.runtime import RuntimeUnavailableError, select_runtime
-from impatient_ros.runtime.cuda_graph import CudaGraphRuntime, half_precision_disagreement
+from impatient_ros.runtime.cuda_graph import CudaGraphRuntime, _GraphRun, half_precision_disagreement
 
 pytestmark = pytest.mark.cuda
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
@@ -97,3 +97,55 @@ def test_half_precision_is_compared_exit_by_exit_where_the_network_stays_as_it_i
     after = checkpoint.network.state_dict()['stages.0.conv1.0.weight']
     assert after.dtype == before.dtype == torch.float32
     assert torch.equal(before, after)
+
+
+class Recorder:
+    """Stands in for the runtime: notes what a run enqueues and waits for."""
+
+    exits = 4
+
+    def __init__(self):
+        self.did = []
+
+    def __getattr__(self, name):
+        return lambda index=None, *_: self.did.append(name if index is None else f'{name} {index}')
+
+
+@pytest.fixture
+def run():
+    recorder = Recorder()
+    made = _GraphRun(recorder, None)
+    return made, recorder.did
+
+
+def test_a_contract_path_is_one_launch(run):
+    made, did = run
+    made.stage(2)
+    made.exit()
+    assert did == ['launch_path 2', 'harvest 2']
+
+
+def test_one_stage_is_ahead_of_the_scores_that_are_waited_for_and_never_two(run):
+    made, did = run
+    for t in range(4):
+        made.stage(t, t + 1)
+        made.exit()
+    assert did == [
+        'stage 0', 'launch_exit 0', 'stage 1', 'harvest 0', 'launch_exit 1', 'stage 2', 'harvest 1',
+        'launch_exit 2', 'stage 3', 'harvest 2', 'launch_exit 3', 'harvest 3',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize('then', [None, 2])
+def test_nothing_is_ahead_where_the_plan_expects_no_next_exit_or_skips_it(run, then):
+    made, did = run
+    made.stage(0, then)
+    assert did == ['stage 0', 'launch_exit 0']
+
+
+def test_without_a_certain_exit_the_device_is_waited_for_before_the_next_decision(run):
+    made, did = run
+    made.stage()
+    assert did == ['stage 0', 'wait']
+    made.exit()
+    assert did[2:] == ['launch_exit 0', 'harvest 0']

@@ -1,0 +1,91 @@
+"""What the speed benchmark must show, checked against a run's records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from benchmark.report import Record
+
+__all__ = ['targets']
+
+# By runtime: contract / truncated at every exit, interruptible / plain through all exits.
+CONTRACT = {'eager': 1.05, 'onnxruntime': 1.05, 'cuda_graph': 1.02}
+INTERRUPTIBLE = {'eager': 1.10, 'onnxruntime': 1.15, 'cuda_graph': 1.10}
+SPEEDUP = {'resnet18': 1.5, 'mobilenet_v3_large': 2.5}  # plain eager torchvision / ours, on the CPU
+SPEEDUP_CUDA = 3.0
+OVERHEAD = {('vga', 'raw'): 2.5, ('1080p', 'raw'): 12.0}  # ms, p50
+GROWTH = 0.01
+POINTS = {'onnxruntime': 0.1, 'cuda_graph': 0.2}
+
+
+def targets(records: Sequence[Record]) -> list[str]:
+    """A Markdown table: target, what was measured, whether that is enough; of what the run has."""
+    rows = [*_ratios(records), *_speedups(records), *_node(records), *_rest(records)]
+    if not rows:
+        return []
+    lines = ['| target | measured | met |', '|---|---|---|']
+    return lines + [f'| {target} | {found} | {"yes" if met else "**no**"} |' for target, found, met in rows]
+
+
+Row = tuple[str, str, bool]
+
+
+def _ratios(records: Sequence[Record]) -> Iterator[Row]:
+    for runtime in CONTRACT:
+        mine = [r for r in records if r['runtime'] == runtime and r['what'] == 'contract']
+        if mine:
+            limit = CONTRACT[runtime]
+            within = sum(r['ratio'] <= limit for r in mine)
+            found = ', '.join(f'{model} {_range(mine, model)}' for model in _models(mine))
+            note = f'{found}; {within} of {len(mine)} exits within'
+            yield f'{runtime}: contract / truncated <= {limit:.2f}', note, within == len(mine)
+        whole = [r for r in records if r['runtime'] == runtime and r['what'] == 'interruptible']
+        last = [max((r for r in whole if r['model'] == m), key=lambda r: r['exit']) for m in _models(whole)]
+        if last:
+            limit = INTERRUPTIBLE[runtime]
+            found = ', '.join(f'{r["model"]} {r["ratio"]:.2f}' for r in last)
+            met = all(r['ratio'] <= limit for r in last)
+            yield f'{runtime}: interruptible / plain <= {limit:.2f}', found, met
+
+
+def _speedups(records: Sequence[Record]) -> Iterator[Row]:
+    for r in records:
+        if r['what'] != 'speedup' or r['runtime'] == 'eager':
+            continue
+        least = SPEEDUP_CUDA if r['device'] == 'cuda' else SPEEDUP.get(r['model'])
+        if least is not None:
+            target = f'{r["model"]}, {r["device"]}: plain eager torchvision / ours >= {least}'
+            yield target, f'{r["ratio"]:.2f}', r['ratio'] >= least
+
+
+def _node(records: Sequence[Record]) -> Iterator[Row]:
+    for r in records:
+        limit = OVERHEAD.get((r.get('image'), r.get('transport'))) if r['what'] == 'node' else None
+        if limit is not None:
+            target = f'node overhead, {r["image"]} {r["transport"]} <= {limit} ms p50'
+            yield target, f'{r["ms_p50"]:.2f} ms', r['ms_p50'] <= limit
+    streams = [r for r in records if r['what'] == 'not_received']
+    if streams:
+        found = ', '.join(f'{r["image"]} {r["transport"]} {r["count"]} of {r["frames"]}' for r in streams)
+        yield 'not received at 30 Hz: none', found, not any(r['count'] for r in streams)
+
+
+def _rest(records: Sequence[Record]) -> Iterator[Row]:
+    for r in records:
+        if r['what'] == 'memory':
+            target = f'memory over {r["frames"]} frames grows by less than {GROWTH:.0%}'
+            yield target, f'{r["ratio"]:+.2%}', r['ratio'] < GROWTH
+    for runtime, limit in POINTS.items():
+        changed = [abs(r['ratio']) for r in records if (r['what'], r['runtime']) == ('accuracy', runtime)]
+        if changed:
+            target = f'{runtime}: accuracy within {limit} points of eager at each exit'
+            yield target, f'{max(changed):.2f} points', max(changed) <= limit
+
+
+def _models(records: Sequence[Record]) -> list[str]:
+    return list(dict.fromkeys(r['model'] for r in records))
+
+
+def _range(records: Sequence[Record], model: str) -> str:
+    ratios = [r['ratio'] for r in records if r['model'] == model]
+    return f'{min(ratios):.2f}-{max(ratios):.2f}'
