@@ -55,7 +55,9 @@ def _machine(folder: Path) -> str:
     lines = []
     for path in sorted((folder / 'live').glob('*.frames.json.gz')):
         for model, m in read_frames(path)[2]['models'].items():
-            threads = f', {m["threads"]} thread{"s" * (m["threads"] > 1)}' if m.get('threads') else ''
+            if 'threads' not in m:
+                raise FileNotFoundError(path)  # measured before it was noted
+            threads = f', {m["threads"]} thread{"s" * (m["threads"] != 1)}'
             lines.append(
                 f'- live, {model}: {m["processor"]}, {m["cores"]} cores, {m["system"]}, '
                 f'Python {m["python"]}, {m["runtime"]}{threads}, {m["date"]}, commit {m["commit"]}'

@@ -41,7 +41,7 @@ def _percent(rate: float | None) -> str:
 
 
 def _rate(record: dict, name: str) -> str:
-    if record[name] is None:
+    if record.get(name) is None:  # nothing to rate, or a summary from before there was this rate
         return ''
     low, high = record[f'{name}_low'] * 100, record[f'{name}_high'] * 100
     return f'{record[name] * 100:.2f} ({low:.2f}-{high:.2f})'
