@@ -47,8 +47,9 @@ def eager(name: str, device: str) -> dict[str, Callable[[], Any]]:
 
 
 def onnxruntime(name: str, file: str, threads: str) -> dict[str, Callable[[], Any]]:
-    """A session with ONNX Runtime's defaults, but as many threads as ours, for each truncated network; `plain`
-    is the last of them.
+    """A session with ONNX Runtime's defaults and as many threads as ours for each truncated network.
+
+    `plain` is the last of them.
     """
     import onnx
     import onnxruntime as ort
