@@ -1,5 +1,5 @@
 #!/bin/bash
-# Everything that results/README.md shows, measured anew on this machine: about 35 minutes during which nothing
+# Everything that results/README.md shows, measured anew on this machine: about 30 minutes during which nothing
 # else should run. From the repository's root:
 #
 #     test/benchmark/deadline_results.sh [PYTHON] [FRAMES]
@@ -19,11 +19,11 @@ run() { # run SECONDS ARGUMENTS...
 
 rm -f "$results"/live/* "$results"/simulated/*
 policies=adaptive,running_mean,static_p99,fixed_first,hindsight
-run 600 --model default --policies $policies --frames "$frames" --limit 120 --json "$results/live/default.json"
-run 1400 --model resnet18 --policies $policies --frames "$frames" --limit 440 --json "$results/live/resnet18.json"
+run 600 --model default --policies $policies --frames "$frames" --limit 100 --json "$results/live/default.json"
+run 1100 --model resnet18 --policies $policies --frames "$frames" --limit 210 --json "$results/live/resnet18.json"
 for model in default resnet18; do
     for load in none step burst burn; do
-        run 170 --record "$traces/$model-$load.npz" --model $model --load $load --frames "$frames" --limit 140
+        run 100 --record "$traces/$model-$load.npz" --model $model --load $load --frames "$frames" --limit 60
     done
 done
 run 150 --ros --model default --load none --policies adaptive --frames 1000 --limit 70 --json "$results/ros.json"
