@@ -3,13 +3,14 @@
 Pieces, T of each kind: `path` t, from the image to the scores of exit t in one go; `stage` t; `stage_exit` t,
 the stage and its scores; `exit` t, the head alone.
 
-Each path is a model of its own, just as the plain network would be. All others are one model, `switch`, that
-executes one of them per run: ONNX Runtime gives every session threads of its own. With a session per piece
-each boundary waits for sleeping threads (0.1 ms and more on a small machine), or spinning threads slow all
-other sessions down. One session's threads stay awake over the few microseconds between two pieces. Within
-the model a tree of `If` nodes leads to the piece; every level costs some ten microseconds, so the pieces that
-follow each other in interruptible mode are nearest to its root. `switch` takes the tensor `v` and gives two
-tensors, features and scores; what a piece does not compute is empty.
+Each piece is a model of its own, as the plain network would be, for whoever computes with one thread. For
+several threads, all but the paths are one more model, `switch`, that executes one of them per run: ONNX
+Runtime gives every session threads of its own. With a session per piece each boundary then waits for sleeping
+threads (0.1 ms and more on a small machine), or spinning threads slow all other sessions down. One session's
+threads stay awake over the few microseconds between two pieces. Within the model a tree of `If` nodes leads
+to the piece; every level costs some ten microseconds, so the pieces that follow each other in interruptible
+mode are nearest to its root. `switch` takes the tensor `v` and gives two tensors, features and scores; what a
+piece does not compute is empty.
 
 Why optimised before: branches can share weights that lie outside of them, but those ONNX Runtime does not
 bring into the layout that its convolutions want (1.4 to 2 times slower). So each piece is optimised by itself
@@ -19,27 +20,25 @@ models then fit only the kind of processor that they were made on, and are loade
 
 from __future__ import annotations
 
-import hashlib
 import heapq
-import io
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from impatient_ros.runtime.onnx_export import ExportError, boundary, logits, standalone
+from impatient_ros.runtime.onnx_models import Models, Weights
 
-__all__ = ['INPUT', 'OUTPUTS', 'SWITCH', 'SWITCHES', 'Models', 'Piece', 'build_models', 'codes', 'pieces']
+__all__ = ['INPUT', 'OUTPUTS', 'SWITCH', 'SWITCHES', 'Piece', 'build_models', 'codes', 'pieces']
 
 INPUT = 'v'
 SWITCH = 'switch'
 SWITCHES = 'switch_'
 OUTPUTS = ('features', 'scores')
 KINDS = ('stage_exit', 'stage', 'exit', 'path')
-SMALL = 256  # bytes; weights below are kept in the graph: shapes and the like, which ONNX Runtime looks at
 
 Tree = Any  # a piece's key, or a pair of trees
 
@@ -105,43 +104,6 @@ def _is_leaf(tree: Tree) -> bool:
     return isinstance(tree[0], str)
 
 
-@dataclass(frozen=True)
-class Models:
-    """The models' graphs by name (`switch`, `path_0`, ...), serialised, and the weights they share.
-
-    In the graphs the weights are marked as external; whoever makes a session hands in those that it `uses`.
-    """
-
-    graphs: dict[str, bytes]
-    uses: dict[str, list[str]]
-    weights: dict[str, np.ndarray]
-
-    def to_bytes(self) -> bytes:
-        """Everything in one piece, for a cache."""
-        arrays: dict[str, Any] = {f'weight:{name}': value for name, value in self.weights.items()}
-        for name, data in self.graphs.items():
-            arrays[f'graph:{name}'] = np.frombuffer(data, np.uint8)
-            arrays[f'uses:{name}'] = np.array(self.uses[name], dtype=np.str_)
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        return buffer.getvalue()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> Models:
-        """The inverse of `to_bytes`; raises what NumPy raises for anything else."""
-        models = cls({}, {}, {})
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            for key in file.files:
-                kind, _, name = key.partition(':')
-                if kind == 'graph':
-                    models.graphs[name] = file[key].tobytes()
-                elif kind == 'uses':
-                    models.uses[name] = file[key].tolist()
-                else:
-                    models.weights[name] = file[key]
-        return models
-
-
 def build_models(model: Any, shapes: Sequence[tuple[int, ...]]) -> Models:
     """The models of all pieces, optimised for this processor.
 
@@ -152,23 +114,27 @@ def build_models(model: Any, shapes: Sequence[tuple[int, ...]]) -> Models:
     starts = {boundary(position): shape for position, shape in enumerate(shapes)}
     every = pieces(exits)
     parts = {key: _optimised(model, piece, starts[piece.start]) for key, piece in every.items()}
-    weights = _Weights()
+    weights = Weights()
+    stored = {key: weights.take(part.graph) for key, part in parts.items()}
     models = Models({}, {}, weights.large)
-    models.graphs[SWITCH], models.uses[SWITCH] = _switch(exits, parts, starts, weights)
-    for t in range(exits):
-        part = parts['path', t]
-        stored = weights.take(part.graph)
+    models.graphs[SWITCH], models.uses[SWITCH] = _switch(exits, parts, starts, weights, stored)
+    for (kind, t), part in parts.items():
+        own, name = stored[kind, t], f'{kind}_{t}'
         for node in part.graph.node:
-            node.input[:] = [stored.get(name, name) for name in node.input]
-        models.uses[f'path_{t}'] = weights.declare(part.graph, stored.values())
-        models.graphs[f'path_{t}'] = part.SerializeToString()
+            node.input[:] = [own.get(each, each) for each in node.input]
+        models.uses[name] = weights.declare(part.graph, own.values())
+        models.graphs[name] = part.SerializeToString()
     return models
 
 
 def _switch(
-    exits: int, parts: dict[Any, Any], starts: dict[str, tuple[int, ...]], weights: _Weights
+    exits: int,
+    parts: dict[Any, Any],
+    starts: dict[str, tuple[int, ...]],
+    weights: Weights,
+    stored: dict[Any, dict[str, str]],
 ) -> tuple[bytes, list[str]]:
-    """The model of all pieces but the paths, and the weights that it uses."""
+    """The model of all pieces but the paths, and the weights that it uses; `stored` has their names."""
     from onnx import ModelProto, TensorProto
 
     every = pieces(exits)
@@ -182,9 +148,8 @@ def _switch(
         if _is_leaf(tree):
             part, piece = parts[tree], every[tree]
             domains.update((each.domain, each.version) for each in part.opset_import)
-            stored = weights.take(part.graph)
-            used.update(stored.values())
-            return _write_piece(graph, part.graph, piece, f'{name}_', starts[piece.start], stored)
+            used.update(stored[tree].values())
+            return _write_piece(graph, part.graph, piece, f'{name}_', starts[piece.start], stored[tree])
         node = graph.node.add(op_type='If', name=name, input=[f'{SWITCHES}{level}'])
         node.output[:] = [f'{name}_{kind}' for kind in OUTPUTS]
         for attribute, branch in zip(('then_branch', 'else_branch'), tree, strict=True):
@@ -206,50 +171,6 @@ def _switch(
     for domain, version in domains.items():
         whole.opset_import.add(domain=domain, version=version)
     return whole.SerializeToString(), uses
-
-
-class _Weights:
-    """The weights of all models, each content once; `large` are those whose data no graph has."""
-
-    def __init__(self) -> None:
-        self.large: dict[str, np.ndarray] = {}
-        self._small: dict[str, np.ndarray] = {}
-        self._names: dict[bytes, str] = {}
-
-    def take(self, graph: Any) -> dict[str, str]:
-        """Take a graph's initializers over; returns their new names by the old ones."""
-        from onnx import numpy_helper
-
-        renamed = {tensor.name: self._stored(numpy_helper.to_array(tensor)) for tensor in graph.initializer}
-        del graph.initializer[:]
-        return renamed
-
-    def declare(self, graph: Any, names: Iterable[str]) -> list[str]:
-        """Make weights known to a graph; returns the names of those that it lacks the data of."""
-        from onnx import numpy_helper
-
-        lacking = []
-        for name in sorted(set(names)):
-            if name in self._small:
-                graph.initializer.append(numpy_helper.from_array(self._small[name], name))
-                continue
-            value = self.large[name]
-            kind = numpy_helper.from_array(np.zeros(1, value.dtype)).data_type
-            # 1: external. There is no such file; the data are handed in when a session is made.
-            tensor = graph.initializer.add(name=name, data_type=kind, dims=value.shape, data_location=1)
-            for key, text in (('location', 'shared'), ('offset', '0'), ('length', str(value.nbytes))):
-                tensor.external_data.add(key=key, value=text)
-            lacking.append(name)
-        return lacking
-
-    def _stored(self, value: np.ndarray) -> str:
-        digest = hashlib.sha256(f'{value.dtype} {value.shape}'.encode())
-        digest.update(np.ascontiguousarray(value).data)
-        key = digest.digest()
-        if key not in self._names:
-            self._names[key] = name = f'w{len(self._names)}'
-            (self._small if value.nbytes < SMALL else self.large)[name] = value
-        return self._names[key]
 
 
 def _optimised(model: Any, piece: Piece, shape: tuple[int, ...]) -> Any:

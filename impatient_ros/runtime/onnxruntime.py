@@ -22,14 +22,15 @@ from impatient_ros.runtime.onnx_export import (
     feature_shapes,
     logits,
 )
+from impatient_ros.runtime.onnx_models import Models
 from impatient_ros.runtime.onnx_switch import (
     INPUT,
     OUTPUTS,
     SWITCH,
     SWITCHES,
-    Models,
     build_models,
     codes,
+    pieces,
 )
 from impatient_ros.runtime.thread_choice import faster_with_several
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = ['OnnxRuntime', 'onnxruntime_installed']
 
-FORMAT = 5  # of what is cached and of the pieces; part of the keys of caches
+FORMAT = 6  # of what is cached and of the pieces; part of the keys of caches
 # Microseconds that a worker thread looks for work before it sleeps. Within a run, and between two pieces of
 # one, work comes within microseconds, after an operation that uses one thread in a hundred or two; waking a
 # sleeping thread costs 0.1 ms and more (with 50 us, networks of 1 to 3 ms take 1.3 to 2 times as long). More
@@ -64,7 +65,8 @@ def onnxruntime_installed() -> bool:
 
 
 class OnnxRuntime(Runtime):
-    """Runs a network's pieces in ONNX Runtime sessions: one per contract path, one for the rest.
+    """Runs a network's pieces in ONNX Runtime sessions: one per contract path, and one for the rest; with one
+    thread, one per piece.
 
     What the pieces are, and why so few sessions, says `onnx_switch`.
 
@@ -120,9 +122,11 @@ class OnnxRuntime(Runtime):
 
     def execute(self, kind: str, index: int, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Execute a piece of `onnx_switch` on a tensor; features [1, ...] and scores [classes], or empty."""
-        if kind == 'path':
-            [scores] = self._paths[index].run([logits(index)], {boundary(0): value})
-            return NOTHING, scores.reshape(-1)
+        own = self._sessions.get((kind, index))
+        if own is not None:
+            session, piece = own
+            found = session.run(piece.outputs, {piece.start: value})
+            return found[0] if piece.features else NOTHING, found[-1].reshape(-1) if piece.scores else NOTHING
         feeds = self._feeds[kind, index]
         feeds[INPUT] = value
         features, scores = self._switch.run(OUTPUTS, feeds)
@@ -178,8 +182,13 @@ class OnnxRuntime(Runtime):
         }
         if self.threads > 1 and not self._threads_given:
             self.threads = self._worth_while(models)
-        self._switch = self._session(models, SWITCH)
-        self._paths = [self._session(models, f'path_{t}') for t in range(self.exits)]
+        # One thread waits for no other between two sessions; several share the one of the switch.
+        self._switch: Any = self._session(models, SWITCH) if self.threads > 1 else None
+        self._sessions = {
+            (kind, t): (self._session(models, f'{kind}_{t}'), piece)
+            for (kind, t), piece in pieces(self.exits).items()
+            if kind == 'path' or self._switch is None
+        }
         # The first run of a piece allocates and is its slowest by far.
         for _ in range(2):
             self._scores_of_every_exit(np.zeros(self._shape, np.float32), in_one_go=True)
