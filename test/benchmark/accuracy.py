@@ -124,7 +124,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument('--data', required=True, help='<split>/<class>/<picture>, a folder or a zip of it')
     parser.add_argument('--split', default='validation')
     parser.add_argument('--checkpoint', default=str(ROOT / 'models' / 'clothing10.safetensors'))
-    parser.add_argument('--budgets', type=float, nargs='+', default=[4, 6, 8, 10, 12, 16, 24], metavar='MS')
+    parser.add_argument(
+        '--budgets', type=float, nargs='+', default=[1, 1.5, 2, 2.5, 3, 4, 6, 8, 12, 24], metavar='MS'
+    )
     parser.add_argument('--mode', default='adaptive', choices=('contract', 'interruptible', 'adaptive'))
     parser.add_argument('--runtime', default='auto')
     parser.add_argument('--seed', type=int, default=0)

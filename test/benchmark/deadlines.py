@@ -26,7 +26,7 @@ from pathlib import Path
 
 import torch
 
-from deadline.cameras import RULES, live, simulated
+from deadline.cameras import RULES, busy_cost, live, simulated
 from deadline.files import frames_path, read_frames, write_frames, write_summary
 from deadline.frame import Frame
 from deadline.live import run_live
@@ -166,10 +166,11 @@ def _cameras(options: argparse.Namespace) -> int:
         with tempfile.TemporaryDirectory() as folder:
             for model in options.model:
                 classifier = (subject := prepare(model, Path(folder))).classifier(runtime=options.runtime)
+                last = busy_cost(subject, classifier)
                 results += [
                     {
                         'simulated': False,
-                        **live(subject, classifier, rule, options.cameras, rounds=rounds),
+                        **live(subject, classifier, rule, options.cameras, rounds=rounds, last=last),
                     }
                     for rule in RULES
                 ]
