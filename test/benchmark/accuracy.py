@@ -4,7 +4,7 @@
 
 Every picture is classified once per budget and policy, in an order in which budgets and policies take turns,
 so that all meet the same machine. An answer counts only where it was right and in time. Policies: a mode of
-the node, and for comparison `last exit only`: the plain network, whose answer comes when it comes. OUT is a
+the node, and for comparison `best exit only`: always the most accurate exit, whenever its answer comes. OUT is a
 JSON list of flat records with the keys model, machine, runtime, policy, budget_ms, frames, accuracy, in_time,
 mean_exit (1-based, of the answers in time), infeasible.
 """
@@ -30,7 +30,7 @@ sys.path.insert(0, str(ROOT))
 from impatient_ros.anytime import AnytimeClassifier  # noqa: E402
 from training.data import read  # noqa: E402
 
-LAST_EXIT = 'last exit only'
+BEST_EXIT = 'best exit only'
 
 
 @dataclass
@@ -56,11 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 2
     order = np.random.default_rng(options.seed).permutation(len(pictures))
-    cells = {(policy, budget): Cell() for policy in (options.mode, LAST_EXIT) for budget in options.budgets}
+    cells = {(policy, budget): Cell() for policy in (options.mode, BEST_EXIT) for budget in options.budgets}
     for index in track(order, description='classifying', console=Console(stderr=True)):
         image, target = pictures.images[index], pictures.targets[index]
         for (policy, budget), cell in cells.items():
-            if policy == LAST_EXIT:
+            if policy == BEST_EXIT:
                 answer = classifier.classify(image)
                 in_time = answer.elapsed * 1e3 <= budget
             else:
