@@ -4,9 +4,9 @@
 
 Every picture is classified once per budget and policy, in an order in which budgets and policies take turns,
 so that all meet the same machine. An answer counts only where it was right and in time. Policies: a mode of
-the node, and for comparison `best exit only`: always the most accurate exit, whenever its answer comes. OUT is a
-JSON list of flat records with the keys model, machine, runtime, policy, budget_ms, frames, accuracy, in_time,
-mean_exit (1-based, of the answers in time), infeasible.
+the node, and for comparison `best exit only`: always the most accurate exit, whenever its answer comes. OUT
+is a JSON list of flat records with the keys model, machine, runtime, policy, budget_ms, frames, accuracy,
+in_time, mean_exit (1-based, of the answers in time), infeasible.
 """
 
 from __future__ import annotations
