@@ -239,16 +239,17 @@ class AnytimeClassifier:
             preparation = preparation or self._preparation
             answer = execution.classify(image, preparation)
             self._infeasible = self._infeasible + 1 if answer.infeasible else 0
+            # Of each camera by itself: frames of others say nothing of what this one's preparation costs.
+            preparation.turned_down = preparation.turned_down + 1 if answer.infeasible else 0
+            if preparation.turned_down >= LOOK_AGAIN:
+                preparation.forget()
             if self._infeasible >= LOOK_AGAIN:
-                self._look_again(preparation)
+                self._look_again()
             return answer
 
-    def _look_again(self, preparation: PreparationCost) -> None:
-        """Forget what kept frames from being tried, and run the first exit on an empty image to see how fast
-        the machine is now.
-        """
+    def _look_again(self) -> None:
+        """Run the first exit on an empty image to see how fast the machine is now."""
         self._infeasible = 0
-        preparation.forget()
         run = self.runtime.start(np.zeros((1, *self.checkpoint.network.input_shape), np.float32))
         begin = self._clock()
         run.stage(0)

@@ -41,9 +41,13 @@ class PreparationCost(RollingQuantile):
     tensor is there, with what is really left. On a loaded machine preparation now and then takes a time slice
     of somebody else; a quantile that has it would turn all frames down, and no frame would show that most of
     them would have been in time.
+
+    Attributes:
+        turned_down: infeasible frames in a row, kept by whoever turns them down.
     """
 
     def __init__(self) -> None:
+        self.turned_down = 0
         # Two frames: the very first one is slower than all that follow.
         super().__init__(0.2, start=0.0, least=2)
 
@@ -55,3 +59,4 @@ class PreparationCost(RollingQuantile):
         """
         self._latest.clear()
         self._value = self._start
+        self.turned_down = 0

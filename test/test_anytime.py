@@ -157,6 +157,17 @@ def test_a_preparation_cost_that_made_every_frame_infeasible_is_tried_again():
     assert camera.value < 0.01
 
 
+def test_frames_of_another_camera_do_not_keep_a_preparation_cost_from_being_tried_again():
+    clf, _ = classifier('contract', preparation=0.001)
+    stuck, other = PreparationCost(), PreparationCost()
+    for _ in range(20):
+        stuck.observe(30.0)
+    for _ in range(LOOK_AGAIN):
+        assert clf.classify(IMAGE, budget=0.1, preparation=stuck).infeasible
+        assert clf.classify(IMAGE, budget=0.1, preparation=other).met
+    assert clf.classify(IMAGE, budget=0.1, preparation=stuck).met
+
+
 def test_warming_up_runs_every_exit_and_learns_nothing():
     clf, runtime = classifier('adaptive', factor=5.0, preparation=0.010)
     before = clf.forecast.state()
