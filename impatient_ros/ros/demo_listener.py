@@ -5,12 +5,12 @@ import threading
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from vision_msgs.msg import Classification
 
 from impatient_ros.demo_summary import FrameBooks
+from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.messages import nanoseconds, parse_frame_status
 
 __all__ = ['DemoListener']
@@ -38,22 +38,13 @@ class DemoListener:
         subscribe(Classification, f'/{node}/{camera}/classification', self._on_classification, DEEP)
         subscribe(DiagnosticArray, f'/{node}/{camera}/frame_status', self._on_frame_status, DEEP)
         subscribe(DiagnosticArray, '/diagnostics', self._on_diagnostics, DEEP)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, name='listener', daemon=True)
-        self._thread.start()
+        self._executor = ExecutorThread(self._node, name='listener')
+        self._executor.start()
 
     def close(self) -> None:
-        self._executor.shutdown()
-        self._thread.join()
+        self._executor.stop()
         self._node.destroy_node()
         rclpy.try_shutdown(context=self._context)
-
-    def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            pass
 
     def _on_classification(self, message: Classification) -> None:
         if message.results:

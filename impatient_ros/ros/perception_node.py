@@ -10,10 +10,7 @@ first two steps by itself. Threads: the executor's (parameters, services, timers
 
 from __future__ import annotations
 
-import logging
-import signal
 import sys
-import threading
 import time
 from functools import partial
 from typing import Any
@@ -23,7 +20,6 @@ import rclpy.logging
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -38,6 +34,7 @@ from impatient_ros.monitor import Monitor
 from impatient_ros.resources import resource_path
 from impatient_ros.ros.conversion import cv_bridge_converter
 from impatient_ros.ros.diagnostics import Diagnostics, ModelState
+from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.intake import ImageIntake
 from impatient_ros.ros.log import forward_logging
 from impatient_ros.ros.messages import nanoseconds
@@ -45,6 +42,7 @@ from impatient_ros.ros.outputs import NodeOutputs
 from impatient_ros.ros.parameters import NodeParameters, ParameterError, PerceptionParameters
 from impatient_ros.ros.perception import Perception
 from impatient_ros.ros.priority import switch_threads_every
+from impatient_ros.ros.stop_signals import StopSignals
 from impatient_ros.runtime import RuntimeUnavailableError
 
 __all__ = ['PerceptionNode', 'main']
@@ -298,10 +296,7 @@ def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; returns the exit code."""
     # rclpy's own handlers would shut the context down under the frames that are still on their way out.
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    ended = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
-    code = 0
+    ended = StopSignals()
     try:
         node = PerceptionNode()
     except ParameterError as error:
@@ -309,32 +304,16 @@ def main(args: list[str] | None = None) -> int:
         rclpy.try_shutdown()
         return 2
     forward_logging(node.get_logger())
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-
-    def spin() -> None:
-        nonlocal code
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
-        except Exception:
-            logging.getLogger(__name__).exception('the executor ended')
-            code = 1
-        ended.set()
-
-    thread = threading.Thread(target=spin, name='executor', daemon=True)
-    thread.start()
+    executor = ExecutorThread(node, ended=ended.set)
+    executor.start()
     ended.wait()
-    executor.shutdown()
-    thread.join()
+    executor.stop()
     node.close()
     rclpy.try_shutdown()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # The ending interpreter would put the default handlers back, and a second Ctrl-C (launch forwards the
-        # terminal's) would make this clean end look like a crash.
-        signal.signal(number, signal.SIG_IGN)
-    return code
+    # The ending interpreter would put the default handlers back, and a second Ctrl-C (launch forwards the
+    # terminal's) would make this clean end look like a crash.
+    ended.ignore()
+    return 1 if executor.failed else 0
 
 
 if __name__ == '__main__':

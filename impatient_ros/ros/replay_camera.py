@@ -16,13 +16,13 @@ import threading
 from collections.abc import Sequence
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from impatient_ros.ledger import Ledger
 from impatient_ros.ros.environment import transport_environment
+from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.frame_publisher import FramePublisher
 from impatient_ros.sources import Source, SourceError, open_source
 from impatient_ros.sources.frame import COMPRESSED, RAW
@@ -69,12 +69,10 @@ def _replay(
     os.environ.update(transport_environment(os.environ))
     rclpy.init(args=list(argv), signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('replay_camera')
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    spinner = threading.Thread(target=_spin, args=(executor,), name='spinner', daemon=True)
+    executor = ExecutorThread(node)
     try:
         camera = _publisher(node, source, options, stop, ledger)
-        spinner.start()
+        executor.start()
         ledger.enter('waiting', topic=camera.topic)
         if options.wait > 0 and not camera.wait_for_subscriber(options.wait):
             if stop.is_set():
@@ -101,9 +99,7 @@ def _replay(
         camera.linger()
         return code
     finally:
-        executor.shutdown()
-        if spinner.ident is not None:
-            spinner.join()
+        executor.stop()
         node.destroy_node()
         rclpy.try_shutdown()
 
@@ -123,13 +119,6 @@ def _publisher(
         stop=stop,
         ledger=ledger,
     )
-
-
-def _spin(executor: SingleThreadedExecutor) -> None:
-    try:
-        executor.spin()
-    except ExternalShutdownException:
-        pass
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import array
 import json
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 import cv2  # noqa: E402
 import rclpy  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from vision_msgs.msg import Classification  # noqa: E402
 
 from impatient_ros.resources import resource_path  # noqa: E402
+from impatient_ros.ros.executor_thread import ExecutorThread  # noqa: E402
 from impatient_ros.ros.messages import nanoseconds, parse_frame_status, time_message  # noqa: E402
 
 PATIENCE = 120.0  # seconds until the node must be there
@@ -137,17 +136,8 @@ def main() -> None:
     rclpy.init()
     node = rclpy.create_node('benchmark_camera')
     cameras = [Camera(node, *kind) for kind in options['images']]
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
-
-    thread = threading.Thread(target=spin, daemon=True)
-    thread.start()
+    executor = ExecutorThread(node)
+    executor.start()
     memory: dict[int, int] = {}
 
     def watch(index: int) -> None:
@@ -159,8 +149,7 @@ def main() -> None:
         camera.run(10 if options['frames'] < 100 else 10 + camera.frames_in(SEGMENT), 30.0)
         found = camera.run(options['frames'], options['rate'], watch if options.get('pid') else None)
         print(json.dumps({**found, 'memory': memory}), flush=True)
-    executor.shutdown()
-    thread.join()
+    executor.stop()
     node.destroy_node()
     rclpy.try_shutdown()
 

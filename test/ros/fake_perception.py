@@ -6,11 +6,9 @@ The behaviour is the first argument; the rest is what the demo gives the node.
 import os
 import signal
 import sys
-import threading
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -18,7 +16,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification
 
 from impatient_ros.records import FrameRecord, Outcome
+from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.messages import classification, diagnostic_status, frame_status
+from impatient_ros.ros.stop_signals import StopSignals
 
 LABELS = ['hat', 'shoes']
 FATES = [
@@ -90,28 +90,17 @@ class FakePerception(Node):
 def main() -> int:
     behaviour, arguments = sys.argv[1], sys.argv[2:]
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-    ended = threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: ended.set())
+    ended = StopSignals((signal.SIGINT,))
     if behaviour == 'refuse':
         rclpy.create_node('perception').get_logger().error('cannot configure: no such model')
         ended.wait()
         return 0
     node = FakePerception(behaviour)
     node.get_logger().info('profiling: 100%')
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-
-    def spin() -> None:
-        try:
-            executor.spin()
-        except ExternalShutdownException:
-            pass
-
-    thread = threading.Thread(target=spin)
-    thread.start()
+    executor = ExecutorThread(node)
+    executor.start()
     ended.wait()
-    executor.shutdown()
-    thread.join()
+    executor.stop()
     node.destroy_node()
     rclpy.shutdown()
     return 4 if behaviour == 'sulk' else 0

@@ -16,7 +16,6 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters, SetParametersAtomically
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -25,6 +24,7 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Classification, LabelInfo
 
 from impatient_ros.ros.environment import transport_environment
+from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.messages import nanoseconds, parse_frame_status, time_message
 
 PATIENCE = 60  # seconds: these machines are slow and busy
@@ -34,7 +34,9 @@ LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
 def environment():
-    return {**os.environ, **transport_environment(os.environ), 'PYTHONUNBUFFERED': '1'}
+    # With the fault handler a process that does not end can be asked where its threads are.
+    ours = {'PYTHONUNBUFFERED': '1', 'PYTHONFAULTHANDLER': '1'}
+    return {**os.environ, **transport_environment(os.environ), **ours}
 
 
 class NodeProcess:
@@ -65,9 +67,9 @@ class NodeProcess:
         try:
             return self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.process.send_signal(signal.SIGABRT)
             self.process.wait()
-            raise
+            raise AssertionError(f'the node did not end after signal {number}:\n{self.log}') from None
 
     def __enter__(self):
         return self
@@ -101,14 +103,8 @@ class Robot:
             ):
                 self._listen(f'{NODE}/{camera}/{name}', message, store.setdefault(camera, []), qos)
         self._listen('/diagnostics', DiagnosticArray, self.diagnostics, 10)
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self.node)
-        self._thread = threading.Thread(target=self._spin, daemon=True)
-        self._thread.start()
-
-    def _spin(self):
-        with contextlib.suppress(ExternalShutdownException):
-            self._executor.spin()
+        self._executor = ExecutorThread(self.node, name='robot')
+        self._executor.start()
 
     def _listen(self, topic, message_type, store, qos):
         def keep(message):
@@ -119,8 +115,7 @@ class Robot:
         return self.node.create_subscription(message_type, topic, keep, qos)
 
     def close(self):
-        self._executor.shutdown()
-        self._thread.join(PATIENCE)
+        self._executor.stop()
         self.node.destroy_node()
         self._context.try_shutdown()
 

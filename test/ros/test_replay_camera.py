@@ -15,12 +15,12 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
 
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from rosgraph_msgs.msg import Clock  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 
 from impatient_ros.ros.environment import transport_environment  # noqa: E402
+from impatient_ros.ros.executor_thread import ExecutorThread  # noqa: E402
 from impatient_ros.ros.frame_publisher import FramePublisher  # noqa: E402
 from impatient_ros.ros.replay_camera import main  # noqa: E402
 
@@ -66,13 +66,10 @@ class Eye:
 def eye():
     rclpy.init()
     node = rclpy.create_node('eye')
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, daemon=True)
-    thread.start()
-    yield Eye(node, executor)
-    executor.shutdown()
-    thread.join()
+    executor = ExecutorThread(node)
+    executor.start()
+    yield Eye(node, executor.executor)
+    executor.stop()
     node.destroy_node()
     rclpy.shutdown()
 

@@ -19,7 +19,6 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.duration import Duration
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
@@ -32,6 +31,7 @@ from deadline.subjects import Subject
 from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.planner import MODES
 from impatient_ros.records import FrameRecord, Outcome
+from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.messages import image_message, parse_frame_status
 from impatient_ros.ros.settings import BudgetParameters
 from impatient_ros.runtime import RUNTIMES
@@ -161,17 +161,14 @@ class _Camera:
                 lambda message, policy=policy: self._note(policy, message),
                 reliable,
             )
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._executor.spin, daemon=True)
+        self._executor = ExecutorThread(self._node)
 
     def __enter__(self) -> '_Camera':
-        self._thread.start()
+        self._executor.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._executor.shutdown()
-        self._thread.join()
+        self._executor.stop()
         self._node.destroy_node()
 
     def wait_for_nodes(self, progress: Callable[[str], None]) -> None:
