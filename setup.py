@@ -49,7 +49,7 @@ setup(
     ],
     entry_points={
         'console_scripts': [
-            f'perception_node = {NAME}.ros.perception_node:main',
+            f'perception_node = {NAME}.ros.perception_node:run',
             f'replay_camera = {NAME}.ros.replay_camera:main',
         ],
     },

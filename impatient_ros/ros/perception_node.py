@@ -10,10 +10,13 @@ first two steps by itself. Threads: the executor's (parameters, services, timers
 
 from __future__ import annotations
 
+import faulthandler
+import gc
+import os
 import sys
 import time
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import rclpy
 import rclpy.logging
@@ -45,12 +48,14 @@ from impatient_ros.ros.priority import switch_threads_every
 from impatient_ros.ros.stop_signals import StopSignals
 from impatient_ros.runtime import RuntimeUnavailableError
 
-__all__ = ['PerceptionNode', 'main']
+__all__ = ['PerceptionNode', 'main', 'run']
 
 DEFAULT_MODEL = 'clothing10.safetensors'
 DDS_PROFILE = 'fastdds.xml'
 TRANSPORTS = {'raw': Image, 'compressed': CompressedImage}
 COMPLAINT_PERIOD = 5.0  # seconds between two log lines about unusable frames
+# Seconds that ending may take before it says where it hangs; a configuration under way is not interrupted.
+LAST_RESORT = 50.0
 
 
 class PerceptionNode(LifecycleNode):
@@ -307,14 +312,29 @@ def main(args: list[str] | None = None) -> int:
     executor = ExecutorThread(node, ended=ended.set)
     executor.start()
     ended.wait()
+    faulthandler.dump_traceback_later(LAST_RESORT, exit=True)
     executor.stop()
     node.close()
+    failed = executor.failed
+    # A lifecycle node and its state machine hold each other, and with them its participant, which would be
+    # taken down while the interpreter ends, among everything else.
+    del node, executor
+    gc.collect()
     rclpy.try_shutdown()
+    faulthandler.cancel_dump_traceback_later()
     # The ending interpreter would put the default handlers back, and a second Ctrl-C (launch forwards the
     # terminal's) would make this clean end look like a crash.
     ended.ignore()
-    return 1 if executor.failed else 0
+    return 1 if failed else 0
+
+
+def run() -> NoReturn:
+    """The program. What matters is closed when `main` returns; freeing the rest takes seconds."""
+    code = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run()

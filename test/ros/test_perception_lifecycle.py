@@ -3,6 +3,8 @@
 import contextlib
 import json
 import signal
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -11,13 +13,22 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from robot import NODE, NodeProcess, Robot
+from robot import NODE, PATIENCE, NodeProcess, Robot, environment
 from rosgraph_msgs.msg import Clock
 
 from impatient_ros.records import Outcome
 from impatient_ros.ros.messages import time_message
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
+# Prints the exit code and how many threads that receive for a participant are left.
+PROGRAM = """
+import os
+from impatient_ros.ros.perception_node import main
+
+code = main()
+names = [open(f'/proc/self/task/{thread}/comm').read() for thread in os.listdir('/proc/self/task')]
+print(code, sum(name.startswith(('dds.udp', 'dds.shm.7', 'dds.ev')) for name in names))
+"""
 BAD_IMAGES = Path(__file__).parents[3] / 'shared' / 'data' / 'bad_images.zip'
 
 
@@ -75,6 +86,17 @@ class TestLifecycle:
                 robot.send()
             assert node.stop(number) == 0, node.log
             assert 'Traceback' not in node.log
+
+    def test_its_part_of_the_middleware_has_ended_before_the_interpreter_ends(
+        self, robot, tiny_model, tmp_path
+    ):
+        (tmp_path / 'program.py').write_text(PROGRAM)
+        command = [sys.executable, tmp_path / 'program.py', '--ros-args', '-p', f'model:={tiny_model}']
+        with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
+            robot.wait_for_node()
+            process.send_signal(signal.SIGTERM)
+            out, _ = process.communicate(timeout=PATIENCE)
+        assert out.split() == ['0', '0']
 
     def test_after_a_kill_a_new_node_takes_over(self, robot, tiny_model, tmp_path):
         for attempt in ('first', 'second'):
