@@ -23,7 +23,7 @@ from training.costs import exit_costs, increasing
 from training.expected import chosen_share, distribution_of
 from training.methods import chosen_exits, fixed_weights, frozen, trainable
 from training.networks import NetworkOptions, build
-from training.objective import FLOOR, JointRisk, floored
+from training.objective import FLOOR, JointRisk, floored, teaching
 
 __all__ = ['ImpatientModule', 'OptimiserOptions', 'RiskOptions']
 
@@ -138,11 +138,13 @@ class ImpatientModule(lightning.LightningModule):
                 )
             self.exit_share = tuple(float(w) for w in share)
             weights = floored(self.exit_share, options.floor)
+        distillation = options.distillation if options.method in ('joint', 'uniform') else 0.0
+        weights = teaching(weights, distillation)
         log.info('exit weights %s', ' '.join(f'{w:.3f}' for w in weights))
         self.risk = JointRisk(
             weights,
             label_smoothing=options.label_smoothing,
-            distillation=options.distillation if options.method in ('joint', 'uniform') else 0.0,
+            distillation=distillation,
             temperature=options.distillation_temperature,
         )
         self.network = network.to(memory_format=torch.channels_last)

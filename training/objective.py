@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ['JointRisk', 'floored']
+__all__ = ['JointRisk', 'floored', 'teaching']
 
 FLOOR = 0.05
 
@@ -33,6 +33,17 @@ def floored(weights: Sequence[float], floor: float = FLOOR) -> tuple[float, ...]
         raise ValueError(f'exit weights {tuple(weights)} are no probabilities that sum to 1')
     exits = len(weights) - 1
     return tuple((1 - floor) * float(w) + floor / exits for w in weights[1:])
+
+
+def teaching(weights: Sequence[float], distillation: float) -> tuple[float, ...]:
+    """`weights` [T] where the last exit teaches the others: it gets what they learn from it.
+
+    An exit of weight w whose share g is learned from the last one is no better than that one in this share:
+    g w counts for the last exit, too. Without it a distribution that seldom reaches the last exit gives all
+    others a bad teacher.
+    """
+    *earlier, last = (float(w) for w in weights)
+    return (*earlier, last + distillation * sum(earlier))
 
 
 class JointRisk(nn.Module):

@@ -10,22 +10,15 @@ first two steps by itself. Threads: the executor's (parameters, services, timers
 
 from __future__ import annotations
 
-import faulthandler
-import gc
-import os
-import sys
 import time
 from functools import partial
 from typing import Any, NoReturn
 
-import rclpy
-import rclpy.logging
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from std_srvs.srv import Trigger
@@ -37,15 +30,13 @@ from impatient_ros.monitor import Monitor
 from impatient_ros.resources import resource_path
 from impatient_ros.ros.conversion import cv_bridge_converter
 from impatient_ros.ros.diagnostics import Diagnostics, ModelState
-from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.intake import ImageIntake
-from impatient_ros.ros.log import forward_logging
 from impatient_ros.ros.messages import nanoseconds
 from impatient_ros.ros.outputs import NodeOutputs
-from impatient_ros.ros.parameters import NodeParameters, ParameterError, PerceptionParameters
+from impatient_ros.ros.parameters import NodeParameters, PerceptionParameters
 from impatient_ros.ros.perception import Perception
 from impatient_ros.ros.priority import switch_threads_every
-from impatient_ros.ros.stop_signals import StopSignals
+from impatient_ros.ros.program import leave, serve
 from impatient_ros.runtime import RuntimeUnavailableError
 
 __all__ = ['PerceptionNode', 'main', 'run']
@@ -54,8 +45,6 @@ DEFAULT_MODEL = 'clothing10.safetensors'
 DDS_PROFILE = 'fastdds.xml'
 TRANSPORTS = {'raw': Image, 'compressed': CompressedImage}
 COMPLAINT_PERIOD = 5.0  # seconds between two log lines about unusable frames
-# Seconds that ending may take before it says where it hangs; a configuration under way is not interrupted.
-LAST_RESORT = 50.0
 
 
 class PerceptionNode(LifecycleNode):
@@ -165,10 +154,10 @@ class PerceptionNode(LifecycleNode):
         self._state = 'unconfigured'
         return TransitionCallbackReturn.SUCCESS
 
-    def close(self) -> None:
-        """Stop the threads and destroy the node; the executor must not spin it any more."""
+    def destroy_node(self) -> None:
+        """Stop the threads and destroy the node; no executor may spin it any more."""
         self._stop()
-        self.destroy_node()
+        super().destroy_node()
 
     def _start(self) -> None:
         self._autostart.cancel()
@@ -299,41 +288,12 @@ def _forecast_values(state: ForecastState) -> dict[str, str]:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until SIGINT or SIGTERM; returns the exit code."""
-    # rclpy's own handlers would shut the context down under the frames that are still on their way out.
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    ended = StopSignals()
-    try:
-        node = PerceptionNode()
-    except ParameterError as error:
-        rclpy.logging.get_logger('perception').fatal(str(error))
-        rclpy.try_shutdown()
-        return 2
-    forward_logging(node.get_logger())
-    executor = ExecutorThread(node, ended=ended.set)
-    executor.start()
-    ended.wait()
-    faulthandler.dump_traceback_later(LAST_RESORT, exit=True)
-    executor.stop()
-    node.close()
-    failed = executor.failed
-    # A lifecycle node and its state machine hold each other, and with them its participant, which would be
-    # taken down while the interpreter ends, among everything else.
-    del node, executor
-    gc.collect()
-    rclpy.try_shutdown()
-    faulthandler.cancel_dump_traceback_later()
-    # The ending interpreter would put the default handlers back, and a second Ctrl-C (launch forwards the
-    # terminal's) would make this clean end look like a crash.
-    ended.ignore()
-    return 1 if failed else 0
+    return serve(PerceptionNode, 'perception', args)
 
 
 def run() -> NoReturn:
-    """The program. What matters is closed when `main` returns; freeing the rest takes seconds."""
-    code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+    """The program."""
+    leave(main())
 
 
 if __name__ == '__main__':

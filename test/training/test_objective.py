@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from impatient_ros.budgets import Uniform, exit_weights
-from training.objective import JointRisk, floored
+from training.objective import JointRisk, floored, teaching
 
 EXIT_WEIGHTS = st.lists(st.floats(0, 1), min_size=2, max_size=8).filter(lambda w: sum(w) > 1e-3)
 
@@ -42,6 +42,17 @@ def test_what_are_no_exit_weights_is_refused(weights: tuple[float, ...]) -> None
 def test_a_floor_outside_0_to_1_is_refused(floor: float) -> None:
     with pytest.raises(ValueError, match='between 0 and 1'):
         floored((0.5, 0.5), floor)
+
+
+@given(EXIT_WEIGHTS, st.floats(0, 1))
+def test_the_last_exit_gets_what_the_others_learn_from_it(weights: list[float], distillation: float) -> None:
+    *earlier, last = teaching(weights, distillation)
+    assert earlier == weights[:-1]
+    assert last == pytest.approx(weights[-1] + distillation * sum(weights[:-1]))
+
+
+def test_without_distillation_nobody_teaches() -> None:
+    assert teaching((0.5, 0.3, 0.2), 0.0) == (0.5, 0.3, 0.2)
 
 
 def test_the_risk_is_the_weighted_sum_of_the_exits_losses() -> None:
