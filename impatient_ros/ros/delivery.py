@@ -13,18 +13,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Protocol
 
 from impatient_ros.answer import Answer
 from impatient_ros.frames import Frame
 from impatient_ros.planner import Plan
 from impatient_ros.preparation import RollingQuantile
-from impatient_ros.records import CONFIDENT, FrameRecord, Outcome
+from impatient_ros.records import FrameRecord, Outcome
 from impatient_ros.ros.deadlines import Deadline
 from impatient_ros.ros.priority import prefer_this_thread
+from impatient_ros.ros.under_way import FrameUnderWay, Manner
 
-__all__ = ['Delivery', 'Manner', 'Outputs']
+__all__ = ['Delivery', 'Outputs']
 
 _log = logging.getLogger(__name__)
 
@@ -37,37 +37,6 @@ class Outputs(Protocol):
 
     def record(self, frame: Frame, record: FrameRecord) -> None:
         """Publish and count how a frame ended."""
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How a frame is to be delivered: the parameters `publish_mode`, `on_miss`, `confidence_threshold`."""
-
-    every: bool = False
-    on_miss: str = 'silent'
-    confidence_threshold: float = 0.0
-
-
-@dataclass
-class _UnderWay:
-    frame: Frame
-    deadline: Deadline
-    begun: float  # steady
-    until: float  # steady, the deadline
-    budget: float
-    reserve: float
-    manner: Manner
-    exits: int
-    planned: int | None = None
-    promised: int | None = None
-    slowdown: float = 1.0
-    best: Answer | None = None
-    sent: Answer | None = None
-    sent_slack: float | None = None
-    ended: bool = False
-    record: FrameRecord | None = None
-    expired: bool = False  # past its deadline without an answer, and still wanted
-    lock: threading.Lock = field(default_factory=threading.Lock)  # serialises sending
 
 
 class Delivery:
@@ -94,7 +63,7 @@ class Delivery:
         # What waking up and publishing take, from the instant that was meant to the answer being out.
         self._lag = RollingQuantile(0.95, start=0.0)
         self._changed = threading.Condition()
-        self._current: _UnderWay | None = None
+        self._current: FrameUnderWay | None = None
         self._others: deque[tuple[Frame, FrameRecord]] = deque()
         self._closed = False
         # When the watching thread will look by itself; every earlier wake-up costs the frame's thread time.
@@ -126,7 +95,9 @@ class Delivery:
         begun = self._steady_now()
         budget = deadline.budget(self._ros_now())
         with self._changed:
-            self._current = _UnderWay(frame, deadline, begun, begun + budget, budget, reserve, manner, exits)
+            self._current = FrameUnderWay(
+                frame, deadline, begun, begun + budget, budget, reserve, manner, exits
+            )
             self._wake()
         return budget
 
@@ -203,12 +174,12 @@ class Delivery:
             self._others.append((frame, record))
             self._changed.notify_all()
 
-    def _forget(self, current: _UnderWay) -> None:
+    def _forget(self, current: FrameUnderWay) -> None:
         with self._changed:
             if self._current is current:
                 self._current = None
 
-    def _send(self, current: _UnderWay, answer: Answer, meant: float) -> None:
+    def _send(self, current: FrameUnderWay, answer: Answer, meant: float) -> None:
         """Publish `answer` unless the frame has ended, it is out already, or it is too late to be wanted."""
         with current.lock:
             if current.ended or current.sent is answer:
@@ -221,65 +192,21 @@ class Delivery:
             current.sent_slack = current.deadline.budget(self._ros_now())
             self._lag.observe(max(0.0, self._steady_now() - meant))
 
-    def _end(self, current: _UnderWay, final: Answer | None) -> None:
+    def _end(self, current: FrameUnderWay, final: Answer | None) -> None:
         """Close the frame's books: exactly one record."""
         with current.lock:
             if current.ended:
                 return
             current.ended = True
-            infeasible = final is not None and final.infeasible
-            if current.sent is not None:
-                outcome = Outcome.late if (current.sent_slack or 0.0) < 0 else Outcome.answered
-            else:
-                outcome = Outcome.infeasible if infeasible else Outcome.missed
-                if current.manner.on_miss == 'empty':
-                    self._outputs.answer(current.frame, None)
-            current.record = self._record(current, outcome, self._reason(current, final))
+            if current.sent is None and current.manner.on_miss == 'empty':
+                self._outputs.answer(current.frame, None)
+            outcome, reason = current.outcome(final)
+            current.record = self._record(current, outcome, reason)
             self._outputs.record(current.frame, current.record)
 
-    @staticmethod
-    def _reason(current: _UnderWay, final: Answer | None) -> str:
-        sent, threshold = current.sent, current.manner.confidence_threshold
-        if sent is None:
-            if final is not None and final.infeasible:
-                return 'budget below the first exit'
-            return 'no exit was ready by the deadline'
-        shallower = (sent.exit_index or 0) < (sent.planned_exit_index or 0)
-        if shallower and 0 < threshold <= sent.confidence:
-            return CONFIDENT
-        return 'deadline_fallback' if current.deadline.fallback else ''
-
-    @staticmethod
-    def _overrun(current: _UnderWay) -> bool | None:
-        """Whether the promised exit came later than promised; what is not there when the frame ends, does."""
-        if current.promised is None:
-            return None
-        best = current.best
-        if best is not None and best.overrun is not None:
-            return best.overrun
-        threshold = current.manner.confidence_threshold
-        return best is None or not 0 < threshold <= best.confidence
-
-    def _record(self, current: _UnderWay, outcome: Outcome, reason: str) -> FrameRecord:
-        sent, slack = current.sent, current.sent_slack
-        return FrameRecord(
-            camera=current.frame.camera,
-            stamp=current.frame.stamp * 1e-9,
-            outcome=outcome,
-            reason=reason,
-            exit_index=None if sent is None else sent.exit_index,
-            planned_exit_index=current.planned,
-            exits=current.exits,
-            budget=current.budget,
-            elapsed=self._steady_now() - current.begun,
-            slack=slack if slack is not None else current.deadline.budget(self._ros_now()),
-            slowdown=current.slowdown,
-            superseded=current.frame.superseded,
-            fault=current.deadline.fault,
-            label=None if sent is None else sent.label,
-            confidence=None if sent is None else sent.confidence,
-            overrun=self._overrun(current),
-        )
+    def _record(self, current: FrameUnderWay, outcome: Outcome, reason: str) -> FrameRecord:
+        slack = current.deadline.budget(self._ros_now())
+        return current.to_record(outcome, reason, self._steady_now() - current.begun, slack)
 
     def _wake(self) -> None:
         """Wake the watching thread where something is due before it looks by itself; with the lock held."""
@@ -288,11 +215,7 @@ class Delivery:
 
     def _due(self) -> float:
         """When the frame under way must be looked after, on the steady clock."""
-        current = self._current
-        if current is None or current.ended or (current.expired and current.best is None):
-            return math.inf
-        # With an answer in hand it must leave in time; without one, the deadline itself ends it.
-        return current.until - (current.reserve if current.best is not None else 0.0)
+        return math.inf if self._current is None else self._current.due
 
     def _watch(self) -> None:
         prefer_this_thread(self._priority)
@@ -317,7 +240,7 @@ class Delivery:
             if due is not None:
                 self._expire(*due)
 
-    def _expire(self, current: _UnderWay, at: float) -> None:
+    def _expire(self, current: FrameUnderWay, at: float) -> None:
         best = current.best
         if best is not None:
             self._send(current, best, at)

@@ -17,8 +17,9 @@ from impatient_ros.images import Converter, ImageError, decode_compressed, to_rg
 from impatient_ros.preparation import PreparationCost
 from impatient_ros.records import FrameRecord, Outcome
 from impatient_ros.ros.deadlines import Deadline, Deadlines
-from impatient_ros.ros.delivery import Delivery, Manner, Outputs
+from impatient_ros.ros.delivery import Delivery, Outputs
 from impatient_ros.ros.settings import CameraParameters, PerceptionParameters
+from impatient_ros.ros.under_way import Manner
 from impatient_ros.sharing import share
 
 __all__ = ['Perception', 'PerceptionOutputs']

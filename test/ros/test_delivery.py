@@ -12,7 +12,8 @@ from impatient_ros.frames import Frame
 from impatient_ros.planner import Plan
 from impatient_ros.records import Outcome
 from impatient_ros.ros.deadlines import Deadline
-from impatient_ros.ros.delivery import Delivery, Manner
+from impatient_ros.ros.delivery import Delivery
+from impatient_ros.ros.under_way import Manner
 
 SECOND = 1_000_000_000
 FRAME = Frame('front', 'message', 5 * SECOND, 5 * SECOND, None, superseded=2)
