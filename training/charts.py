@@ -9,8 +9,12 @@ from itertools import pairwise
 
 __all__ = ['COLOURS', 'Line', 'bars', 'lines', 'reliability_diagram', 'ticks']
 
-# Told apart by people with any colour vision, on white (Okabe & Ito's palette, darkened where it is pale).
-COLOURS = ('#0072b2', '#d55e00', '#008a63', '#b8569a', '#8a6d00', '#3f9bd1', '#606060', '#a33b2a')
+# The first eight are told apart by people with any colour vision, on white (Okabe & Ito's palette, darkened
+# where it is pale); with the rest they suffice for a whole experiment with all its baselines.
+COLOURS = (
+    *('#0072b2', '#d55e00', '#008a63', '#b8569a', '#8a6d00', '#3f9bd1', '#606060', '#a33b2a'),
+    *('#1a1a1a', '#e0a800', '#6a4fc4', '#9bb53c'),
+)
 INK, FAINT, GRID = '#333', '#666', '#e3e3e3'
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from training.charts import Line, bars, lines, reliability_diagram, ticks
+from training.charts import COLOURS, Line, bars, lines, reliability_diagram, ticks
 from training.report import main, page
 
 BINS = {'count': [0.0, 3.0, 7.0], 'confidence': [0.0, 0.5, 0.9], 'accuracy': [0.0, 0.4, 1.0]}
@@ -79,6 +79,11 @@ def test_a_page_loads_nothing_from_elsewhere_and_escapes_names() -> None:
         'Pictures that need deep exits',
     ):
         assert expected in text
+
+
+def test_a_whole_experiment_has_a_colour_for_each_of_its_bars() -> None:
+    joint_uniform_plain_separate_truncated_single_fixed = 1 + 1 + 1 + 1 + 4 + 1 + 1
+    assert len(set(COLOURS)) == len(COLOURS) >= joint_uniform_plain_separate_truncated_single_fixed
 
 
 def test_two_evaluations_of_one_name_stay_apart() -> None:
