@@ -12,9 +12,8 @@ class StopSignals:
     """Takes the signals over from now on; for the main thread.
 
     An event that a handler sets is not enough: a signal may interrupt any thread, Python runs its handlers in
-    the main thread only, and that one sleeps on the event's lock until something else wakes it. A node that
-    waited so outlived one signal in some forty on a busy machine. Python's wake-up descriptor is written by
-    whichever thread was interrupted.
+    the main thread only, and that one sleeps on the event's lock until something else wakes it. Python's
+    wake-up descriptor is written by whichever thread was interrupted.
     """
 
     def __init__(self, numbers: Iterable[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
