@@ -43,7 +43,8 @@ class RiskOptions:
         overhead: seconds for decoding, preprocessing and publishing, added to costs in seconds.
         floor: share of the weights that all exits get alike.
         label_smoothing: share of the target's probability that all classes get alike.
-        distillation: share of the last exit's answers in what earlier exits learn.
+        distillation: share of the last exit's answers in what earlier exits learn; its own weight then
+            includes what they learn from it (see training.objective.teaching).
         distillation_temperature: at which these answers are compared.
         equilibrium: mix the exits' gradients by the budgets behind them (see training.equilibrium).
         mixed: share of the epochs, at the start, in which only the last exit learns.

@@ -87,6 +87,14 @@ def test_equilibrium_and_distillation_are_options_of_joint_training() -> None:
     assert module(RiskOptions(distillation=0.5)).risk_of(x, target)[0] != plain[0]
 
 
+def test_with_distillation_the_last_exit_has_the_weight_of_a_teacher() -> None:
+    plain, taught = (module(RiskOptions(budgets='early', distillation=g)).risk.weights for g in (0.0, 0.5))
+    assert taught[:-1].tolist() == plain[:-1].tolist()
+    assert taught[-1].item() == pytest.approx((plain[-1] + 0.5 * plain[:-1].sum()).item())
+    alone = module(RiskOptions('last', distillation=0.5)).risk
+    assert alone.distillation == 0
+
+
 def test_costs_in_seconds_go_with_budgets_in_seconds(tmp_path: pytest.TempPathFactory) -> None:
     budgets = tmp_path / 'robot.yaml'  # type: ignore[operator]
     budgets.write_text('distribution: empirical\nsamples: [0.01, 0.02, 0.02, 0.05]\n')
