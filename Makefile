@@ -20,7 +20,7 @@ help:
 	@echo '     RATE=10           frames per second instead of the source'"'"'s own rate'
 	@echo '     TOPIC=/camera     which image topic of a bag'
 	@echo 'make test              linters and all tests but the slow ones (PYTEST="-k name" picks)'
-	@echo 'make test-all          linters and all tests'
+	@echo 'make test-all          linters and all tests, hypotheses with new examples'
 	@echo 'make train-smoke       two epochs on generated pictures, evaluated and reported in runs/smoke; part of make test'
 	@echo 'make lint              linters only'
 	@echo 'make env               only set up the environment, in $(VENV)'
@@ -45,4 +45,4 @@ test: lint train-smoke
 	@"$(PY)" -m pytest -q -m 'not slow' $(PYTEST)
 
 test-all: lint train-smoke
-	@"$(PY)" -m pytest -q $(PYTEST)
+	@"$(PY)" -m pytest -q --hypothesis-profile=searching $(PYTEST)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import deadlines
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from deadline.cameras import simulated
@@ -182,6 +182,7 @@ class TestArithmetic:
         assert stretch('burst', 5, 0.02) == 5.0
 
     @given(st.integers(0, 500), st.integers(1, 500))
+    @example(0, 119)
     def test_the_wilson_interval_holds_the_rate(self, hits, more):
         low, high = wilson(hits, hits + more)
         assert 0 <= low <= hits / (hits + more) <= high <= 1
