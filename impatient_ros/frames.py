@@ -7,6 +7,7 @@ Nothing queues up behind a slow network.
 `stamp`, `arrival` and `deadline` are instants of one clock and only compared here; the node uses nanoseconds.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -98,12 +99,16 @@ class LatestFrames:
             for frame in self._frames.values():
                 frame.deadline = deadline(frame)
 
-    def clear(self) -> list[Frame]:
-        """Remove and return the waiting frames, oldest arrival first; for when the clock jumped back."""
+    def clear(self, later_than: float = -math.inf) -> list[Frame]:
+        """Remove and return the waiting frames that arrived after that instant, oldest arrival first.
+
+        For when the clock jumped back: what arrived later than now is of the time before.
+        """
         with self._changed:
-            frames = sorted(self._frames.values(), key=lambda frame: frame.arrival)
-            self._frames.clear()
-            return frames
+            frames = [frame for frame in self._frames.values() if frame.arrival > later_than]
+            for frame in frames:
+                del self._frames[frame.camera]
+            return sorted(frames, key=lambda frame: frame.arrival)
 
     def close(self) -> list[Frame]:
         """End it: every `take`, blocked or later, returns None. Returns the frames still waiting."""

@@ -105,6 +105,14 @@ def test_close_returns_what_was_waiting_and_keeps_nothing_more():
     assert frames.close() == []
 
 
+def test_clear_leaves_what_arrived_by_an_instant():
+    frames = LatestFrames()
+    frames.put(frame('b', arrival=2.0))
+    frames.put(early := frame('a', arrival=1.0))
+    assert [left.camera for left in frames.clear(later_than=1.0)] == ['b']
+    assert frames.take(0) is early
+
+
 def test_clear_returns_the_waiting_frames_and_goes_on():
     frames = LatestFrames()
     frames.put(second := frame('b', arrival=2.0))

@@ -110,7 +110,8 @@ class Perception:
     def clock_jumped_back(self) -> None:
         """Forget what belongs to a time that is no more."""
         self.deadlines.reset()
-        for frame in self._frames.clear():
+        # Frames may have come between the jump and this call.
+        for frame in self._frames.clear(later_than=self._ros_now()):
             self.delivery.discard(frame, Outcome.dropped, 'clock_jump')
 
     def _deadline(self, frame: Frame) -> Deadline:

@@ -250,3 +250,21 @@ class TestBudgetParameters:
         _, more, other, _ = live(budget__reserve=0.5, budget__miss_rate=0.05)
         assert reserve < more == 0.5
         assert (miss_rate, other) == (0.01, 0.05)
+
+
+def test_after_a_jump_back_only_frames_from_before_it_are_forgotten():
+    now, outputs = [NOW], Outputs()
+    parameters = parse({'camera_names': ['front', 'rear'], 'budget.fixed': 5.0, 'budget.source': 'fixed'})
+    perception = Perception(Classifier(), lambda: parameters, outputs, lambda: now[0])
+    perception.receive('front', image(), 1)
+    now[0] = NOW // 2
+    stamp = SimpleNamespace(sec=50, nanosec=0)
+    perception.receive('rear', image(header=SimpleNamespace(stamp=stamp)), 1)  # before the node heard of it
+    perception.clock_jumped_back()
+    perception.start()
+    try:
+        outputs.wait_for(2)
+    finally:
+        perception.stop()
+    ends = {record.camera: (record.outcome, record.reason) for record in outputs.records}
+    assert ends == {'front': (Outcome.dropped, 'clock_jump'), 'rear': (Outcome.answered, '')}
