@@ -205,7 +205,8 @@ class Delivery:
             self._outputs.record(current.frame, current.record)
 
     def _record(self, current: FrameUnderWay, outcome: Outcome, reason: str) -> FrameRecord:
-        slack = current.deadline.budget(self._ros_now())
+        sent = current.sent_slack
+        slack = current.deadline.budget(self._ros_now()) if sent is None else sent
         return current.to_record(outcome, reason, self._steady_now() - current.begun, slack)
 
     def _wake(self) -> None:

@@ -36,11 +36,24 @@ def serve(make_node: Callable[[], Node], name: str, args: Sequence[str] | None =
     # rclpy's own handlers would shut the context down under the frames that are still on their way out.
     rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
     ended = StopSignals()
+    code = _serve(make_node, name, ended)
+    # A lifecycle node and its state machine hold each other, and with them its participant, which would be
+    # taken down while the interpreter ends, among everything else. So would that of a node that was refused.
+    gc.collect()
+    rclpy.try_shutdown()
+    faulthandler.cancel_dump_traceback_later()
+    # The ending interpreter would put the default handlers back, and a second Ctrl-C (launch forwards the
+    # terminal's) would make this clean end look like a crash.
+    ended.ignore()
+    return code
+
+
+def _serve(make_node: Callable[[], Node], name: str, ended: StopSignals) -> int:
+    """Everything that holds the node: it is gone, but for cycles, when this returns."""
     try:
         node = make_node()
     except ParameterError as error:
         rclpy.logging.get_logger(name).fatal(str(error))
-        rclpy.try_shutdown()
         return 2
     forward_logging(node.get_logger())
     executor = ExecutorThread(node, ended=ended.set)
@@ -49,17 +62,7 @@ def serve(make_node: Callable[[], Node], name: str, args: Sequence[str] | None =
     faulthandler.dump_traceback_later(LAST_RESORT, exit=True)
     executor.stop()
     node.destroy_node()
-    failed = executor.failed
-    # A lifecycle node and its state machine hold each other, and with them its participant, which would be
-    # taken down while the interpreter ends, among everything else.
-    del node, executor
-    gc.collect()
-    rclpy.try_shutdown()
-    faulthandler.cancel_dump_traceback_later()
-    # The ending interpreter would put the default handlers back, and a second Ctrl-C (launch forwards the
-    # terminal's) would make this clean end look like a crash.
-    ended.ignore()
-    return 1 if failed else 0
+    return 1 if executor.failed else 0
 
 
 def leave(code: int) -> NoReturn:

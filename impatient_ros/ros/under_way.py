@@ -78,7 +78,7 @@ class FrameUnderWay:
         return outcome, 'deadline_fallback' if self.deadline.fallback else ''
 
     def to_record(self, outcome: Outcome, reason: str, elapsed: float, slack: float) -> FrameRecord:
-        """Its record; `slack` is what is left now, for a frame of which nothing was sent."""
+        """Its record; `slack` is what was left when its answer went out, or is left now without one."""
         sent = self.sent
         return FrameRecord(
             camera=self.frame.camera,
@@ -90,7 +90,7 @@ class FrameUnderWay:
             exits=self.exits,
             budget=self.budget,
             elapsed=elapsed,
-            slack=slack if self.sent_slack is None else self.sent_slack,
+            slack=slack,
             slowdown=self.slowdown,
             superseded=self.frame.superseded,
             fault=self.deadline.fault,

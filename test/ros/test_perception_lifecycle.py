@@ -97,6 +97,11 @@ class TestLifecycle:
             process.send_signal(signal.SIGTERM)
             out, _ = process.communicate(timeout=PATIENCE)
         assert out.split() == ['0', '0']
+        command[-1] = 'budget.fixed:=-1.0'
+        refused = subprocess.run(
+            command, env=environment(), stdout=subprocess.PIPE, text=True, timeout=PATIENCE
+        )
+        assert refused.stdout.split() == ['2', '0']
 
     def test_after_a_kill_a_new_node_takes_over(self, robot, tiny_model, tmp_path):
         for attempt in ('first', 'second'):
