@@ -41,7 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(remove_ros_args(['', *argv])[1:])
     logging.basicConfig(level=logging.INFO, format='replay camera: %(message)s')
     stop = threading.Event()
-    ledger = Ledger(sys.stdout if options.ledger else None, on_closed=stop.set)
+
+    def reader_gone() -> None:
+        # The line that could not be written stays in stdout's buffer, and flushing it at exit would fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        stop.set()
+
+    ledger = Ledger(sys.stdout if options.ledger else None, on_closed=reader_gone)
     try:
         with open_source(options.source, topic=options.topic, transport=options.transport) as source:
             if options.clock and source.live:

@@ -80,10 +80,12 @@ def camera():
     running = []
 
     def start(*arguments):
+        environ = {**os.environ, **transport_environment(os.environ)}
         process = subprocess.Popen(
             [sys.executable, '-m', 'impatient_ros.ros.replay_camera', *map(str, arguments)],
             cwd=ROOT,
-            env={**os.environ, **transport_environment(os.environ)},
+            # without PYTHONUNBUFFERED, with which lines never stay in a buffer
+            env={name: value for name, value in environ.items() if name != 'PYTHONUNBUFFERED'},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
