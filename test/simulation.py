@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from impatient_ros.latency import LatencyProfile
+from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.runtime import Runtime
 
 STAGES = (0.010, 0.010, 0.010, 0.010)

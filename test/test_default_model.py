@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from impatient_ros.checkpoint import Checkpoint, load
-from training.data import decode, read
-from training.scoring import Evaluation, evaluate
+from training.data.labelled_pictures import decode, read
+from training.scoring.exit_scores import Evaluation, evaluate
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / 'models' / 'clothing10.safetensors'

@@ -23,10 +23,10 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from impatient_ros.budgets import Empirical
-from impatient_ros.records import FrameRecord
-from training.costs import exit_costs
+from impatient_ros.perception.frame_record import FrameRecord
 from training.evaluate import load_checkpoint
-from training.expected import chosen_share
+from training.risk.costs import exit_costs
+from training.risk.expected_accuracy import chosen_share
 
 __all__ = ['Logged', 'histogram', 'main', 'read_bag', 'thinned']
 

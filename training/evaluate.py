@@ -23,15 +23,15 @@ import torch
 
 from impatient_ros.budgets import NAMED_DISTRIBUTIONS, BudgetDistribution
 from impatient_ros.checkpoint import Checkpoint, CheckpointError, load
-from impatient_ros.checkpoint_fields import check_description
-from impatient_ros.checkpoint_file import unpack
-from training.calibrate import reliability
-from training.costs import exit_costs
-from training.data import DataError, Pictures, read
-from training.examples import examples
-from training.expected import best_single_exit, chosen_share, distribution_of, expected_accuracy
-from training.networks import module_of, trusted
-from training.scoring import Evaluation, evaluate
+from impatient_ros.checkpoint.container import unpack
+from impatient_ros.checkpoint.description import check_description
+from training.data.labelled_pictures import DataError, Pictures, read
+from training.model.networks import module_of, trusted
+from training.risk.costs import exit_costs
+from training.risk.expected_accuracy import best_single_exit, chosen_share, distribution_of, expected_accuracy
+from training.scoring.calibration import reliability
+from training.scoring.examples import examples
+from training.scoring.exit_scores import Evaluation, evaluate
 
 __all__ = ['Measured', 'evaluation', 'load_checkpoint', 'main', 'measured']
 

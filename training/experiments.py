@@ -21,7 +21,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from training.table import load_runs, markdown, summary
+from training.reporting.experiment_table import load_runs, markdown, summary
 
 __all__ = ['Run', 'main', 'plan']
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from impatient_ros.checkpoint import Checkpoint, load
-from impatient_ros.runtime.onnx_export import (
+from impatient_ros.runtime.onnx.export import (
     OPSET,
     ExportError,
     boundary,

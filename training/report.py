@@ -16,7 +16,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from training.charts import COLOURS, Line, bars, lines, reliability_diagram
+from training.reporting.charts import COLOURS, Line, bars, lines, reliability_diagram
 
 __all__ = ['main', 'page']
 

@@ -28,10 +28,10 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from impatient_ros.budgets import SUPPORT
 from impatient_ros.checkpoint import save
-from training.callbacks import Curve
-from training.data_module import PictureData
-from training.module import ImpatientModule
-from training.scoring import evaluate
+from training.data.data_module import PictureData
+from training.model.callbacks import Curve
+from training.model.training_module import ImpatientModule
+from training.scoring.exit_scores import evaluate
 
 __all__ = ['TrainingCLI', 'main', 'write_checkpoint']
 

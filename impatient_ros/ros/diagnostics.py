@@ -15,9 +15,9 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from std_msgs.msg import Header
 
-from impatient_ros.monitor import CameraStatistics, Snapshot
-from impatient_ros.records import Outcome
-from impatient_ros.ros.concerns import CAMERA_CONCERNS, MODEL_CONCERNS, CameraSituation, Concerns, Line
+from impatient_ros.perception.alerts import CAMERA_CONCERNS, MODEL_CONCERNS, CameraSituation, Concerns, Line
+from impatient_ros.perception.frame_record import Outcome
+from impatient_ros.perception.monitor import CameraStatistics, Snapshot
 from impatient_ros.ros.messages import diagnostic_status
 
 __all__ = ['Diagnostics', 'ModelState']

@@ -19,14 +19,14 @@ from rclpy.time import Time
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image
 
-from impatient_ros.images import ImageError
-from impatient_ros.ledger import Ledger
-from impatient_ros.ros.acquaintance import wait_until_known
-from impatient_ros.sources import RawFrame, SourceFrame
-from impatient_ros.sources.frame import RAW
-from impatient_ros.sources.pacing import Pacer
-from impatient_ros.sources.schedule import DueFrame, ReplayClock
-from impatient_ros.sources.transport import in_transport
+from impatient_ros.images.raw import ImageError
+from impatient_ros.replay import RawFrame, SourceFrame
+from impatient_ros.replay.event_log import Ledger
+from impatient_ros.replay.frame import RAW
+from impatient_ros.replay.pacing import Pacer
+from impatient_ros.replay.schedule import DueFrame, ReplayClock
+from impatient_ros.replay.transport import in_transport
+from impatient_ros.ros.discovery import wait_until_known
 
 __all__ = ['FramePublisher']
 

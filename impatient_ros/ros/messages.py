@@ -10,8 +10,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification, LabelInfo, ObjectHypothesis, VisionClass
 
-from impatient_ros.cdr import HeaderView
-from impatient_ros.records import FrameRecord, Outcome
+from impatient_ros.images.serialized import HeaderView
+from impatient_ros.perception.frame_record import FrameRecord, Outcome
 
 __all__ = [
     'classification',

@@ -13,10 +13,10 @@ from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification, LabelInfo
 
 from impatient_ros.answer import Answer
-from impatient_ros.frames import Frame
-from impatient_ros.monitor import Monitor
-from impatient_ros.records import FrameRecord
-from impatient_ros.ros.annotation import annotate
+from impatient_ros.perception.annotation import annotate
+from impatient_ros.perception.frame_record import FrameRecord
+from impatient_ros.perception.latest_frames import Frame
+from impatient_ros.perception.monitor import Monitor
 from impatient_ros.ros.messages import classification, frame_status, image_message, label_info
 from impatient_ros.ros.parameters import NodeParameters
 

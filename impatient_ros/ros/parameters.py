@@ -19,8 +19,8 @@ from rclpy.parameter import Parameter
 from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_topic_name import validate_topic_name
 
-from impatient_ros.ros.parameter_definition import Definition, ParameterError, nearest
-from impatient_ros.ros.settings import (
+from impatient_ros.perception.parameter_definition import Definition, ParameterError, nearest
+from impatient_ros.perception.settings import (
     BudgetParameters,
     CameraParameters,
     PerceptionParameters,

@@ -25,18 +25,18 @@ from std_srvs.srv import Trigger
 
 from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.checkpoint import CheckpointError
-from impatient_ros.forecast import ForecastState
-from impatient_ros.monitor import Monitor
+from impatient_ros.perception.monitor import Monitor
+from impatient_ros.perception.thread_priority import switch_threads_every
+from impatient_ros.perception.worker import Perception
+from impatient_ros.planning.forecast import ForecastState
 from impatient_ros.resources import resource_path
-from impatient_ros.ros.conversion import cv_bridge_converter
+from impatient_ros.ros.cv_bridge_converter import cv_bridge_converter
 from impatient_ros.ros.diagnostics import Diagnostics, ModelState
-from impatient_ros.ros.intake import ImageIntake
+from impatient_ros.ros.image_intake import ImageIntake
 from impatient_ros.ros.messages import nanoseconds
 from impatient_ros.ros.outputs import NodeOutputs
 from impatient_ros.ros.parameters import NodeParameters, PerceptionParameters
-from impatient_ros.ros.perception import Perception
-from impatient_ros.ros.priority import switch_threads_every
-from impatient_ros.ros.program import leave, serve
+from impatient_ros.ros.process import leave, serve
 from impatient_ros.runtime import RuntimeUnavailableError
 
 __all__ = ['PerceptionNode', 'main', 'run']

@@ -20,13 +20,13 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
-from impatient_ros.ledger import Ledger
+from impatient_ros.replay import Source, SourceError, open_source
+from impatient_ros.replay.event_log import Ledger
+from impatient_ros.replay.frame import COMPRESSED, RAW
+from impatient_ros.replay.schedule import schedule
 from impatient_ros.ros.environment import transport_environment
 from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.frame_publisher import FramePublisher
-from impatient_ros.sources import Source, SourceError, open_source
-from impatient_ros.sources.frame import COMPRESSED, RAW
-from impatient_ros.sources.schedule import schedule
 
 __all__ = ['main']
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = threading.Event()
 
     def reader_gone() -> None:
-        # The line that could not be written stays in stdout's buffer, and flushing it at exit would fail again.
+        # The line that could not be written stays in stdout's buffer; flushing it at exit would fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         stop.set()
 

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from impatient_ros.anytime import AnytimeClassifier  # noqa: E402
-from training.data import read  # noqa: E402
+from training.data.labelled_pictures import read  # noqa: E402
 
 BEST_EXIT = 'best exit only'
 

@@ -24,7 +24,7 @@ import torch
 from impatient_ros.checkpoint import load
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.resources import resource_path
-from impatient_ros.runtime.onnxruntime import SPIN_US, OnnxRuntime
+from impatient_ros.runtime.onnx.runtime import SPIN_US, OnnxRuntime
 
 BATCHES = (1, 2, 4)
 PAUSE = 0.004  # s

@@ -11,8 +11,8 @@ import torch
 from impatient_ros.checkpoint import load
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.resources import resource_path
-from impatient_ros.runtime.model_cache import model_cache
-from impatient_ros.runtime.onnx_export import export_whole
+from impatient_ros.runtime.onnx.export import export_whole
+from impatient_ros.runtime.onnx.model_cache import model_cache
 
 MODELS = ('resnet18', 'resnet50', 'mobilenet_v3_large', 'efficientnet_b0', 'default')
 DEFAULT = 'clothing10.safetensors'

@@ -18,7 +18,7 @@ import numpy as np
 from benchmark.report import Record, record
 
 from impatient_ros.anytime import AnytimeClassifier
-from impatient_ros.demo_processes import free_domain
+from impatient_ros.demo.processes import free_domain
 from impatient_ros.ros.environment import transport_environment
 
 IMAGES = [

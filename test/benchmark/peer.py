@@ -54,7 +54,7 @@ def onnxruntime(name: str, file: str, threads: str) -> dict[str, Callable[[], An
     import onnx
     import onnxruntime as ort
 
-    from impatient_ros.runtime.onnx_export import boundary, logits, standalone
+    from impatient_ros.runtime.onnx.export import boundary, logits, standalone
 
     model = onnx.load_from_string(Path(file).read_bytes()[32:])
     of = network(name)

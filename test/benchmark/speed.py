@@ -34,12 +34,12 @@ from benchmark.turns import Peer, ratio, take_turns, timed  # noqa: E402
 
 from impatient_ros.anytime import AnytimeClassifier  # noqa: E402
 from impatient_ros.checkpoint import load  # noqa: E402
-from impatient_ros.planner import MODES  # noqa: E402
-from impatient_ros.preprocess import Preprocessing  # noqa: E402
+from impatient_ros.images.preprocessing import Preprocessing  # noqa: E402
+from impatient_ros.planning.planner import MODES  # noqa: E402
 from impatient_ros.resources import resource_path  # noqa: E402
 from impatient_ros.runtime import Runtime, select_runtime  # noqa: E402
 from impatient_ros.runtime.machine import processor_name  # noqa: E402
-from impatient_ros.runtime.onnxruntime import OnnxRuntime  # noqa: E402
+from impatient_ros.runtime.onnx.runtime import OnnxRuntime  # noqa: E402
 
 RUNTIMES = {'cpu': ('eager', 'onnxruntime'), 'cuda': ('eager', 'cuda_graph')}
 PICTURES = {'vga': (480, 640), '720p': (720, 1280), '1080p': (1080, 1920), '4k': (2160, 3840)}
@@ -151,7 +151,7 @@ def decision(classifier: AnytimeClassifier, rounds: int) -> Iterator[Record]:
 
 def accuracy(device: str, data: str) -> Iterator[Record]:
     """Each exit of the default model on `validation`; `ratio` is the difference to eager, in points."""
-    from training.data import read
+    from training.data.labelled_pictures import read
 
     checkpoint = load(resource_path('models', DEFAULT))
     pictures = read(data, 'validation')

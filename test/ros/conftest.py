@@ -9,8 +9,8 @@ def tiny_model(tmp_path_factory):
     import torch
 
     from impatient_ros.checkpoint import save
+    from impatient_ros.images.preprocessing import Preprocessing
     from impatient_ros.network import ImpatientNetwork
-    from impatient_ros.preprocess import Preprocessing
 
     torch.manual_seed(0)
     network = ImpatientNetwork.from_torchvision('shufflenet_v2_x0_5', exits=4, classes=3, image_size=64)

@@ -15,7 +15,7 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 from vision_msgs.msg import Classification
 
-from impatient_ros.records import FrameRecord, Outcome
+from impatient_ros.perception.frame_record import FrameRecord, Outcome
 from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.messages import classification, diagnostic_status, frame_status
 from impatient_ros.ros.stop_signals import StopSignals

@@ -9,8 +9,8 @@ from robot import NODE, NodeProcess, Robot
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from impatient_ros.checkpoint_fields import check_description
-from impatient_ros.checkpoint_file import unpack
+from impatient_ros.checkpoint.container import unpack
+from impatient_ros.checkpoint.description import check_description
 from training import budgets, smoke, train
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]

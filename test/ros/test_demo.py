@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
 
-from impatient_ros.ros.demo import main
+from impatient_ros.ros.demo.command import main
 
 pytestmark = pytest.mark.ros
 
@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 FAKE = Path(__file__).with_name('fake_perception.py')
 DEMO = (
     'import sys\n'
-    'from impatient_ros.ros.demo import main\n'
+    'from impatient_ros.ros.demo.command import main\n'
     'sys.exit(main(sys.argv[3:], node_command=[sys.executable, *sys.argv[1:3]]))\n'
 )
 PATIENCE = 60.0  # s for a whole demo

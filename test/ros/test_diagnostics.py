@@ -6,7 +6,7 @@ import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 
-from impatient_ros.monitor import FrameRecord, Monitor, Outcome
+from impatient_ros.perception.monitor import FrameRecord, Monitor, Outcome
 from impatient_ros.ros.diagnostics import Diagnostics, ModelState
 
 TOPICS = {'front': '/front/image_raw', 'rear': '/rear/image_raw'}

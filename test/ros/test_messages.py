@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 
-from impatient_ros.records import FrameRecord, Outcome
+from impatient_ros.perception.frame_record import FrameRecord, Outcome
 from impatient_ros.ros.messages import (
     classification,
     frame_status,

@@ -13,8 +13,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_dict_from_yaml_file
 from rclpy.parameter_client import AsyncParameterClient
 
+from impatient_ros.perception.settings import BudgetParameters, PerceptionParameters, known_definitions, parse
 from impatient_ros.ros.parameters import NodeParameters, ParameterError, check, hints, read
-from impatient_ros.ros.settings import BudgetParameters, PerceptionParameters, known_definitions, parse
 
 YAML = Path(__file__).parents[2] / 'config' / 'perception.yaml'
 

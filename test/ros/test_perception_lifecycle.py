@@ -16,7 +16,7 @@ import pytest
 from robot import NODE, PATIENCE, NodeProcess, Robot, environment
 from rosgraph_msgs.msg import Clock
 
-from impatient_ros.records import Outcome
+from impatient_ros.perception.frame_record import Outcome
 from impatient_ros.ros.messages import time_message
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]

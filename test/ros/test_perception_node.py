@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from robot import NODE, NodeProcess, Robot
 from std_srvs.srv import Trigger
 
-from impatient_ros.records import Outcome
+from impatient_ros.perception.frame_record import Outcome
 from impatient_ros.ros.messages import nanoseconds
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]

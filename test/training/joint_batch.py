@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from training.augmentation import Augmentation
-from training.data_module import PictureData
-from training.module import ImpatientModule, OptimiserOptions, RiskOptions
-from training.networks import NetworkOptions
+from training.data.augmentation import Augmentation
+from training.data.data_module import PictureData
+from training.model.networks import NetworkOptions
+from training.model.training_module import ImpatientModule, OptimiserOptions, RiskOptions
 
 OPTIONS = {'widths': [4, 8], 'blocks': 2, 'norm': False}
 
@@ -50,7 +50,9 @@ def step(data: str, processes: int) -> dict[str, Any]:
     """The risk and the gradients of one batch of 16 pictures over all processes."""
     torch.set_num_threads(1)
     lightning.seed_everything(0, verbose=False)
-    network = NetworkOptions(module='training.backbones.SmallResNet', module_options=OPTIONS, exits=3)
+    network = NetworkOptions(
+        module='training.model.small_backbones.SmallResNet', module_options=OPTIONS, exits=3
+    )
     module = Probe(network, RiskOptions(budgets='early'), OptimiserOptions(averaging=0.0))
     pictures = PictureData(
         data, size=32, resize=32, batch_size=16, augmentation=Plain(colour=0, erase=0, mix=0)

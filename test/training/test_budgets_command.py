@@ -13,11 +13,11 @@ from rosbags.typesys import Stores, get_typestore
 
 from impatient_ros.budgets import Empirical
 from impatient_ros.checkpoint import save
-from impatient_ros.preprocess import Preprocessing
-from impatient_ros.records import FrameRecord, Outcome
+from impatient_ros.images.preprocessing import Preprocessing
+from impatient_ros.perception.frame_record import FrameRecord, Outcome
 from training.budgets import histogram, main, read_bag, thinned
-from training.expected import distribution_of
-from training.networks import NetworkOptions, build
+from training.model.networks import NetworkOptions, build
+from training.risk.expected_accuracy import distribution_of
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 TYPE = 'diagnostic_msgs/msg/DiagnosticArray'
@@ -66,7 +66,9 @@ def test_the_command_writes_a_distribution_and_says_which_exits_pay(
 ) -> None:
     monkeypatch.setattr('training.budgets.exit_costs', lambda *given: (0.015, 0.1, 0.5))
     options = {'widths': [4, 8], 'blocks': 1}
-    network = NetworkOptions(module='training.backbones.SmallResNet', module_options=options, exits=3)
+    network = NetworkOptions(
+        module='training.model.small_backbones.SmallResNet', module_options=options, exits=3
+    )
     torch.manual_seed(0)
     model = tmp_path / 'model.safetensors'
     save(

@@ -9,16 +9,18 @@ import pytest
 import torch
 
 from impatient_ros.checkpoint import save
-from impatient_ros.preprocess import Preprocessing
+from impatient_ros.images.preprocessing import Preprocessing
 from training.evaluate import main
-from training.networks import NetworkOptions, build
+from training.model.networks import NetworkOptions, build
 
 OPTIONS = {'widths': [4, 8], 'blocks': 1}
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
 
-def checkpoint(path: Path, module: str = 'training.backbones.SmallResNet', **provenance: object) -> Path:
+def checkpoint(
+    path: Path, module: str = 'training.model.small_backbones.SmallResNet', **provenance: object
+) -> Path:
     torch.manual_seed(0)
     network = build(
         NetworkOptions(module=module, module_options=OPTIONS, exits=3), classes=3, image_size=(32, 32)
@@ -55,7 +57,7 @@ def result(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     ]
     command += ['--budgets', f'uniform,late,{budgets}', '--fixed', str(fixed), '--json', str(out)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('training.costs.TIME_LIMIT', 0.1)
+        patch.setattr('training.risk.costs.TIME_LIMIT', 0.1)
         assert main(command) == 0
     read: dict[str, object] = json.loads(out.read_text())
     read['robot'] = str(budgets)
@@ -139,12 +141,12 @@ def test_other_labels_are_refused(shapes: Path, tmp_path: Path, capsys: pytest.C
 def test_code_that_only_the_file_names_is_not_run(
     shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    from training.backbones import SmallResNet
+    from training.model.small_backbones import SmallResNet
 
     model = checkpoint(tmp_path / 'model.safetensors')
     torch.manual_seed(0)
     network = build(
-        NetworkOptions(module='training.backbones.SmallResNet', module_options=OPTIONS, exits=3),
+        NetworkOptions(module='training.model.small_backbones.SmallResNet', module_options=OPTIONS, exits=3),
         classes=3,
         image_size=(32, 32),
     )

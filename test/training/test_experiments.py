@@ -1,4 +1,4 @@
-"""training.experiments and training.table: what is run, in which order, and what the table says of it."""
+"""training.experiments: what is run, in which order, and what the table of it says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from training.experiments import SEVERAL, Run, Workshop, main, plan, work
-from training.table import DISTRIBUTIONS, load_runs, markdown, summary
+from training.reporting.experiment_table import DISTRIBUTIONS, load_runs, markdown, summary
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from training.charts import COLOURS, Line, bars, lines, reliability_diagram, ticks
 from training.report import main, page
+from training.reporting.charts import COLOURS, Line, bars, lines, reliability_diagram, ticks
 
 BINS = {'count': [0.0, 3.0, 7.0], 'confidence': [0.0, 0.5, 0.9], 'accuracy': [0.0, 0.4, 1.0]}
 RESULT: dict[str, Any] = {

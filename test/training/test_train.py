@@ -17,12 +17,12 @@ import torch
 import yaml
 
 from impatient_ros.checkpoint import load
-from training.backbones import SmallResNet
-from training.data import read
-from training.data_module import PictureData
-from training.module import ImpatientModule, OptimiserOptions, RiskOptions
-from training.networks import NetworkOptions
-from training.scoring import evaluate
+from training.data.data_module import PictureData
+from training.data.labelled_pictures import read
+from training.model.networks import NetworkOptions
+from training.model.small_backbones import SmallResNet
+from training.model.training_module import ImpatientModule, OptimiserOptions, RiskOptions
+from training.scoring.exit_scores import evaluate
 from training.train import main
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,7 +1,7 @@
 """Several cameras on one model, more than it can do: with the node's rules, and first come, first served.
 
     rules   earliest deadline first, newest frame per camera, the first exit of all before deeper exits of
-            any, equal parts of the time (impatient_ros/sharing.py)
+            any, equal parts of the time (impatient_ros/perception/time_sharing.py)
     fifo    every frame waits for its turn and goes through to the last exit, as a node with a queue does it
 
 Every frame is to be answered before the next one of its camera.
@@ -20,8 +20,8 @@ from deadline.subjects import Subject
 from deadline.summary import wilson
 from deadline.trace import Trace
 from impatient_ros.anytime import AnytimeClassifier
-from impatient_ros.frames import Frame, LatestFrames
-from impatient_ros.sharing import share
+from impatient_ros.perception.latest_frames import Frame, LatestFrames
+from impatient_ros.perception.time_sharing import share
 
 __all__ = ['RULES', 'busy_cost', 'live', 'simulated']
 

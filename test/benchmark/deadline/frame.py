@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from impatient_ros.answer import Answer
-from impatient_ros.latency import LatencyProfile
+from impatient_ros.planning.latency_profile import LatencyProfile
 
 __all__ = ['Frame', 'budgets', 'hindsight']
 

@@ -15,9 +15,9 @@ import time
 from collections.abc import Callable
 
 from impatient_ros.anytime import AnytimeClassifier
-from impatient_ros.forecast import Forecast
-from impatient_ros.latency import LatencyProfile
-from impatient_ros.planner import MODES, Plan, Planner
+from impatient_ros.planning.forecast import Forecast
+from impatient_ros.planning.latency_profile import LatencyProfile
+from impatient_ros.planning.planner import MODES, Plan, Planner
 
 __all__ = ['POLICIES', 'equip']
 

@@ -11,7 +11,8 @@ from deadline.machine import machine
 from deadline.subjects import Subject
 from deadline.trace import Trace
 from impatient_ros.anytime import AnytimeClassifier
-from impatient_ros.latency import LatencyProfile, measure
+from impatient_ros.planning.latency_profile import LatencyProfile
+from impatient_ros.planning.profiling import measure
 
 __all__ = ['Pace', 'quiet_profile', 'record', 'run_through']
 

@@ -8,8 +8,8 @@ import torch
 
 from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.checkpoint import load, save
+from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.network import ImpatientNetwork
-from impatient_ros.preprocess import Preprocessing
 
 __all__ = ['MODELS', 'Subject', 'prepare']
 

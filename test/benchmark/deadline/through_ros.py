@@ -29,11 +29,11 @@ from deadline.load import CoRunners
 from deadline.recording import WARM_UP, Pace, quiet_profile, run_through
 from deadline.subjects import Subject
 from impatient_ros.anytime import AnytimeClassifier
-from impatient_ros.planner import MODES
-from impatient_ros.records import FrameRecord, Outcome
+from impatient_ros.perception.frame_record import FrameRecord, Outcome
+from impatient_ros.perception.settings import BudgetParameters
+from impatient_ros.planning.planner import MODES
 from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.messages import image_message, parse_frame_status
-from impatient_ros.ros.settings import BudgetParameters
 from impatient_ros.runtime import RUNTIMES
 
 __all__ = ['run_ros']

@@ -12,7 +12,7 @@ import numpy as np
 
 from deadline.subjects import Subject
 from impatient_ros.anytime import AnytimeClassifier
-from impatient_ros.ros.priority import prefer_this_thread
+from impatient_ros.perception.thread_priority import prefer_this_thread
 
 __all__ = ['compare']
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from impatient_ros.latency import LatencyProfile
+from impatient_ros.planning.latency_profile import LatencyProfile
 
 __all__ = ['Trace']
 

@@ -1,0 +1,1 @@
+"""What the demo shows, and the account of its frames. No ROS."""

@@ -1,0 +1,223 @@
+"""The impatient network: a classifier cut into stages, with an exit after each.
+
+    net = ImpatientNetwork.from_torchvision('resnet18', exits=5, classes=10)
+    scores = net(images)                    # list of 5 tensors [N, 10], from the first exit to the last
+    scores = net.forward_to(images, 1)      # stages 1 and 2 and the second exit, nothing else
+
+The last exit is the classifier's own. Any classifier that torch.fx can trace will do, one of timm for
+instance:
+
+    module = timm.create_model('resnet10t', pretrained=True, num_classes=10)
+    net = ImpatientNetwork.from_module(module, torch.zeros(1, 3, 224, 224), exits=4)
+
+`python -m impatient_ros.network resnet18` lists where a classifier of torchvision can be cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from impatient_ros.network import families
+from impatient_ros.network.cut_points import CutPoint, find_cut_points, place_exits
+from impatient_ros.network.heads import Head, HeadSpec, plan_heads
+from impatient_ros.network.splitting import cut
+
+__all__ = ['ImpatientNetwork', 'image_sides']
+
+
+class ImpatientNetwork(nn.Module):
+    """Stages and exits, as many of the one as of the other.
+
+    `stages[t]` takes the tensor that `stages[t - 1]` returns (the images [N, *input_shape] at first),
+    `exits[t]` takes what `stages[t]` returns and gives logits [N, classes]. `stage_macs` and `exit_macs` are
+    multiply-accumulates for one image; `config` is JSON-able and has all that is needed to build the network
+    anew.
+    """
+
+    def __init__(
+        self, stages: Sequence[nn.Module], exits: Sequence[nn.Module], config: Mapping[str, Any]
+    ) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList(stages)
+        self.exits = nn.ModuleList(exits)
+        self.config: dict[str, Any] = dict(config)
+
+    @classmethod
+    def from_torchvision(
+        cls,
+        name: str,
+        exits: int | None = None,
+        classes: int | None = None,
+        weights: str | Path | None = None,
+        image_size: int | Sequence[int] = 224,
+        cuts: Sequence[str] | None = None,
+        *,
+        head_share: float = 0.05,
+        **options: Any,
+    ) -> ImpatientNetwork:
+        """One of torchvision's classifiers, with fresh heads on all its `exits` (default 5) but the last.
+
+        `weights` is None (fresh), 'DEFAULT' or another name of torchvision's weights (downloaded where they
+        are not cached), or the path of a state dict (.pth or .safetensors). Where they are for other classes,
+        the last layer starts afresh; `classes` defaults to theirs, or 1000. `image_size` is in pixels, or
+        (height, width). `cuts` names the cut points of all exits but the last. `head_share` is what the heads
+        together may cost, in parts of the backbone's MACs. `options` go to torchvision's constructor. Raises
+        ValueError.
+        """
+        size = image_sides(image_size)
+        if classes is not None and (isinstance(classes, bool) or not isinstance(classes, int) or classes < 1):
+            raise ValueError(f'classes is {classes!r}: write a whole number, at least 1')
+        options = families.default_options(name, weights) | options
+        state = None
+        if weights is not None:
+            empty = families.build(name, classes=1000, image_size=size, options=options, empty=True)
+            state = families.read_weights(name, weights)
+            classes = classes or families.classes_of(empty, state)
+        module = families.build(name, classes=classes or 1000, image_size=size, options=options)
+        if state is not None:
+            families.load_weights(module, state, name)
+        backbone = {'source': 'torchvision', 'name': name, 'options': options}
+        return cls._assemble(module, (3, *size), exits, cuts, head_share, backbone)
+
+    @classmethod
+    def from_module(
+        cls,
+        module: nn.Module,
+        example_input: Tensor,
+        exits: int | None = None,
+        classes: int | None = None,
+        cuts: Sequence[str] | None = None,
+        *,
+        head_share: float = 0.05,
+    ) -> ImpatientNetwork:
+        """A classifier of one's own, with fresh heads on all its `exits` (default 5) but the last.
+
+        Its layers are used, not copied: training the network trains them. `example_input` [N, 3, H, W] tells
+        the size of the images; `classes` may be left out, it is the number of scores that `module` gives.
+        Raises CutError where it cannot be traced or cut.
+        """
+        if not isinstance(example_input, Tensor) or example_input.ndim < 2:
+            raise ValueError('example_input is a tensor of images, such as torch.zeros(1, 3, 224, 224)')
+        backbone = {'source': 'module', 'class': f'{type(module).__module__}.{type(module).__qualname__}'}
+        shape = tuple(example_input.shape[1:])
+        return cls._assemble(module, shape, exits, cuts, head_share, backbone, classes)
+
+    @classmethod
+    def from_config(
+        cls, config: Mapping[str, Any], module: nn.Module | None = None, *, empty: bool = False
+    ) -> ImpatientNetwork:
+        """The network that `config` describes, with fresh weights; nothing is downloaded.
+
+        `module` is needed where the network was made by `from_module`. With `empty` parameters have no data
+        yet. Raises ValueError.
+        """
+        backbone, shape = config['backbone'], config['input_shape']
+        if module is None:
+            if backbone['source'] != 'torchvision':
+                raise ValueError(
+                    f'this network was made from a module, {backbone["class"]}: pass it as module='
+                )
+            module = families.build(
+                backbone['name'],
+                classes=config['classes'],
+                image_size=(shape[1], shape[2]),
+                options=backbone['options'],
+                empty=empty,
+            )
+        *stages, classifier = cut(module, config['cuts'])
+        with torch.device('meta' if empty else 'cpu'):
+            heads = [Head(HeadSpec.from_dict(head)) for head in config['heads']]
+        return cls(stages, [*heads, classifier], config)
+
+    @classmethod
+    def _assemble(
+        cls,
+        module: nn.Module,
+        input_shape: tuple[int, ...],
+        exits: int | None,
+        names: Sequence[str] | None,
+        head_share: float,
+        backbone: dict[str, Any],
+        classes: int | None = None,
+    ) -> ImpatientNetwork:
+        points = find_cut_points(module, input_shape)
+        if classes is not None and classes != points.classes:
+            what = type(module).__name__
+            raise ValueError(
+                f'{what} gives {points.classes} scores, not {classes}: replace its last layer first'
+            )
+        chosen = place_exits(points, exits, names)
+        specs = plan_heads(chosen[:-1], points.classes, points.macs, input_shape[1:], head_share)
+        config = {
+            'backbone': backbone,
+            'input_shape': list(input_shape),
+            'classes': points.classes,
+            'cuts': [point.name for point in chosen],
+            'heads': [spec.to_dict() for spec in specs],
+            'stage_macs': [
+                after - before for before, after in pairwise([0, *(each.macs for each in chosen)])
+            ],
+            'exit_macs': [*(spec.macs for spec in specs), points.macs - chosen[-1].macs],
+        }
+        *stages, classifier = cut(module, [point.name for point in chosen])
+        return cls(stages, [*(Head(spec) for spec in specs), classifier], config)
+
+    @staticmethod
+    def cut_points(module: nn.Module, example_input: Tensor) -> list[CutPoint]:
+        """The places where `module` can be cut, in order. Raises CutError where there is none."""
+        return list(find_cut_points(module, tuple(example_input.shape[1:])).points)
+
+    @property
+    def classes(self) -> int:
+        return self.config['classes']
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one input: (3, height, width)."""
+        return tuple(self.config['input_shape'])
+
+    @property
+    def stage_macs(self) -> tuple[int, ...]:
+        return tuple(self.config['stage_macs'])
+
+    @property
+    def exit_macs(self) -> tuple[int, ...]:
+        return tuple(self.config['exit_macs'])
+
+    def costs(self, mode: str = 'contract') -> tuple[float, ...]:
+        """MACs from the image to the scores of each exit.
+
+        With its head alone (contract) or all heads so far (interruptible). Raises ValueError for other modes.
+        """
+        if mode not in ('contract', 'interruptible'):
+            raise ValueError(f"mode is {mode!r}: write 'contract' or 'interruptible'")
+        heads = self.exit_macs if mode == 'contract' else accumulate(self.exit_macs)
+        return tuple(float(a + b) for a, b in zip(accumulate(self.stage_macs), heads, strict=True))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        scores = []
+        for stage, head in zip(self.stages, self.exits, strict=True):
+            x = stage(x)
+            scores.append(head(x))
+        return scores
+
+    def forward_to(self, x: Tensor, t: int) -> Tensor:
+        """The scores of exit `t` (0-based): stages 0..t and exit t run, nothing else. Raises IndexError."""
+        if not 0 <= t < len(self.stages):
+            raise IndexError(f'exit {t}: this network has exits 0 to {len(self.stages) - 1}')
+        for stage in self.stages[: t + 1]:
+            x = stage(x)
+        return self.exits[t](x)
+
+
+def image_sides(image_size: int | Sequence[int]) -> tuple[int, int]:
+    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
+        raise ValueError(f'image_size is {image_size!r}: write pixels, or (height, width)')
+    return sides[0], sides[1]

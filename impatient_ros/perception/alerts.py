@@ -1,0 +1,170 @@
+"""What people should know about the node, raised and settled with hysteresis. No ROS import.
+
+A concern is announced once when it comes up, and once when all is fine again; in between it stays in the
+diagnostics without flickering.
+"""
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from impatient_ros.perception.frame_record import Outcome
+from impatient_ros.perception.monitor import CameraStatistics
+
+__all__ = ['CAMERA_CONCERNS', 'MODEL_CONCERNS', 'CameraSituation', 'Concern', 'Concerns', 'Line']
+
+SILENCE = 3.0  # s without a frame of an active camera
+OWN_DOING = ('deactivated', 'clock_jump')  # reasons of dropped frames that are nobody's fault
+
+
+@dataclass(frozen=True)
+class Line:
+    """What is to be said; `level` is one of `logging`."""
+
+    level: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Concern:
+    """Raised when `measure` of the situation reaches `on`, settled when it falls below `off`."""
+
+    level: int  # of `logging`
+    measure: Callable[[Any], float]
+    on: float
+    off: float
+    text: Callable[[Any], str]
+
+
+class Concerns:
+    """Keeps which concerns are raised. Not thread-safe."""
+
+    def __init__(self, concerns: Sequence[Concern]) -> None:
+        self._concerns = concerns
+        self._raised: list[Concern] = []
+
+    def update(self, situation: Any) -> tuple[list[Line], list[Line]]:
+        """What is raised in this situation, the worst first, and what is to be logged: the change."""
+        before = self._raised
+        self._raised = [
+            concern
+            for concern in self._concerns
+            if concern.measure(situation) >= (concern.off if concern in before else concern.on)
+        ]
+        raised = [Line(concern.level, concern.text(situation)) for concern in self._raised]
+        news = [line for concern, line in zip(self._raised, raised, strict=True) if concern not in before]
+        if before and not self._raised:
+            news.append(Line(logging.INFO, 'fine again'))
+        return sorted(raised, key=lambda line: -line.level), news
+
+
+@dataclass(frozen=True)
+class CameraSituation:
+    """What the concerns about one camera are judged by."""
+
+    statistics: CameraStatistics
+    topic: str
+    silent: float  # s without a frame while the node was active
+    window: float  # s that the statistics' recent counts are of
+    profile: str  # path of the DDS profile
+
+    @property
+    def missed(self) -> tuple[int, int]:
+        """Misses, and all frames that were tried, in the window."""
+        recent = self.statistics.recent
+        misses = recent.get(Outcome.late, 0) + recent.get(Outcome.missed, 0)
+        return misses, misses + recent.get(Outcome.answered, 0)
+
+    @property
+    def infeasible(self) -> tuple[int, int]:
+        """Infeasible frames, and these with all that were tried, in the window."""
+        infeasible = self.statistics.recent.get(Outcome.infeasible, 0)
+        return infeasible, infeasible + self.missed[1]
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Frames dropped in the window by reason."""
+        return {why: n for why, n in self.statistics.recent_reasons.items() if why not in OWN_DOING}
+
+
+def _share(part_and_whole: tuple[int, int], least: int) -> float:
+    """part / whole; 0 where the whole is below `least`: too few to tell."""
+    part, whole = part_and_whole
+    return part / whole if whole >= least else 0.0
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ', '.join(f'{count} {name}' for name, count in sorted(counts.items()))
+
+
+CAMERA_CONCERNS = (
+    Concern(
+        logging.ERROR,
+        lambda s: s.silent,
+        SILENCE,
+        SILENCE,
+        lambda s: (
+            f'no frame on {s.topic} for {s.silent:.0f} s: is the camera running, the topic right, the '
+            'transport (raw, compressed) that of the topic?'
+        ),
+    ),
+    Concern(
+        logging.WARNING,
+        lambda s: _share(s.infeasible, least=5),
+        0.5,
+        0.1,
+        lambda s: (
+            f'not even the first exit fits: {s.infeasible[0]} of {s.infeasible[1]} frames had too little '
+            'time left; give them more (budget.*), a faster model, or images that arrive sooner'
+        ),
+    ),
+    Concern(
+        logging.WARNING,
+        lambda s: _share(s.missed, least=20),
+        0.05,
+        0.02,
+        lambda s: f'{s.missed[0]} of {s.missed[1]} frames had no answer by their deadline',
+    ),
+    Concern(
+        logging.WARNING,
+        lambda s: s.statistics.recent_not_received,
+        1,
+        1,
+        lambda s: (
+            f'{s.statistics.recent_not_received} frames of {s.topic} were published and not received in '
+            f'{s.window:.0f} s: start the camera driver with the DDS profile, too: '
+            f'export FASTRTPS_DEFAULT_PROFILES_FILE={s.profile}'
+        ),
+    ),
+    Concern(
+        logging.WARNING,
+        lambda s: sum(s.dropped.values()),
+        1,
+        1,
+        lambda s: f'frames that cannot be used: {_listed(s.dropped)}',
+    ),
+    Concern(
+        logging.WARNING,
+        lambda s: sum(s.statistics.recent_faults.values()),
+        1,
+        1,
+        lambda s: (
+            f'input faults: {_listed(s.statistics.recent_faults)}; the arrival stands in for a faulty stamp, '
+            'budget.fixed for a missing deadline'
+        ),
+    ),
+)
+
+MODEL_CONCERNS = (
+    Concern(
+        logging.WARNING,
+        lambda s: s.slowdown,
+        1.5,
+        1.25,
+        lambda s: (
+            f'this machine is {s.slowdown:.1f} times slower than its profile: answers come from earlier '
+            'exits; if that stays, call ~/reprofile'
+        ),
+    ),
+)

@@ -1,0 +1,149 @@
+"""The newest frame of every camera, and which of them is next.
+
+One thread receives (`LatestFrames.put`), one works (`LatestFrames.take`). A frame that nobody took before the
+next one of its camera arrived is *superseded*: `put` hands it back, so that every frame can be accounted for.
+Nothing queues up behind a slow network.
+
+`stamp`, `arrival` and `deadline` are instants of one clock and only compared here; the node uses nanoseconds.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from impatient_ros.perception.time_sharing import PATIENCE
+
+__all__ = ['Frame', 'LatestFrames', 'SequenceGaps']
+
+
+@dataclass
+class Frame:
+    """One image on its way through the node; `message` is whatever the receiver took."""
+
+    camera: str
+    message: Any
+    stamp: float
+    arrival: float
+    deadline: float | None  # None: no hurry, after every frame that has one
+    sequence: int | None = None  # the publisher's sequence number, where the middleware tells
+    superseded: int = 0  # frames of this camera given up since the last one that was taken
+    fault: str | None = None  # what was wrong with the stamp or the deadline, see ros/deadlines.py
+
+
+class LatestFrames:
+    """Holds at most one frame per camera and gives out the one with the earliest deadline first; before all
+    others that of a camera of which PATIENCE frames in a row were superseded.
+
+    Thread-safe; any number of threads may put and take. A frame is given out exactly once: to `take`, or
+    handed back by the `put` that supersedes it, or by `clear` or `close`.
+    """
+
+    def __init__(self) -> None:
+        self._frames: dict[str, Frame] = {}
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def __len__(self) -> int:
+        with self._changed:
+            return len(self._frames)
+
+    def put(self, frame: Frame) -> Frame | None:
+        """Make `frame` its camera's newest; returns the frame that it supersedes.
+
+        The new frame inherits the count of those superseded before it. A closed store keeps nothing: it
+        returns `frame`.
+        """
+        with self._changed:
+            if self._closed:
+                return frame
+            older = self._frames.get(frame.camera)
+            if older is not None:
+                frame.superseded += older.superseded + 1
+            self._frames[frame.camera] = frame
+            self._changed.notify()
+            return older
+
+    def take(self, timeout: float | None = None) -> Frame | None:
+        """Remove and return the most urgent frame, the oldest arrival among equals.
+
+        Blocks up to `timeout` seconds of a steady clock (None: for ever). None: the time is up or the store
+        is closed.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while not self._frames and not self._closed:
+                left = None if until is None else until - time.monotonic()
+                if left is not None and left <= 0:
+                    return None
+                self._changed.wait(left)
+            if self._closed:
+                return None
+            chosen = min(self._frames.values(), key=_urgency)
+            return self._frames.pop(chosen.camera)
+
+    def deadlines(self) -> list[float]:
+        """The deadlines of the waiting frames that have one, in no order."""
+        with self._changed:
+            return [frame.deadline for frame in self._frames.values() if frame.deadline is not None]
+
+    def reschedule(self, deadline: Callable[[Frame], float | None]) -> None:
+        """Give every waiting frame the deadline that `deadline(frame)` says now.
+
+        For a new message on a deadline topic and for changed budget parameters. The function runs under the
+        lock: it must be quick and must not call back into the store.
+        """
+        with self._changed:
+            for frame in self._frames.values():
+                frame.deadline = deadline(frame)
+
+    def clear(self, later_than: float = -math.inf) -> list[Frame]:
+        """Remove and return the waiting frames that arrived after that instant, oldest arrival first.
+
+        For when the clock jumped back: what arrived later than now is of the time before.
+        """
+        with self._changed:
+            frames = [frame for frame in self._frames.values() if frame.arrival > later_than]
+            for frame in frames:
+                del self._frames[frame.camera]
+            return sorted(frames, key=lambda frame: frame.arrival)
+
+    def close(self) -> list[Frame]:
+        """End it: every `take`, blocked or later, returns None. Returns the frames still waiting."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        return self.clear()
+
+
+def _urgency(frame: Frame) -> tuple[bool, float, float]:
+    deadline = float('inf') if frame.deadline is None else frame.deadline
+    return frame.superseded < PATIENCE, deadline, frame.arrival
+
+
+class SequenceGaps:
+    """Counts the messages of one topic that were published and never received here, by their sequence
+    numbers.
+
+    A number tells only about its own publisher, and the middleware does not say whose it is: with several
+    publishers nothing is counted. Not thread-safe: it belongs to the thread that takes the messages.
+    """
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+
+    def observe(self, sequence: int | None, publishers: int = 1) -> int:
+        """How many messages are missing between the last one and this one.
+
+        0 for the first message, after a restart of the publisher (the numbers fall back), while `publishers`
+        exceeds 1, and where the middleware gives no number (None).
+        """
+        if sequence is None or publishers > 1:
+            self._last = None
+            return 0
+        last, self._last = self._last, sequence
+        if last is None or sequence <= last:
+            return 0
+        return sequence - last - 1

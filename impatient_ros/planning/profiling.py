@@ -1,0 +1,116 @@
+"""Measuring a latency profile: every path timed end to end, turn by turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from impatient_ros.planning.latency_profile import LatencyProfile, Table
+
+__all__ = ['PAUSE', 'StagedRun', 'measure']
+
+PAUSE = 0.004  # s before each run of a profile, as between frames
+
+
+class StagedRun(Protocol):
+    """One frame going through a staged network; how `measure` sees a runtime."""
+
+    position: int  # stages executed so far
+
+    @property
+    def ready(self) -> bool:
+        """Whether the scores at the current position are there already."""
+
+    def stage(self, toward: int | None = None) -> None:
+        """Execute the next stage, or all up to the scores of exit `toward` where the runtime can."""
+
+    def exit(self) -> object:
+        """Execute the head at the current position, up to scores in host memory."""
+
+    def wait(self) -> None:
+        """Return when everything launched has been executed (a device may lag behind)."""
+
+
+def measure(
+    start: Callable[[], StagedRun],
+    exits: int,
+    clock: Callable[[], float],
+    *,
+    time_limit: float = 6.0,
+    rounds: int = 60,
+    least_rounds: int = 3,
+    warm_up: int = 3,
+    progress: Callable[[float, str], None] | None = None,
+    rest: Callable[[], None] = lambda: None,
+) -> LatencyProfile:
+    """Time every contract path and the interruptible run, turn by turn, so that drift meets all of them
+    alike.
+
+    Args:
+        start: begins a run on a preprocessed input; called once per run.
+        exits: T.
+        clock: seconds; its differences are the latencies.
+        time_limit: seconds after which no further round starts (`least_rounds` are made in any case).
+        progress: called with the share done (0..1) and a text.
+        rest: called before each run. Frames come at a rate, and after a pause the same work takes longer:
+            caches have emptied, worker threads and the processor itself have gone to sleep.
+    """
+    contract: Table = [[[] for _ in range(exits)] for _ in range(exits + 1)]
+    interruptible: Table = [[[] for _ in range(exits)] for _ in range(exits)]
+
+    def contract_run(target: int, *, fused: bool) -> bool:
+        rest()
+        run = start()
+        run.wait()
+        marks = {0: clock()}
+        while run.position <= target:
+            run.stage(target if fused else None)
+            # Without waiting here: a contract run on a device is launched as a whole. On a device the marks
+            # of the inner boundaries therefore say when a stage was launched, and what remains includes
+            # what is queued.
+            marks[run.position] = clock()
+        in_one_go = run.ready
+        run.exit()
+        end = clock()
+        if in_one_go:  # so it is done from the start; there was no boundary on the way
+            marks = {0: marks[0]}
+        elif not fused:  # what is left after a part of the way, boundaries included
+            del marks[0]
+        for position, mark in marks.items():
+            contract[position][target].append(end - mark)
+        return in_one_go
+
+    def interruptible_run() -> None:
+        rest()
+        run = start()
+        run.wait()
+        begins, ends = [], []
+        for _ in range(exits):
+            begins.append(clock())
+            run.stage(run.position)
+            run.exit()
+            ends.append(clock())
+        for t, end in enumerate(ends):
+            for position in range(t + 1):
+                interruptible[position][t].append(end - begins[position])
+
+    for _ in range(warm_up):
+        run = start()
+        for _ in range(exits):
+            run.stage()
+            run.exit()
+    began = clock()
+    for done in range(rounds):
+        spent = clock() - began
+        share = max(done / rounds, spent / time_limit if time_limit > 0 else 1.0)
+        if done >= least_rounds and spent >= time_limit:
+            break
+        if progress is not None:
+            progress(min(1.0, share), f'measuring latencies, round {done + 1}')
+        for target in range(exits):
+            if contract_run(target, fused=True):
+                contract_run(target, fused=False)
+        interruptible_run()
+    if progress is not None:
+        progress(1.0, 'latencies measured')
+    return LatencyProfile(contract, interruptible)

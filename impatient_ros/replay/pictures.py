@@ -1,0 +1,95 @@
+"""A folder of pictures, or a single one, as a source."""
+
+import logging
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from impatient_ros.replay.frame import CompressedFrame, RawFrame, Source, SourceError, SourceFrame, bgr_frame
+
+__all__ = ['PICTURE_SUFFIXES', 'Pictures', 'picture_files']
+
+PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
+PICTURE_RATE = 10.0  # Hz; pictures have no rate of their own
+
+# The formats that sensor_msgs/CompressedImage names; other files are sent as JPEG.
+SENT_AS_THEY_ARE = {'.jpg': 'jpeg', '.jpeg': 'jpeg', '.png': 'png'}
+
+logger = logging.getLogger(__name__)
+
+
+def picture_files(folder: Path) -> tuple[list[Path], int]:
+    """The pictures in `folder` and below, `frame2` before `frame10`, and how many other files there are."""
+    files = sorted(
+        (path for path in folder.rglob('*') if path.is_file() and not _hidden(path, folder)), key=_natural
+    )
+    pictures = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
+    return pictures, len(files) - len(pictures)
+
+
+class Pictures(Source):
+    """Pictures in the order of their names, ten per second; the name is the path below the folder.
+
+    With transport 'compressed' JPEG and PNG files are sent as they are. A file that cannot be decoded is
+    skipped, said so once and counted in `skipped`.
+    """
+
+    def __init__(self, place: Path, transport: str = 'raw') -> None:
+        if place.is_dir():
+            self.folder = place
+            self.files, self.skipped = picture_files(place)
+        else:
+            self.folder, self.files = place.parent, [place]
+        if not self.files:
+            raise SourceError(f'{place} holds no pictures ({", ".join(PICTURE_SUFFIXES)})')
+        self.transport = transport
+        self.length = len(self.files)
+        self.description = f'{self.length} picture{"s" if self.length > 1 else ""} from {place}'
+        self._broken: set[Path] = set()
+
+    def frames(self) -> Iterator[SourceFrame]:
+        """Raises SourceError if not one of the pictures can be decoded."""
+        shown = 0
+        for path in self.files:
+            image = None if path in self._broken else self._read(path)
+            if image is None:
+                continue
+            name = path.relative_to(self.folder).as_posix()
+            yield SourceFrame(image, shown / PICTURE_RATE, name=name)
+            shown += 1
+        if not shown:
+            raise SourceError(f'none of the {len(self.files)} pictures in {self.folder} can be decoded')
+
+    def _read(self, path: Path) -> RawFrame | CompressedFrame | None:
+        try:
+            data = path.read_bytes()
+            picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+        except (OSError, cv2.error) as error:
+            logger.warning('skipping %s: %s', path, error)
+            picture = None
+        else:
+            if picture is None:
+                logger.warning('skipping %s: it cannot be decoded as a picture', path)
+        if picture is None:
+            self._broken.add(path)
+            self.skipped += 1
+            return None
+        if self.transport == 'raw':
+            return bgr_frame(picture)
+        if kind := SENT_AS_THEY_ARE.get(path.suffix.lower()):
+            return CompressedFrame(kind, data)
+        encoded = cv2.imencode('.jpg', picture)[1]
+        return CompressedFrame('jpeg', encoded.tobytes())
+
+
+def _hidden(path: Path, folder: Path) -> bool:
+    return any(part.startswith('.') for part in path.relative_to(folder).parts)
+
+
+def _natural(path: Path) -> list[tuple[int, str]]:
+    """Sorts runs of digits by their value: every part is (value, text), text parts have the value -1."""
+    parts = re.findall(r'\d+|\D+', path.as_posix())
+    return [(int(part), part) if part.isdecimal() else (-1, part) for part in parts]

@@ -1,0 +1,126 @@
+"""The thread that only takes images.
+
+Images arrive in bulk; on the executor that serves parameters and lifecycle they would starve it. So the image
+subscriptions belong to the node, where tools see them, but are waited for here. They are taken serialised and
+read in place (`images.serialized`): deserialising copies all pixels and makes other threads wait.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from rclpy.callback_groups import CallbackGroup
+from rclpy.guard_condition import GuardCondition
+from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+from rclpy.node import Node
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from sensor_msgs.msg import CompressedImage, Image
+
+from impatient_ros.images.errors import ImageError
+from impatient_ros.images.serialized import Unreadable, read_compressed_image, read_image
+from impatient_ros.ros.messages import header_message
+
+__all__ = ['IMAGE_QOS', 'ImageIntake']
+
+# Best effort meets every publisher; depth 1 since only the newest frame is of use.
+IMAGE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+READERS = {Image: read_image, CompressedImage: read_compressed_image}
+
+Receive = Callable[[str, Any, int | None], None]
+
+
+class _Elsewhere(CallbackGroup):
+    """Keeps its subscriptions out of the executor: they are waited for by `ImageIntake`."""
+
+    def can_execute(self, entity: Any) -> bool:
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        return
+
+
+class ImageIntake:
+    """Subscribes to the cameras and hands every message to `receive` in a thread of its own.
+
+    Args:
+        receive: called with camera, message (a view of `images.serialized` with a std_msgs/Header) and the
+            publisher's sequence number (None where the middleware does not tell); must be quick and must not
+            raise.
+    """
+
+    def __init__(self, node: Node, receive: Receive) -> None:
+        self._node = node
+        self._receive = receive
+        self._group = _Elsewhere()
+        self._cameras: dict[Subscription, str] = {}
+        self._wake = GuardCondition(callback=None, callback_group=None, context=node.context)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name='image-intake', daemon=True)
+
+    def subscribe(self, camera: str, message_type: type, topic: str) -> None:
+        """Add a camera; before `start`."""
+        subscription = self._node.create_subscription(
+            message_type, topic, lambda message: None, IMAGE_QOS, callback_group=self._group, raw=True
+        )
+        self._cameras[subscription] = camera
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and the subscriptions; no `receive` runs after it returns."""
+        self._stopping.set()
+        self._wake.trigger()
+        if self._thread.ident is not None:
+            self._thread.join()
+        for subscription in self._cameras:
+            self._node.destroy_subscription(subscription)
+        self._cameras.clear()
+        self._wake.destroy()
+
+    def publishers(self, camera: str) -> int:
+        """How many publishers the camera's topic has now."""
+        topics = [s.topic_name for s, name in self._cameras.items() if name == camera]
+        return sum(self._node.count_publishers(topic) for topic in topics)
+
+    def _run(self) -> None:
+        with ExitStack() as stack:
+            # Holding the handles keeps a destroyed entity valid until this thread has left.
+            for entity in (*self._cameras, self._wake):
+                stack.enter_context(entity.handle)
+            stack.enter_context(self._node.context.handle)
+            wait_set = _rclpy.WaitSet(len(self._cameras), 1, 0, 0, 0, 0, self._node.context.handle)
+            stack.enter_context(wait_set)
+            by_pointer = {subscription.handle.pointer: subscription for subscription in self._cameras}
+            while not self._stopping.is_set():
+                wait_set.clear_entities()
+                for subscription in self._cameras:
+                    wait_set.add_subscription(subscription.handle)
+                wait_set.add_guard_condition(self._wake.handle)
+                wait_set.wait(-1)
+                for pointer in wait_set.get_ready_entities('subscription'):
+                    if self._stopping.is_set():
+                        return
+                    self._take(by_pointer[pointer])
+
+    def _take(self, subscription: Subscription) -> None:
+        taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+        if taken is None:
+            return
+        serialised, info = taken
+        sequence = info.get('publication_sequence_number') if isinstance(info, dict) else None
+        message: Any
+        try:
+            message = READERS[subscription.msg_type](serialised)
+        except ImageError as error:
+            message = Unreadable(error)
+        message.header = header_message(message.header)
+        self._receive(self._cameras[subscription], message, sequence)

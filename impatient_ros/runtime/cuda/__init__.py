@@ -1,0 +1,1 @@
+"""Stages as CUDA graphs."""

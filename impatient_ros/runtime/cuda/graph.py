@@ -1,0 +1,274 @@
+"""Stages as CUDA graphs, channels last, in half precision where the scores allow it.
+
+Launching a small network's kernels one by one costs more than computing them; a graph launches them at once.
+There is one graph per stage, one per head, and one per contract path. Tensors live at fixed addresses: one
+frame is on its way at a time. Scores come back through pinned memory; waiting for them is a blocking event,
+which leaves the core to others.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import platform
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from impatient_ros.images.preprocessing import Preprocessing
+from impatient_ros.runtime.base import Run, Runtime, RuntimeUnavailableError
+from impatient_ros.runtime.cuda.preparation import DevicePreparation
+from impatient_ros.runtime.machine import processor_name
+
+if TYPE_CHECKING:
+    from impatient_ros.network import ImpatientNetwork
+
+__all__ = ['CudaGraphRuntime', 'half_precision_disagreement']
+
+# Share of pictures whose class may change in half precision before it is refused, per exit: 0.2 points.
+ALLOWED_DISAGREEMENT = 0.002
+PROBES, PROBE_BATCH = 1024, 64
+
+_log = logging.getLogger(__name__)
+
+
+class CudaGraphRuntime(Runtime):
+    """Captures the network's pieces once and replays them.
+
+    Args:
+        network: is put into eval() and onto the device; in half precision where `half` says so.
+        device: a CUDA device.
+        half: None decides by comparing the classes of every exit in both precisions.
+
+    Raises:
+        RuntimeUnavailableError: the device is none of CUDA's, or the network cannot be captured.
+    """
+
+    name = 'cuda_graph'
+    device = 'cuda'
+
+    def __init__(self, network: ImpatientNetwork, device: torch.device, *, half: bool | None = None) -> None:
+        if device.type != 'cuda':
+            raise RuntimeUnavailableError(
+                f"runtime 'cuda_graph' needs a CUDA device, not {device.type}; write auto or eager"
+            )
+        self._torch_device = device
+        self.exits = len(network.stages)
+        network = network.eval().to(device)
+        network.to(memory_format=torch.channels_last)
+        if half is None:
+            disagreement = half_precision_disagreement(network, device)
+            half = max(disagreement) <= ALLOWED_DISAGREEMENT
+            worst = max(range(self.exits), key=disagreement.__getitem__)
+            _log.info(
+                'half precision is %s: exit %d changes the class of %.2f%% of the probes',
+                'used' if half else 'refused', worst + 1, 100 * disagreement[worst],
+            )  # fmt: skip
+        self.half = half
+        self._dtype = torch.float16 if half else torch.float32
+        self._stream = torch.cuda.Stream(device)
+        shape = (1, *network.input_shape)
+        self._prepare: DevicePreparation | None = None
+        self._staging = torch.zeros(shape).pin_memory()
+        self._image = torch.zeros(shape, device=device)
+        try:
+            self._capture(copy.deepcopy(network).half() if half else network)
+        except RuntimeError as error:
+            raise RuntimeUnavailableError(
+                f"runtime 'cuda_graph' cannot capture this network ({error}); write auto or eager"
+            ) from error
+
+    def upload(self, image: np.ndarray) -> None:
+        """Copy the image through pinned memory to its fixed place; returns before it is there."""
+        self._stream.synchronize()  # a stage enqueued ahead by the frame before may still read
+        self._staging.copy_(torch.from_numpy(image))
+        with torch.cuda.stream(self._stream):
+            self._image.copy_(self._staging, non_blocking=True)
+
+    def stage(self, index: int, features: Any) -> None:
+        self._replay(self._stages[index])
+
+    def exit(self, index: int, features: Any) -> np.ndarray:
+        self.launch_exit(index)
+        return self.harvest(index)
+
+    def launch_exit(self, index: int) -> None:
+        """Enqueue a head and the way of its scores to the host."""
+        self._replay(self._heads[index])
+        self._send(index, self._head_scores[index])
+
+    def launch_path(self, index: int) -> None:
+        """Enqueue everything from the image to the scores of exit `index`, as one graph."""
+        self._replay(self._paths[index])
+        self._send(index, self._path_scores[index])
+
+    def harvest(self, index: int) -> np.ndarray:
+        """Wait for scores that were launched; float32 [classes], memory of its own."""
+        self._events[index].synchronize()
+        return self._host_scores[index].numpy()[0].copy()
+
+    def wait(self) -> None:
+        self._stream.synchronize()
+
+    def start(self, image: np.ndarray) -> Run:
+        return _GraphRun(self, image)
+
+    def begin(self, picture: np.ndarray, preprocessing: Callable[[np.ndarray], np.ndarray]) -> Run:
+        """Begin a run on a picture; its bytes are uploaded and the device does the preprocessing."""
+        if not isinstance(preprocessing, Preprocessing):
+            return super().begin(picture, preprocessing)
+        if self._prepare is None or self._prepare.preprocessing != preprocessing:
+            self._prepare = DevicePreparation(preprocessing, self._torch_device)
+        self._stream.synchronize()  # a stage enqueued ahead by the frame before may still read
+        with torch.cuda.stream(self._stream):
+            self._image.copy_(self._prepare(picture), non_blocking=True)
+        return _GraphRun(self, None)
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            'runtime': self.name,
+            'device': self.device,
+            'machine': platform.machine(),
+            'processor': processor_name(),
+            'cores': os.cpu_count(),
+            'torch': torch.__version__,
+            'gpu': torch.cuda.get_device_name(self._torch_device),
+            'half': self.half,
+        }
+
+    def _replay(self, graph: torch.cuda.CUDAGraph) -> None:
+        with torch.cuda.stream(self._stream):
+            graph.replay()
+
+    def _send(self, index: int, scores: torch.Tensor) -> None:
+        with torch.cuda.stream(self._stream):
+            self._host_scores[index].copy_(scores, non_blocking=True)
+            self._events[index].record(self._stream)
+
+    def _capture(self, network: ImpatientNetwork) -> None:
+        self._stages: list[torch.cuda.CUDAGraph] = []
+        self._heads: list[torch.cuda.CUDAGraph] = []
+        self._paths: list[torch.cuda.CUDAGraph] = []
+        self._head_scores: list[torch.Tensor] = []
+        self._path_scores: list[torch.Tensor] = []
+        self._host_scores: list[torch.Tensor] = []
+        # Blocking events let the core sleep until the device is done; spinning would take it from the node.
+        self._events = [torch.cuda.Event(blocking=True) for _ in network.stages]
+
+        def enter() -> torch.Tensor:
+            return self._image.to(dtype=self._dtype, memory_format=torch.channels_last)
+
+        features = None
+        for t, (stage, head) in enumerate(zip(network.stages, network.exits, strict=True)):
+
+            def step(before: torch.Tensor | None = features, stage: torch.nn.Module = stage) -> torch.Tensor:
+                return stage(enter() if before is None else before)
+
+            graph, features = self._captured(step)
+            self._stages.append(graph)
+
+            def scores(after: torch.Tensor = features, head: torch.nn.Module = head) -> torch.Tensor:
+                return head(after).float()
+
+            graph, found = self._captured(scores)
+            self._heads.append(graph)
+            self._head_scores.append(found)
+
+            def path(t: int = t) -> torch.Tensor:
+                return network.forward_to(enter(), t).float()
+
+            graph, found = self._captured(path)
+            self._paths.append(graph)
+            self._path_scores.append(found)
+            self._host_scores.append(torch.zeros(found.shape).pin_memory())
+
+    @torch.inference_mode()
+    def _captured(self, compute: Callable[[], torch.Tensor]) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
+        # Libraries choose and allocate in the first runs, which must not be captured.
+        self._stream.wait_stream(torch.cuda.current_stream(self._torch_device))
+        with torch.cuda.stream(self._stream):
+            for _ in range(3):
+                compute()
+        self._stream.synchronize()
+        graph = torch.cuda.CUDAGraph()
+        # Every graph keeps memory of its own: what a stage returns must outlive the graphs captured after it.
+        with torch.cuda.graph(graph, stream=self._stream):
+            result = compute()
+        return graph, result
+
+
+class _GraphRun(Run):
+    """One frame as graphs: a contract path is one launch, a stage and its head are launched together.
+
+    At most one stage is enqueued ahead of the scores that the host waits for, and only where the plan says
+    that its exit will be in time: an interruption costs at most that stage.
+    """
+
+    _runtime: CudaGraphRuntime
+
+    def __init__(self, runtime: CudaGraphRuntime, image: np.ndarray | None) -> None:
+        self._runtime = runtime
+        self._features = None  # they stay on the device, at fixed addresses
+        self.position = 0
+        self._ready = False
+        self._ahead = 0  # stages launched, from the image on
+        if image is not None:
+            runtime.upload(image)
+
+    @property
+    def ready(self) -> bool:
+        return self._ready
+
+    def stage(self, toward: int | None = None, then: int | None = None) -> None:
+        self._ready = False
+        if toward is not None and toward > self.position == self._ahead == 0:
+            self._runtime.launch_path(toward)
+            self._ready = True
+            self.position = self._ahead = toward + 1
+            return
+        self._launch_stage(self.position)
+        self.position += 1
+        if toward == self.position - 1:
+            self._runtime.launch_exit(toward)
+            self._ready = True
+            if then == self.position < self._runtime.exits:
+                self._launch_stage(then)
+        else:
+            # What has been launched cannot be taken back. Waiting here keeps what is enqueued to one stage,
+            # so that the plan for the next one is made with the time that is really left.
+            self._runtime.wait()
+
+    def exit(self) -> np.ndarray:
+        if not self._ready:
+            self._runtime.launch_exit(self.position - 1)
+        self._ready = False
+        return self._runtime.harvest(self.position - 1)
+
+    def _launch_stage(self, index: int) -> None:
+        if index == self._ahead:
+            self._runtime.stage(index, None)
+            self._ahead += 1
+
+
+@torch.inference_mode()
+def half_precision_disagreement(network: ImpatientNetwork, device: torch.device) -> list[float]:
+    """Per exit, the share of random pictures (0..1) whose class differs between float32 and float16.
+
+    The network stays as it is. Random pictures lie closer to the borders between classes than a camera's, so
+    this is the stricter test; scores that are not finite count as different.
+    """
+    twin = copy.deepcopy(network).half()
+    random = torch.Generator(device='cpu').manual_seed(0)
+    different = torch.zeros(len(network.stages))
+    for _ in range(PROBES // PROBE_BATCH):
+        # Blotches rather than noise: noise of single pixels looks the same to a network everywhere.
+        coarse = torch.randn(PROBE_BATCH, 3, 8, 8, generator=random)
+        x = torch.nn.functional.interpolate(coarse, size=tuple(network.input_shape[1:]), mode='bilinear')
+        x = x.to(device=device, memory_format=torch.channels_last)
+        for t, (full, half) in enumerate(zip(network(x), twin(x.half()), strict=True)):
+            wrong = (full.argmax(1) != half.argmax(1)) | ~half.isfinite().all(1)
+            different[t] += int(wrong.sum())
+    return [float(count) / PROBES for count in different]

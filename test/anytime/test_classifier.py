@@ -1,0 +1,470 @@
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from simulation import ACCURACIES, Clock, SimulatedRuntime, checkpoint, profile
+
+from impatient_ros.anytime.classifier import LOOK_AGAIN, AnytimeClassifier
+from impatient_ros.planning.latency_profile import LatencyProfile
+from impatient_ros.planning.planner import MODES
+from impatient_ros.planning.preparation_cost import PreparationCost
+from impatient_ros.runtime.base import Run
+
+IMAGE = np.zeros((4, 4, 3), np.uint8)
+
+
+def classifier(mode, *, factor=1.0, accuracies=ACCURACIES, preparation=0.0, logits=None, **options):
+    clock = Clock()
+    runtime = SimulatedRuntime(clock, factor=factor, logits=logits)
+    described = checkpoint(accuracies=accuracies, preparation=preparation, clock=clock)
+    return AnytimeClassifier(described, runtime, profile(), mode=mode, clock=clock, **options), runtime
+
+
+def stages(runtime):
+    return [entry for entry in runtime.log if entry.startswith('stage')]
+
+
+def test_contract_executes_the_stages_of_the_planned_exit_and_one_head():
+    clf, runtime = classifier('contract')
+    answer = clf.classify(IMAGE, budget=0.025)
+    assert runtime.log == ['stage 0', 'stage 1', 'exit 1']
+    assert (answer.exit_index, answer.planned_exit_index, answer.met) == (1, 1, True)
+    assert answer.elapsed == pytest.approx(0.021)
+    assert answer.slack == pytest.approx(0.004)
+    assert answer.stages_executed == 2
+
+
+def test_interruptible_evaluates_every_head_and_answers_with_the_last_in_time():
+    clf, runtime = classifier('interruptible')
+    given_away = []
+    answer = clf.classify(IMAGE, budget=0.025, on_answer=given_away.append)
+    assert runtime.log == ['stage 0', 'exit 0', 'stage 1', 'exit 1']
+    assert [a.exit_index for a in given_away] == [0, 1]
+    assert given_away[-1] is answer
+
+
+def test_the_final_answer_is_told_once_and_before_anything_is_learned_from_the_frame(monkeypatch):
+    clf, _ = classifier('interruptible')
+    order = []
+    learn = clf.forecast.learn
+    monkeypatch.setattr(clf.forecast, 'learn', lambda *seen: order.append('learn') or learn(*seen))
+    answer = clf.classify(IMAGE, budget=0.025, on_final=order.append)
+    assert order == [answer, 'learn']
+    assert clf.classify(IMAGE, budget=1e-6, on_final=order.append).infeasible
+    assert order[:2] == [answer, 'learn']
+    assert not any(told is not answer for told in order if told != 'learn')
+
+
+@pytest.mark.parametrize(('budget', 'ahead'), [(1.0, 1), (0.0215, None)])
+def test_only_what_is_predicted_to_be_in_time_may_be_enqueued_ahead(monkeypatch, budget, ahead):
+    clf, runtime = classifier('interruptible')
+    begin, told, plans = runtime.start, [], []
+    for _ in range(60):  # two stages were often quicker than usual: the second exit is worth a gamble
+        clf.forecast.errors()[2].add(-0.2)
+
+    def start(image):
+        run = begin(image)
+        stage = run.stage
+        run.stage = lambda toward=None, then=None: told.append((toward, then)) or stage(toward, then)
+        return run
+
+    monkeypatch.setattr(runtime, 'start', start)
+    clf.classify(IMAGE, budget=budget, on_plan=lambda plan, _: plans.append(plan))
+    assert plans[0].heads[:2] == (0, 1)
+    assert told[0] == (0, ahead)
+
+
+def test_without_a_deadline_the_best_exit_answers():
+    for mode in MODES:
+        clf, _ = classifier(mode)
+        answer = clf.classify(IMAGE)
+        assert answer.exit_index == 3
+        assert answer.met
+        assert answer.slack is None
+
+
+def test_an_infeasible_frame_is_not_even_decoded():
+    for mode in MODES:
+        clf, runtime = classifier(mode)
+        answer = clf.classify(lambda: pytest.fail('decoded'), budget=1e-6)
+        assert answer.infeasible
+        assert (answer.label, answer.exit_index, answer.planned_exit_index, answer.met) == (
+            None,
+            None,
+            None,
+            False,
+        )
+        assert answer.probabilities.size == 0
+        assert runtime.log == []
+
+
+def test_an_infeasible_frame_is_answered_late_where_late_answers_are_wanted():
+    clf, runtime = classifier('contract')
+    answer = clf.classify(IMAGE, budget=0.001, finish_late=True)
+    assert runtime.log == ['stage 0', 'exit 0']
+    assert answer.exit_index == 0
+    assert not answer.met
+    assert answer.slack < 0
+
+
+def test_a_frame_without_an_answer_is_abandoned_at_the_first_boundary_after_its_deadline():
+    clf, runtime = classifier('contract', factor=3.0)
+    answer = clf.classify(IMAGE, budget=0.045)
+    assert stages(runtime) == ['stage 0', 'stage 1']
+    assert 'exit 3' not in runtime.log
+    assert answer.label is None
+    assert not answer.infeasible
+    assert answer.planned_exit_index == 3
+
+
+def test_a_frame_slower_than_planned_still_answers_from_the_nearest_exit_when_not_bound_by_a_contract():
+    clf, runtime = classifier('adaptive', factor=2.0)
+    answer = clf.classify(IMAGE, budget=0.045)
+    assert answer.met
+    assert answer.exit_index is not None
+    assert answer.exit_index < 3
+    assert 'stage 3' not in runtime.log
+
+
+def test_a_slow_machine_is_learned():
+    clf, _ = classifier('contract', factor=2.0)
+    for _ in range(30):
+        clf.classify(IMAGE, budget=0.055)
+    assert clf.forecast.level == pytest.approx(2.0, rel=0.1)
+    answer = clf.classify(IMAGE, budget=0.055)
+    assert answer.met
+    assert answer.exit_index == answer.planned_exit_index == 1
+
+
+def test_a_machine_that_became_faster_is_noticed_though_every_frame_is_infeasible():
+    clf, runtime = classifier('contract', factor=0.5)
+    answers = [clf.classify(IMAGE, budget=0.010) for _ in range(10 * LOOK_AGAIN)]
+    assert all(answer.infeasible for answer in answers[:LOOK_AGAIN])
+    assert runtime.log[:2] == ['stage 0', 'exit 0'], 'tried on an empty image'
+    assert answers[-1].exit_index == 0
+
+
+def test_a_preparation_cost_that_made_every_frame_infeasible_is_tried_again():
+    clf, _ = classifier('contract', preparation=0.001)
+    camera = PreparationCost()
+    for _ in range(20):
+        camera.observe(30.0)
+    for _ in range(LOOK_AGAIN):
+        assert clf.classify(IMAGE, budget=0.1, preparation=camera).infeasible
+    assert clf.classify(IMAGE, budget=0.1, preparation=camera).exit_index == 3
+    assert camera.value < 0.01
+
+
+def test_frames_of_another_camera_do_not_keep_a_preparation_cost_from_being_tried_again():
+    clf, _ = classifier('contract', preparation=0.001)
+    stuck, other = PreparationCost(), PreparationCost()
+    for _ in range(20):
+        stuck.observe(30.0)
+    for _ in range(LOOK_AGAIN):
+        assert clf.classify(IMAGE, budget=0.1, preparation=stuck).infeasible
+        assert clf.classify(IMAGE, budget=0.1, preparation=other).met
+    assert clf.classify(IMAGE, budget=0.1, preparation=stuck).met
+
+
+def test_warming_up_runs_every_exit_and_learns_nothing():
+    clf, runtime = classifier('adaptive', factor=5.0, preparation=0.010)
+    before = clf.forecast.state()
+    clf.warm_up()
+    assert runtime.log == [f'{step} {t}' for t in range(clf.exits) for step in ('stage', 'exit')]
+    assert clf.forecast.state() == before
+    assert clf.plan(0.012).infeasible is False
+
+
+def test_preparation_is_learned_and_counts_against_the_budget():
+    clf, runtime = classifier('contract', preparation=0.010)
+    camera = PreparationCost()
+    for _ in range(2):
+        early = clf.classify(IMAGE, budget=0.015, preparation=camera)
+        assert early.label is None
+        assert not early.infeasible, 'it was accepted before its preparation cost was known'
+    assert camera.value == pytest.approx(0.010)
+    assert clf.classify(IMAGE, budget=0.015, preparation=camera).infeasible
+    assert clf.classify(IMAGE, budget=0.035, preparation=camera).exit_index == 1
+    assert stages(runtime) == ['stage 0', 'stage 1']
+
+
+def test_reserve_is_kept_free_before_the_deadline():
+    clf, _ = classifier('contract')
+    assert clf.classify(IMAGE, budget=0.022).exit_index == 1
+    assert clf.classify(IMAGE, budget=0.022, reserve=0.005).exit_index == 0
+
+
+def test_a_deeper_answer_of_an_exit_that_is_less_accurate_does_not_replace_a_better_one():
+    clf, _ = classifier('interruptible', accuracies=(0.5, 0.9, 0.7, 0.95))
+    assert clf.classify(IMAGE, budget=0.040).exit_index == 1
+
+
+def test_a_sure_answer_ends_the_frame_early():
+    sure = [[0, 9, 0]] * 4
+    clf, runtime = classifier('interruptible', logits=sure, confidence_threshold=0.9)
+    assert clf.classify(IMAGE, budget=1.0).exit_index == 0
+    assert stages(runtime) == ['stage 0']
+    clf.confidence_threshold = 0.0
+    assert clf.classify(IMAGE, budget=1.0).exit_index == 3
+
+
+def test_probabilities_are_calibrated_with_the_exits_temperature():
+    clf, _ = classifier('contract', logits=[[0, 2, 0]] * 4)
+    clf.checkpoint.temperatures = (1.0, 1.0, 1.0, 4.0)
+    answer = clf.classify(IMAGE)
+    expected = np.exp([0, 0.5, 0]) / np.exp([0, 0.5, 0]).sum()
+    assert np.allclose(answer.probabilities, expected)
+    assert answer.confidence == pytest.approx(expected[1])
+    assert answer.label == 'class 1'
+    assert answer.class_index == 1
+
+
+@given(st.sampled_from(MODES), st.floats(0.0, 0.1), st.floats(0.5, 3.0))
+def test_no_stage_starts_after_the_deadline_and_met_means_in_time(mode, budget, factor):
+    clf, runtime = classifier(mode, factor=factor)
+    answer = clf.classify(IMAGE, budget=budget)
+    longest = 0.011 * factor
+    assert runtime.clock.now - 100.0 <= budget + longest + 1e-9
+    assert answer.met == (answer.label is not None and answer.elapsed <= budget)
+    assert answer.infeasible == (not runtime.log)
+
+
+@pytest.mark.parametrize('mode', ['interruptible', 'adaptive'])
+def test_a_deadline_that_moves_applies_to_the_frame_under_way(mode):
+    clf, runtime = classifier(mode)
+
+    def deadline():  # far away until the first stage has run, then almost here
+        return 100.025 if runtime.log else 109.0
+
+    answer = clf.classify(IMAGE, deadline=deadline)
+    assert answer.met
+    assert answer.exit_index == 1
+    assert stages(runtime) == ['stage 0', 'stage 1']
+
+
+class TestPromises:
+    def test_an_answer_says_what_was_promised_and_whether_it_was_kept(self):
+        clf, _ = classifier('contract')
+        clf.classify(IMAGE, budget=0.06)
+        assert clf.forecast.state().promises == 1
+        clf, _ = classifier('contract', factor=1.2)
+        answer = clf.classify(IMAGE, budget=0.06)
+        assert (answer.promised_exit_index, answer.exit_index, answer.met) == (3, 3, True)
+        assert answer.overrun  # later than promised, though by the deadline
+        assert clf.forecast.state().overrun_rate == 1.0
+
+    def test_a_promise_that_is_given_up_counts_as_broken(self):
+        clf, _ = classifier('contract', factor=3.0)
+        answer = clf.classify(IMAGE, budget=0.045)
+        assert (answer.promised_exit_index, answer.exit_index) == (3, None)
+        assert clf.forecast.state().overrun_rate == 1.0
+
+    def test_an_answer_that_is_sure_early_breaks_no_promise(self):
+        logits = [[9.0, 0.0, 0.0]] * 4
+        clf, _ = classifier('interruptible', logits=logits, confidence_threshold=0.9)
+        answer = clf.classify(IMAGE, budget=0.06)
+        assert answer.exit_index == 0
+        assert not answer.overrun
+        assert clf.forecast.state().overrun_rate in (None, 0.0)
+
+    def test_a_late_answer_does_not_replace_one_in_time(self):
+        clf, runtime = classifier('interruptible')
+        runtime.stages = (0.010, 0.050, 0.010, 0.010)
+        answer = clf.classify(IMAGE, budget=0.030)
+        assert 'stage 1' in runtime.log
+        assert (answer.exit_index, answer.met) == (0, True)
+
+    def test_nothing_is_promised_where_the_first_exit_is_only_hoped_for(self):
+        clf, _ = classifier('contract', factor=0.5)
+        for _ in range(3):
+            clf.forecast.learn([0.0, 0.005], [(0, 0.0055)])
+        clf.forecast.learn([0.0, 0.010], [(0, 0.011)])
+        clf.forecast.learn([0.0, 0.010], [(0, 0.011)])
+        answer = clf.classify(IMAGE, budget=0.0095)
+        assert answer.promised_exit_index is None
+        assert answer.overrun is None
+
+
+class FusedRun(Run):
+    """Goes to an exit in one go, in 0.7 of the time, where it is told that this is certain."""
+
+    scores = None
+
+    @property
+    def ready(self):
+        return self.scores is not None
+
+    def stage(self, toward=None, then=None):
+        if toward is None or self.position > 0 or toward == 0:
+            super().stage()
+            return
+        runtime = self._runtime
+        runtime.log.append(f'path {toward}')
+        runtime.clock.now += 0.7 * (sum(runtime.stages[: toward + 1]) + runtime.heads[toward])
+        self.scores, self.position = np.array([0.0, 1.0, 0.0]), toward + 1
+
+    def exit(self):
+        if self.scores is None:
+            return super().exit()
+        scores, self.scores = self.scores, None
+        return scores
+
+
+class TestInOneGo:
+    """A small network's boundaries cost a good part of its time."""
+
+    @pytest.fixture
+    def fused(self):
+        clf, runtime = classifier('adaptive')
+        runtime.start = lambda image: FusedRun(runtime, image)
+        tables = profile().to_dict()
+        for t in range(1, 4):
+            tables['contract'][0][t] = [0.7 * c for c in tables['contract'][0][t]]
+        clf = AnytimeClassifier(
+            clf.checkpoint, runtime, LatencyProfile.from_dict(tables), mode='adaptive', clock=runtime.clock
+        )
+        return clf, runtime
+
+    def test_a_promised_exit_is_reached_without_a_stop_and_ends_the_frame(self, fused):
+        clf, runtime = fused
+        answer = clf.classify(IMAGE, budget=0.030)
+        assert runtime.log == ['path 3']
+        assert (answer.exit_index, answer.planned_exit_index, answer.met, answer.overrun) == (
+            3,
+            3,
+            True,
+            False,
+        )
+        assert answer.elapsed == pytest.approx(0.0287)
+
+    def test_frames_that_others_wait_for_stop_at_every_boundary(self, fused):
+        clf, runtime = fused
+        clf.classify(IMAGE, budget=0.060, share=lambda left: left)
+        assert not any(entry.startswith('path') for entry in runtime.log)
+
+    def test_it_teaches_the_forecast_no_slowness(self, fused):
+        clf, _ = fused
+        for budget in (0.030, 0.060, 0.025, 0.012) * 10:
+            assert clf.classify(IMAGE, budget=budget).met
+        assert clf.forecast.level == pytest.approx(1.0, rel=0.01)
+
+
+def test_mode_changes_count_from_the_next_frame():
+    clf, runtime = classifier('contract')
+    clf.mode = 'interruptible'
+    clf.classify(IMAGE, budget=0.025)
+    assert 'exit 0' in runtime.log
+    with pytest.raises(ValueError, match='contract, interruptible, adaptive'):
+        clf.mode = 'fast'
+
+
+@pytest.mark.parametrize('times', [{'budget': 0.1, 'deadline': 0.1}, {'budget': float('nan')}])
+def test_impossible_times_are_refused(times):
+    clf, _ = classifier('contract')
+    with pytest.raises(ValueError, match='give'):
+        clf.classify(IMAGE, **times)
+
+
+def test_a_decoder_that_fails_leaves_the_classifier_usable():
+    clf, _ = classifier('contract')
+
+    def broken():
+        raise ValueError('not a picture')
+
+    with pytest.raises(ValueError, match='not a picture'):
+        clf.classify(broken, budget=0.1)
+    assert clf.classify(IMAGE, budget=0.1).met
+
+
+@pytest.fixture(scope='module')
+def file(tmp_path_factory):
+    torch = pytest.importorskip('torch')
+    from impatient_ros.checkpoint import save
+    from impatient_ros.images.preprocessing import Preprocessing
+    from impatient_ros.network import ImpatientNetwork
+
+    torch.manual_seed(0)
+    network = ImpatientNetwork.from_torchvision('shufflenet_v2_x0_5', exits=4, classes=3, image_size=64)
+    path = tmp_path_factory.mktemp('model') / 'tiny.safetensors'
+    save(network, path, labels=('a', 'b', 'c'), preprocessing=Preprocessing.for_image_size(64))
+    return path
+
+
+@pytest.fixture(scope='module', autouse=True)
+def cache(tmp_path_factory):
+    # One for all tests of this module: profiling takes seconds.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('XDG_CACHE_HOME', str(tmp_path_factory.mktemp('cache')))
+        yield
+
+
+class TestRealNetwork:
+    """Real torch, real time, a real file."""
+
+    def test_from_checkpoint_profiles_once_and_answers_by_the_deadline(self, file):
+        reports = []
+        clf = AnytimeClassifier.from_checkpoint(file, device='cpu', progress=lambda s, t: reports.append(t))
+        assert any('round' in text for text in reports)
+        again = []
+        AnytimeClassifier.from_checkpoint(file, device='cpu', progress=lambda s, t: again.append(t))
+        assert clf.runtime.name == 'onnxruntime'
+        assert again == ['latency profile taken from the cache']
+        answer = clf.classify(np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8), budget=1.0)
+        assert answer.label in clf.labels
+        assert answer.probabilities.sum() == pytest.approx(1.0)
+        assert answer.met
+
+    def test_stages_behind_the_chosen_exit_never_run(self, file):
+        clf = AnytimeClassifier.from_checkpoint(file, device='cpu', runtime='eager', mode='contract')
+        executed = []
+        network = clf.checkpoint.network
+        for kind, modules in (('stage', network.stages), ('exit', network.exits)):
+            for index, module in enumerate(modules):
+                module.register_forward_hook(lambda *_, name=f'{kind} {index}': executed.append(name))
+        # A profile by which only the first two exits fit, far from what this machine really takes.
+        assumed = LatencyProfile.from_costs((0.1, 0.1, 60.0, 60.0), (0.01,) * 4)
+        clf = AnytimeClassifier(clf.checkpoint, clf.runtime, assumed, mode='contract')
+        answer = clf.classify(np.zeros((64, 64, 3), np.uint8), budget=30.0)
+        assert answer.exit_index == 1
+        assert executed == ['stage 0', 'stage 1', 'exit 1']
+
+    def test_an_answer_is_given_away_while_a_later_stage_still_runs(self, file):
+        clf = AnytimeClassifier.from_checkpoint(file, 'cpu', 'eager', mode='interruptible')
+        release, answered = threading.Event(), threading.Event()
+        clf.checkpoint.network.stages[1].register_forward_pre_hook(lambda *_: release.wait(10) and None)
+        worker = threading.Thread(
+            target=lambda: clf.classify(np.zeros((64, 64, 3), np.uint8), on_answer=lambda _: answered.set())
+        )
+        worker.start()
+        try:
+            assert answered.wait(10)
+            assert worker.is_alive()
+        finally:
+            release.set()
+            worker.join(10)
+
+    def test_unavailable_devices_and_runtimes_are_refused_with_what_to_write(self, file):
+        from impatient_ros.runtime import RuntimeUnavailableError
+
+        for options in (
+            {'device': 'gpu'},
+            {'device': 'cuda:99'},
+            {'runtime': 'tensorrt'},
+            {'runtime': 'cuda_graph'},
+        ):
+            with pytest.raises(RuntimeUnavailableError, match='write'):
+                AnytimeClassifier.from_checkpoint(file, **options)
+
+    @pytest.mark.cuda
+    def test_cuda_answers_like_the_cpu(self, file):
+        torch = pytest.importorskip('torch')
+        if not torch.cuda.is_available():
+            pytest.skip('needs a CUDA device')
+        image = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
+        answers = [
+            AnytimeClassifier.from_checkpoint(file, device=device, mode='interruptible').classify(image)
+            for device in ('cpu', 'cuda')
+        ]
+        assert np.allclose(answers[0].probabilities, answers[1].probabilities, atol=1e-3)

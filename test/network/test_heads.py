@@ -1,0 +1,176 @@
+"""Exit heads: any layout of features, light, trainable, and plain enough for ONNX."""
+
+import io
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from impatient_ros.network.cut_points import CutPoint
+from impatient_ros.network.heads import Head, HeadSpec, plan_heads
+from impatient_ros.network.macs import count_macs
+
+LAYOUTS = {
+    'NCHW': (24, 28, 20),
+    'NHWC': (28, 20, 24),
+    'NLC': (28 * 20, 24),
+    'NCL': (24, 30),
+    'NC': (24,),
+}
+
+
+def point(layout, shape):
+    return CutPoint('cut', shape, 0.5, 1, layout, 0)
+
+
+def head(layout='NCHW', shape=(24, 28, 20), budget=10**7, classes=5, image=(224, 160)):
+    (spec,) = plan_heads([point(layout, shape)], classes, budget, image, share=1.0)
+    return Head(spec)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_every_layout_gives_logits_and_trains(layout):
+    module = head(layout, LAYOUTS[layout])
+    logits = module(torch.randn(2, *LAYOUTS[layout]))
+    assert logits.shape == (2, 5)
+    logits.square().sum().backward()
+    assert all(each.grad is not None and each.grad.abs().sum() > 0 for each in module.parameters())
+    assert module.eval()(torch.randn(1, *LAYOUTS[layout])).shape == (1, 5)
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+@pytest.mark.parametrize('budget', [0, 10**3, 10**4, 10**5, 10**6, 10**8])
+def test_macs_of_a_head_are_those_counted(layout, budget):
+    module = head(layout, LAYOUTS[layout], budget).eval()
+    assert module.spec.macs == count_macs(module, (1, *LAYOUTS[layout]))
+
+
+def test_channels_last_features_give_what_channels_first_features_give():
+    first, last = head('NCHW', (24, 28, 20)).eval(), head('NHWC', (28, 20, 24)).eval()
+    last.load_state_dict(first.state_dict(), strict=False)
+    x = torch.randn(2, 28, 20, 24)
+    normalised = nn.functional.layer_norm(x, (24,))
+    torch.testing.assert_close(last(x), first(normalised.permute(0, 3, 1, 2)))
+
+
+@pytest.mark.parametrize(
+    ('length', 'image', 'grid', 'prefix'),
+    [
+        (196, (224, 224), (14, 14), 0),
+        (197, (224, 224), (14, 14), 1),
+        (198, (224, 224), (14, 14), 2),
+        (201, (224, 224), (14, 14), 5),
+        (7 * 14 + 1, (112, 224), (7, 14), 1),
+        (5, (32, 32), (2, 2), 1),
+        (2, (32, 32), (1, 1), 1),
+        (13, (32, 48), (13, 1), 0),
+    ],
+)
+def test_tokens_are_put_on_the_grid_of_the_image_and_the_class_token_apart(length, image, grid, prefix):
+    spec = head('NLC', (length, 16), image=image).spec
+    assert (spec.grid, spec.prefix) == (grid, prefix)
+
+
+def test_patches_and_class_token_both_count_and_other_prefixes_do_not():
+    module = head('NLC', (2 + 16, 8), image=(32, 32)).eval()
+    x = torch.randn(1, 18, 8, requires_grad=True)
+    module(x).sum().backward()
+    used = x.grad.abs().sum(2)[0] > 0
+    assert used.tolist() == [True, False] + [True] * 16
+
+
+def test_patches_keep_their_places():
+    module = head('NLC', (16, 8), image=(32, 32))
+    x = torch.arange(16.0).repeat_interleave(8).reshape(1, 16, 8)
+    assert module._as_map(x)[0, 0].tolist() == torch.arange(16.0).reshape(4, 4).tolist()
+
+
+def test_heads_stay_within_their_share():
+    points = [point('NCHW', (64, 56, 56)), point('NCHW', (128, 28, 28)), point('NCHW', (256, 14, 14))]
+    for macs in (10**8, 10**9, 10**10):
+        for share in (0.02, 0.05, 0.2):
+            assert sum(spec.macs for spec in plan_heads(points, 100, macs, (224, 224), share)) <= share * macs
+
+
+def test_what_one_head_does_not_need_is_left_to_the_next():
+    small, large = point('NCHW', (4, 8, 8)), point('NCHW', (256, 14, 14))
+    alone = plan_heads([large, large], 10, 10**9, (224, 224))[1]
+    after = plan_heads([small, large], 10, 10**9, (224, 224))[1]
+    assert after.macs > alone.macs
+
+
+def test_a_head_is_more_than_an_average_where_the_budget_allows():
+    rich, poor = (head(shape=(64, 28, 20), budget=each).spec for each in (10**8, 10**3))
+    assert rich.depth == 2
+    assert rich.stride == (2, 2)
+    assert poor.depth == 0
+    assert poor.pooled == (1, 1)
+
+
+def test_too_small_a_backbone_gets_the_plainest_heads_and_a_warning(caplog):
+    with caplog.at_level(logging.WARNING):
+        (spec,) = plan_heads([point('NCHW', (64, 8, 8))], 1000, 10**4, (32, 32))
+    assert spec.width == 4
+    assert 'the plainest heads cost' in caplog.text
+
+
+@pytest.mark.parametrize('share', [0, -0.1, float('nan'), float('inf')])
+def test_a_share_that_makes_no_sense_is_refused(share):
+    with pytest.raises(ValueError, match='head_share'):
+        plan_heads([], 10, 10**9, (224, 224), share)
+
+
+def test_a_spec_survives_json():
+    spec = head('NLC', (197, 24), image=(224, 224)).spec
+    assert HeadSpec.from_dict(spec.to_dict()) == spec
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        {'layout': 'CHW'},
+        {'layout': ['NCHW']},
+        {'width': 0},
+        {'width': 2.0},
+        {'depth': -1},
+        {'grid': [7]},
+        {'grid': 7},
+        {'pool': [100, 100]},
+        {'stride': [0, 1]},
+        {'channels': 1 << 30},
+        {'surprise': 1},
+    ],
+)
+def test_a_spec_that_makes_no_sense_is_refused(change):
+    with pytest.raises(ValueError, match='not the description of a head'):
+        HeadSpec.from_dict(head().spec.to_dict() | change)
+
+
+def test_the_same_seed_gives_the_same_head():
+    heads = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        heads.append(head().state_dict())
+    assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+
+
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_heads_use_no_randomness_in_training(layout):
+    module = head(layout, LAYOUTS[layout])
+    before = torch.get_rng_state()
+    module(torch.randn(2, *LAYOUTS[layout], generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.filterwarnings('ignore::DeprecationWarning')
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_heads_export_to_onnx(layout):
+    onnxruntime = pytest.importorskip('onnxruntime')
+    pytest.importorskip('onnx')
+    module, x = head(layout, LAYOUTS[layout]).eval(), torch.randn(1, *LAYOUTS[layout])
+    file = io.BytesIO()
+    torch.onnx.export(module, (x,), file, dynamo=False)
+    session = onnxruntime.InferenceSession(file.getvalue(), providers=['CPUExecutionProvider'])
+    (logits,) = session.run(None, {session.get_inputs()[0].name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(logits), module(x), atol=1e-5, rtol=1e-4)

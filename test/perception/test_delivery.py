@@ -1,0 +1,296 @@
+"""Delivery on real threads: events, not sleeps, decide when something happens."""
+
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from impatient_ros.answer import Answer
+from impatient_ros.perception.deadlines import Deadline
+from impatient_ros.perception.delivery import Delivery
+from impatient_ros.perception.frame_in_progress import Manner
+from impatient_ros.perception.frame_record import Outcome
+from impatient_ros.perception.latest_frames import Frame
+from impatient_ros.planning.planner import Plan
+
+SECOND = 1_000_000_000
+FRAME = Frame('front', 'message', 5 * SECOND, 5 * SECOND, None, superseded=2)
+
+
+def answer(exit_index, planned=2, confidence=0.6, **options):
+    values = {
+        'label': 'cat',
+        'class_index': 0,
+        'confidence': confidence,
+        'probabilities': np.array([confidence, 1 - confidence]),
+        'exit_index': exit_index,
+        'planned_exit_index': planned,
+        'elapsed': 0.01,
+        'slack': 0.01,
+        'met': True,
+    }
+    return Answer(**{**values, **options})
+
+
+NOTHING = answer(None, None, 0.0, label=None, met=False)
+
+
+class Recorder:
+    """Outputs that remember, and tell waiting tests."""
+
+    def __init__(self):
+        self.answers, self.records = [], []
+        self.changed = threading.Condition()
+
+    def answer(self, frame, given):
+        with self.changed:
+            self.answers.append(given)
+            self.changed.notify_all()
+
+    def record(self, frame, record):
+        with self.changed:
+            self.records.append(record)
+            self.changed.notify_all()
+
+    def wait_for(self, what, timeout=10):
+        with self.changed:
+            assert self.changed.wait_for(what, timeout)
+
+
+class RosClock:
+    now = 5 * SECOND
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def scene():
+    outputs, clock = Recorder(), RosClock()
+    delivery = Delivery(outputs, clock)
+    delivery.start()
+    yield delivery, outputs, clock
+    delivery.stop()
+
+
+def begin(delivery, budget, manner=None, reserve=0.0):
+    deadline = Deadline(5 * SECOND + round(budget * SECOND), 5 * SECOND, 'fixed')
+    return delivery.begin(FRAME, deadline, reserve, manner or Manner(), exits=5)
+
+
+def test_a_finished_answer_is_published_at_once_with_one_record(scene):
+    delivery, outputs, clock = scene
+    assert begin(delivery, 60.0) == pytest.approx(60.0)
+    delivery.plan(Plan((1, 2), protected=1), 1.3)
+    final = answer(2)
+    delivery.offer(final)
+    clock.now += 2 * SECOND
+    assert delivery.finish(final) is outputs.records[0]
+    assert outputs.answers == [final]
+    [record] = outputs.records
+    assert record.outcome is Outcome.answered
+    assert (record.camera, record.stamp, record.superseded, record.exits) == ('front', 5.0, 2, 5)
+    assert (record.exit_index, record.planned_exit_index, record.slowdown) == (2, 2, 1.3)
+    assert record.slack == pytest.approx(58.0)
+    assert record.budget == pytest.approx(60.0)
+
+
+def test_an_answer_in_hand_leaves_by_the_deadline_while_the_classifier_still_works(scene):
+    delivery, outputs, _ = scene
+    begin(delivery, 0.05)
+    first = answer(0)
+    delivery.offer(first)
+    outputs.wait_for(lambda: outputs.records)  # nobody has called finish
+    assert outputs.answers == [first]
+    assert outputs.records[0].outcome is Outcome.answered
+    assert outputs.records[0].exit_index == 0
+    delivery.finish(answer(2))
+    assert outputs.answers == [first], 'a frame that has ended stays as it is'
+    assert len(outputs.records) == 1
+
+
+def test_the_reserve_is_kept_free(scene):
+    delivery, outputs, _ = scene
+    begin(delivery, 3600.0, reserve=3600.0)
+    delivery.offer(answer(0))
+    outputs.wait_for(lambda: outputs.records)
+    assert outputs.records[0].outcome is Outcome.answered
+
+
+def test_without_an_answer_the_deadline_itself_ends_the_frame(scene):
+    delivery, outputs, _ = scene
+    begin(delivery, 0.02)
+    delivery.plan(Plan((1,), protected=1), 1.0)
+    outputs.wait_for(lambda: outputs.records)
+    assert outputs.answers == []
+    assert outputs.records[0].outcome is Outcome.missed
+    assert outputs.records[0].planned_exit_index == 1
+    delivery.finish(answer(1))
+    assert outputs.answers == []
+    assert len(outputs.records) == 1
+
+
+def test_an_empty_answer_stands_for_a_miss_where_that_is_wanted(scene):
+    delivery, outputs, _ = scene
+    begin(delivery, 0.02, Manner(on_miss='empty'))
+    outputs.wait_for(lambda: outputs.records)
+    assert outputs.answers == [None]
+    assert outputs.records[0].outcome is Outcome.missed
+
+
+def test_a_late_answer_is_published_as_late_where_that_is_wanted(scene):
+    delivery, outputs, clock = scene
+    begin(delivery, 0.01, Manner(on_miss='late'))
+    clock.now += SECOND
+    late = answer(1)
+    delivery.offer(late)
+    delivery.finish(late)
+    assert outputs.answers == [late]
+    [record] = outputs.records
+    assert record.outcome is Outcome.late
+    assert record.slack == pytest.approx(-0.99)
+
+
+def test_an_infeasible_frame_says_so(scene):
+    delivery, outputs, _ = scene
+    begin(delivery, 60.0)
+    delivery.finish(replace(NOTHING, infeasible=True))
+    assert outputs.answers == []
+    assert outputs.records[0].outcome is Outcome.infeasible
+    assert outputs.records[0].reason
+
+
+def test_every_better_answer_is_published_where_that_is_wanted(scene):
+    delivery, outputs, _ = scene
+    begin(delivery, 60.0, Manner(every=True))
+    answers = [answer(0), answer(1), answer(2)]
+    for each in answers:
+        delivery.offer(each)
+    delivery.finish(answers[-1])
+    assert outputs.answers == answers
+    assert len(outputs.records) == 1
+    assert outputs.records[0].exit_index == 2
+
+
+def test_a_sure_early_answer_says_that_it_was_sure(scene):
+    delivery, outputs, _ = scene
+    begin(delivery, 60.0, Manner(confidence_threshold=0.9))
+    sure = answer(0, confidence=0.95)
+    delivery.offer(sure)
+    delivery.finish(sure)
+    assert outputs.records[0].reason == 'confident'
+
+
+def test_a_deadline_that_moves_closer_ends_the_frame_under_way(scene):
+    delivery, outputs, _ = scene
+    begin(delivery, 3600.0)
+    delivery.offer(answer(0))
+    delivery.move(lambda frame: Deadline(frame.stamp, frame.stamp, 'topic'))
+    outputs.wait_for(lambda: outputs.records)
+    assert outputs.records[0].outcome in (Outcome.answered, Outcome.late)
+    assert delivery.until() < float('inf')
+
+
+def test_frames_that_were_not_picked_up_get_their_records(scene):
+    delivery, outputs, _ = scene
+    delivery.discard(FRAME, Outcome.superseded)
+    delivery.discard(FRAME, Outcome.dropped, 'deactivated')
+    outputs.wait_for(lambda: len(outputs.records) == 2)
+    assert [(r.outcome, r.reason) for r in outputs.records] == [
+        (Outcome.superseded, ''),
+        (Outcome.dropped, 'deactivated'),
+    ]
+
+
+def test_a_dropped_frame_has_its_reason_and_no_answer(scene):
+    delivery, outputs, _ = scene
+    begin(delivery, 60.0)
+    delivery.drop('truncated')
+    delivery.finish(NOTHING)
+    assert [(r.outcome, r.reason) for r in outputs.records] == [(Outcome.dropped, 'truncated')]
+    assert outputs.answers == []
+
+
+def test_stop_sends_what_is_due():
+    outputs = Recorder()
+    delivery = Delivery(outputs, RosClock())
+    delivery.start()
+    for _ in range(20):
+        delivery.discard(FRAME, Outcome.superseded)
+    delivery.stop()
+    assert len(outputs.records) == 20
+
+
+class TestSimulatedTime:
+    """Budgets count as steady seconds; a ROS clock that does not keep step leaves no frame stuck."""
+
+    @pytest.fixture(params=['half speed', 'paused', 'jumps back'])
+    def ros(self, request, scene):
+        """The delivery, its outputs, and what the ROS clock does once a frame is under way."""
+        delivery, outputs, clock = scene
+        started = time.perf_counter()
+
+        class Slow:
+            def __call__(self):
+                return 5 * SECOND + round((time.perf_counter() - started) * SECOND / 2)
+
+        def change():
+            if request.param == 'jumps back':
+                clock.now = SECOND
+
+        if request.param == 'half speed':
+            delivery._ros_now = Slow()
+        return delivery, outputs, change
+
+    def test_a_frame_ends_though_the_classifier_does_not(self, ros):
+        delivery, outputs, change = ros
+        for number in range(1, 4):
+            begin(delivery, 0.05)
+            change()
+            outputs.wait_for(lambda number=number: len(outputs.records) == number)
+            assert outputs.records[-1].outcome is Outcome.missed
+            assert delivery.finish(NOTHING).outcome is Outcome.missed
+        assert len(outputs.records) == 3
+
+    def test_an_answer_in_hand_goes_out(self, ros):
+        delivery, outputs, change = ros
+        for number in range(1, 4):
+            begin(delivery, 0.05)
+            change()
+            delivery.offer(answer(0))
+            outputs.wait_for(lambda number=number: len(outputs.records) == number)
+            assert outputs.records[-1].outcome is Outcome.answered
+            delivery.finish(answer(0))
+        assert len(outputs.answers) == len(outputs.records) == 3
+
+
+def test_the_answer_is_out_before_the_books_are_closed(scene):
+    delivery, outputs, _ = scene
+    begin(delivery, 5.0)
+    best = answer(2)
+    delivery.offer(best)
+    delivery.send(best)
+    assert outputs.answers == [best]
+    assert not outputs.records
+    delivery.finish(best)
+    assert outputs.answers == [best], 'not twice'
+    assert [record.outcome for record in outputs.records] == [Outcome.answered]
+
+
+def test_the_watching_thread_is_woken_only_for_what_is_due_before_it_looks_by_itself(scene, monkeypatch):
+    delivery, outputs, _ = scene
+    begin(delivery, 60.0)
+    with outputs.changed:
+        outputs.changed.wait_for(lambda: delivery._looks_at < 1e9, 10)
+    woken = []
+    notify = delivery._changed.notify_all
+    monkeypatch.setattr(delivery._changed, 'notify_all', lambda: woken.append(1) or notify())
+    delivery.finish(answer(2))
+    begin(delivery, 70.0)  # later than the first frame's deadline
+    assert not woken
+    begin(delivery, 0.0)
+    assert woken
+    outputs.wait_for(lambda: len(outputs.records) == 2)
+    assert outputs.records[-1].outcome is Outcome.missed

@@ -1,0 +1,270 @@
+"""The thread that classifies, with a scripted classifier: real threads, no ROS, no network."""
+
+import threading
+from array import array
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from impatient_ros.answer import Answer
+from impatient_ros.perception.frame_record import Outcome
+from impatient_ros.perception.settings import parse
+from impatient_ros.perception.worker import Perception
+from impatient_ros.planning.planner import Plan
+
+SECOND = 1_000_000_000
+NOW = 100 * SECOND
+
+
+def image(fill=0, **fields):
+    values = {
+        'header': SimpleNamespace(stamp=SimpleNamespace(sec=100, nanosec=0)),
+        'width': 4,
+        'height': 2,
+        'step': 12,
+        'encoding': 'rgb8',
+        'is_bigendian': 0,
+        'data': array('B', [fill] * 24),
+    }
+    return SimpleNamespace(**{**values, **fields})
+
+
+def answer(infeasible=False):
+    return Answer(
+        label=None if infeasible else 'cat',
+        class_index=None if infeasible else 0,
+        confidence=0.0 if infeasible else 0.9,
+        probabilities=np.array([] if infeasible else [0.9, 0.1]),
+        exit_index=None if infeasible else 1,
+        planned_exit_index=None if infeasible else 1,
+        elapsed=0.0,
+        slack=0.01,
+        met=not infeasible,
+        infeasible=infeasible,
+    )
+
+
+class Classifier:
+    """Answers as `script` says; remembers what happened to it."""
+
+    exits = 2
+    miss_rate = 0.01
+
+    def __init__(self):
+        self.calls, self.threads, self.preparations, self.given = [], [], [], []
+        self.script = lambda decode: answer()
+
+    def warm_up(self):
+        self.calls.append('warm_up')
+        self.threads.append(threading.current_thread())
+
+    def classify(self, image, *, preparation, on_plan, on_answer, deadline, reserve, **_):
+        self.calls.append('classify')
+        self.given.append((deadline(), reserve, self.miss_rate))
+        self.threads.append(threading.current_thread())
+        self.preparations.append(preparation)
+        given = self.script(image)
+        if not given.infeasible:
+            on_plan(Plan((given.planned_exit_index,)), 1.0)
+            on_answer(given)
+        return given
+
+
+class Outputs:
+    def __init__(self):
+        self.records = []
+        self.changed = threading.Condition()
+
+    def answer(self, frame, given):
+        pass
+
+    def record(self, frame, record):
+        with self.changed:
+            self.records.append(record)
+            self.changed.notify_all()
+
+    def picture(self, frame, rgb, record):
+        pass
+
+    def wants_picture(self, camera):
+        return False
+
+    def wait_for(self, count):
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.records) >= count, 10), self.records
+        return self.records[-1]
+
+
+@pytest.fixture
+def scene():
+    classifier, outputs = Classifier(), Outputs()
+    complaints = []
+    parameters = parse({'camera_names': ['front'], 'budget.fixed': 5.0, 'budget.source': 'fixed'})
+    perception = Perception(
+        classifier,
+        lambda: parameters,
+        outputs,
+        lambda: NOW,
+        complain=lambda camera, text: complaints.append((camera, text)),
+    )
+    yield perception, classifier, outputs, complaints
+    perception.stop()
+
+
+def ask(perception, outputs, message=None):
+    count = len(outputs.records)
+    perception.receive('front', message or image(), None)
+    return outputs.wait_for(count + 1)
+
+
+def test_the_thread_that_classifies_has_warmed_up_when_start_returns(scene):
+    perception, classifier, outputs, _ = scene
+    perception.start()
+    assert classifier.calls == ['warm_up']
+    assert ask(perception, outputs).outcome is Outcome.answered
+    assert classifier.threads[0] is classifier.threads[1] is not threading.current_thread()
+
+
+def test_a_failing_warm_up_costs_no_frame(scene, caplog):
+    perception, classifier, outputs, _ = scene
+    classifier.warm_up = lambda: 1 / 0
+    perception.start()
+    assert 'warming up failed' in caplog.text
+    assert ask(perception, outputs).outcome is Outcome.answered
+
+
+def test_a_broken_image_is_dropped_with_its_reason_and_the_next_one_answered(scene):
+    perception, classifier, outputs, complaints = scene
+    classifier.script = lambda decode: (decode(), answer())[1]
+    perception.start()
+    dropped = ask(perception, outputs, image(data=array('B', b'123')))
+    assert dropped.outcome is Outcome.dropped
+    assert dropped.reason
+    assert complaints[0][0] == 'front'
+    assert ask(perception, outputs).outcome is Outcome.answered
+
+
+def test_an_error_of_our_own_drops_one_frame_not_the_thread(scene):
+    perception, classifier, outputs, complaints = scene
+    perception.start()
+    classifier.script = lambda decode: 1 / 0
+    assert ask(perception, outputs).reason == 'internal_error'
+    assert 'ZeroDivisionError' in complaints[0][1]
+    classifier.script = lambda decode: answer()
+    assert ask(perception, outputs).outcome is Outcome.answered
+
+
+def test_what_waits_is_superseded_by_newer_frames_and_accounted_for_at_the_end(scene):
+    perception, classifier, outputs, _ = scene
+    busy, go_on = threading.Event(), threading.Event()
+
+    def wait(decode):
+        busy.set()
+        assert go_on.wait(10)
+        return answer()
+
+    classifier.script = wait
+    perception.start()
+    perception.receive('front', image(), None)
+    assert busy.wait(10)
+    perception.receive('front', image(), None)
+    perception.receive('front', image(), None)
+    assert outputs.wait_for(1).outcome is Outcome.superseded
+    stopper = threading.Thread(target=perception.stop)
+    stopper.start()
+    outputs.wait_for(2)
+    go_on.set()
+    stopper.join(10)
+    outcomes = [(record.outcome, record.reason) for record in outputs.records]
+    assert (Outcome.dropped, 'deactivated') in outcomes
+    assert (Outcome.answered, '') in outcomes
+    assert len(outcomes) == 3
+
+
+BASE = {
+    'camera_names': ['front'],
+    'budget.fixed': 5.0,
+    'budget.source': 'fixed',
+    'budget.stale_after': 50.0,
+}
+
+
+class TestBudgetParameters:
+    """Each of them takes effect on the next frame."""
+
+    @pytest.fixture
+    def live(self):
+        """Asks for a frame of an age with parameters: its budget, reserve, miss rate and record."""
+        classifier, outputs = Classifier(), Outputs()
+        current = [parse(BASE)]
+        steady = [1000.0]
+        perception = Perception(
+            classifier, lambda: current[0], outputs, lambda: NOW, steady_now=lambda: steady[0]
+        )
+        perception.start()
+
+        def frame(age=0, **changed):
+            current[0] = parse({**BASE, **{name.replace('__', '.'): v for name, v in changed.items()}})
+            stamp = SimpleNamespace(sec=100 - age, nanosec=0)
+            record = ask(perception, outputs, image(header=SimpleNamespace(stamp=stamp)))
+            until, reserve, miss_rate = classifier.given[-1]
+            return until - steady[0], reserve, miss_rate, record
+
+        yield frame
+        perception.stop()
+
+    @pytest.mark.parametrize(
+        ('changed', 'budget'),
+        [
+            ({'budget__fixed': 7.5}, 7.5),
+            ({'cameras__front__budget__fixed': 2.5}, 2.5),
+            ({'budget__source': 'control_loop', 'budget__control_period': 4.0}, 4.0),
+            ({'budget__source': 'control_loop', 'budget__control_period': 3.0}, 2.0),
+            (
+                {
+                    'budget__source': 'control_loop',
+                    'budget__control_period': 4.0,
+                    'budget__control_phase': 1.0,
+                },
+                1.0,
+            ),
+            ({'budget__source': 'control_loop', 'budget__control_period': 4.0, 'budget__max_age': 9.0}, 8.0),
+            ({'budget__source': 'topic', 'budget__fixed': 6.0}, 6.0),
+        ],
+    )
+    def test_of_the_deadline(self, live, changed, budget):
+        assert live()[0] == pytest.approx(5.0)
+        found, _, _, record = live(**changed)
+        assert (found, record.budget) == (pytest.approx(budget), pytest.approx(budget))
+        assert live()[0] == pytest.approx(5.0), 'and back'
+
+    def test_of_stale_stamps(self, live):
+        assert live(age=3)[3].fault is None
+        budget, _, _, record = live(age=3, budget__stale_after=2.0)
+        assert record.fault == 'stale_stamp'
+        assert budget == pytest.approx(5.0), 'the arrival stands in'
+
+    def test_of_reserve_and_miss_rate(self, live):
+        _, reserve, miss_rate, _ = live()
+        _, more, other, _ = live(budget__reserve=0.5, budget__miss_rate=0.05)
+        assert reserve < more == 0.5
+        assert (miss_rate, other) == (0.01, 0.05)
+
+
+def test_after_a_jump_back_only_frames_from_before_it_are_forgotten():
+    now, outputs = [NOW], Outputs()
+    parameters = parse({'camera_names': ['front', 'rear'], 'budget.fixed': 5.0, 'budget.source': 'fixed'})
+    perception = Perception(Classifier(), lambda: parameters, outputs, lambda: now[0])
+    perception.receive('front', image(), 1)
+    now[0] = NOW // 2
+    stamp = SimpleNamespace(sec=50, nanosec=0)
+    perception.receive('rear', image(header=SimpleNamespace(stamp=stamp)), 1)  # before the node heard of it
+    perception.clock_jumped_back()
+    perception.start()
+    try:
+        outputs.wait_for(2)
+    finally:
+        perception.stop()
+    ends = {record.camera: (record.outcome, record.reason) for record in outputs.records}
+    assert ends == {'front': (Outcome.dropped, 'clock_jump'), 'rear': (Outcome.answered, '')}

@@ -1,0 +1,97 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from simulation import HEADS, STAGES, Clock, SimulatedRuntime, profile
+
+from impatient_ros.planning.latency_profile import LatencyProfile
+from impatient_ros.planning.profiling import measure
+
+seconds = st.floats(1e-5, 1.0)
+
+
+def measured(**options):
+    clock = Clock()
+    runtime = SimulatedRuntime(clock)
+    return measure(lambda: runtime.start(None), 4, clock, **options), runtime
+
+
+def test_measured_profile_of_a_steady_machine_is_its_costs():
+    found, _ = measured(rounds=4)
+    for t in range(4):
+        assert found.costs('contract')[t] == pytest.approx(sum(STAGES[: t + 1]) + HEADS[t])
+        assert found.costs('interruptible')[t] == pytest.approx(sum(STAGES[: t + 1]) + sum(HEADS[: t + 1]))
+        assert found.quantile('contract', t + 1, t, 0.5) == pytest.approx(HEADS[t])
+    assert found.quantile('interruptible', 2, 3, 0.9) == pytest.approx(
+        STAGES[2] + STAGES[3] + HEADS[2] + HEADS[3]
+    )
+
+
+def test_contract_runs_evaluate_one_head_only():
+    _, runtime = measured(rounds=1, least_rounds=1, warm_up=0)
+    assert runtime.log[:2] == ['stage 0', 'exit 0']
+    assert runtime.log[2:5] == ['stage 0', 'stage 1', 'exit 1']
+
+
+def test_measuring_ends_at_its_time_limit_but_makes_the_least_rounds():
+    reports = []
+    found, _ = measured(rounds=1000, time_limit=0.0, least_rounds=3, progress=lambda s, t: reports.append(s))
+    with_more, _ = measured(rounds=1000, time_limit=1.0)
+    assert len(found._tables['contract'][0][0]) == 3
+    assert 3 < len(with_more._tables['contract'][0][0]) < 20
+    assert reports == sorted(reports)
+    assert reports[-1] == 1.0
+
+
+@given(st.lists(seconds, min_size=1, max_size=6), st.data())
+def test_what_remains_never_grows_on_the_way(stages, data):
+    heads = data.draw(st.lists(seconds, min_size=len(stages), max_size=len(stages)))
+    p = LatencyProfile.from_costs(stages, heads)
+    for t in range(p.exits):
+        remaining = [p.quantile('contract', s, t, 0.5) for s in range(t + 2)]
+        assert remaining == sorted(remaining, reverse=True)
+        assert p.quantile('interruptible', 0, t, 0.5) >= remaining[0] - 1e-12
+
+
+@given(st.lists(seconds, min_size=2, max_size=40), st.floats(0, 1.2))
+def test_probability_and_quantile_agree(samples, available):
+    table = [[samples], [samples]]
+    p = LatencyProfile(table, [[samples]])
+    share = p.probability('contract', 0, 0, available)
+    assert 0 < share < 1
+    assert p.quantile('contract', 0, 0, 0.0) == min(samples)
+    assert p.quantile('contract', 0, 0, 1.0) == max(samples)
+    assert math.isclose(p.quantile('contract', 0, 0, 0.3), np.quantile(samples, 0.3), rel_tol=1e-9)
+
+
+def test_expected_cost_of_a_set_of_heads():
+    p = profile()
+    assert p.expected(0, (3,)) == pytest.approx(sum(STAGES) + HEADS[3])
+    assert p.expected(0, (1, 3)) == pytest.approx(sum(STAGES) + HEADS[1] + HEADS[3])
+    assert p.expected(0, (0, 1, 2, 3)) == pytest.approx(sum(STAGES) + sum(HEADS))
+
+
+@pytest.mark.parametrize(
+    'tables',
+    [([], []), ([[[0.1]]], [[[0.1]]]), ([[[]], [[0.1]]], [[[0.1]]]), ([[[0.1]], [[-1]]], [[[0.1]]])],
+)
+def test_tables_that_do_not_fit_are_refused(tables):
+    with pytest.raises(ValueError):
+        LatencyProfile(*tables)
+
+
+def test_boundaries_cost_what_a_path_in_one_go_saves():
+    tables = profile().to_dict()
+    assert [LatencyProfile.from_dict(tables).boundaries(t) for t in range(4)] == pytest.approx([0.0] * 4)
+    tables['contract'][0][3] = [c / 1.25 for c in tables['contract'][0][3]]
+    assert LatencyProfile.from_dict(tables).boundaries(3) == pytest.approx(0.25)
+
+
+def test_heads_on_the_way_end_a_path_in_one_go():
+    tables = profile().to_dict()
+    tables['contract'][0][3] = [0.001]  # much faster than step by step
+    p = LatencyProfile.from_dict(tables)
+    assert p.expected(0, (3,)) == 0.001
+    assert p.expected(0, (0, 3)) == pytest.approx(p.expected(0, (0,)) + p.expected(1, (3,)))

@@ -1,0 +1,75 @@
+"""training.risk.expected_accuracy: which exit answers how often, and what that is worth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from impatient_ros.budgets import Empirical, Uniform, exit_weights, named_distribution
+from training.risk.expected_accuracy import best_single_exit, chosen_share, distribution_of, expected_accuracy
+
+EXITS = st.lists(st.tuples(st.floats(0.1, 10), st.floats(0, 1)), min_size=1, max_size=6)
+
+
+@given(EXITS, st.sampled_from(['uniform', 'normal', 'early', 'late', 'bimodal']))
+def test_shares_are_those_of_planning_budget_by_budget(exits: list[tuple[float, float]], name: str) -> None:
+    costs, accuracies = zip(*exits, strict=True)
+    distribution = named_distribution(name, max(costs))
+    share = chosen_share(distribution, costs, accuracies)
+    assert share.sum() == pytest.approx(1)
+    budgets = distribution.sample(2000)
+    counted = 0.0
+    for budget in budgets:
+        feasible = [t for t in range(len(costs)) if costs[t] <= budget]
+        counted += max((accuracies[t] for t in feasible), default=0.0) / len(budgets)
+    assert expected_accuracy(share, accuracies) == pytest.approx(counted, abs=0.06)
+
+
+def test_where_deeper_is_dearer_and_better_the_shares_are_the_exit_weights() -> None:
+    costs = (1.0, 2.0, 5.0)
+    for distribution in (Uniform(0, 6), Empirical([1.0, 1.0, 2.0, 4.9, 7.0])):
+        np.testing.assert_allclose(
+            chosen_share(distribution, costs, (0.5, 0.6, 0.7)), exit_weights(distribution, costs)
+        )
+
+
+def test_an_exit_that_is_worse_than_an_earlier_one_is_not_chosen() -> None:
+    share = chosen_share(Uniform(0, 4), (1.0, 2.0, 3.0), (0.6, 0.5, 0.7))
+    assert share.tolist() == pytest.approx([0.25, 0.5, 0.0, 0.25])
+
+
+def test_what_is_counted_may_differ_from_what_is_chosen_by() -> None:
+    share = chosen_share(Uniform(0, 4), (1.0, 2.0), (0.5, 0.9))
+    assert expected_accuracy(share, (0.4, 0.8)) == pytest.approx(0.25 * 0.4 + 0.5 * 0.8)
+
+
+def test_the_best_single_exit_weighs_accuracy_against_being_late() -> None:
+    value, exit_index = best_single_exit(Uniform(0, 4), (1.0, 3.0), (0.6, 0.9))
+    assert (value, exit_index) == (pytest.approx(0.45), 0)
+
+
+@pytest.mark.parametrize(
+    ('costs', 'accuracies'), [((), ()), ((1.0,), ()), ((0.0,), (0.5,)), ((np.nan,), (0.5,))]
+)
+def test_what_are_no_costs_is_refused(costs: tuple[float, ...], accuracies: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match='costs'):
+        chosen_share(Uniform(0, 1), costs, accuracies)
+
+
+def test_a_file_of_budgets_may_say_where_it_comes_from_and_its_unit(tmp_path: Path) -> None:
+    file = tmp_path / 'robot.yaml'
+    file.write_text('about: {bag: drive, unit: s}\ndistribution: empirical\nsamples: [0.1, 0.2]\n')
+    assert distribution_of(str(file), 5.0) == (Empirical([0.1, 0.2]), 's')
+    assert distribution_of('uniform', 5.0) == (Uniform(0, 6.0), None)
+
+
+@pytest.mark.parametrize('text', ['- 1\n', 'distribution: gauss\n', '{\n'])
+def test_a_file_that_is_no_distribution_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / 'robot.yaml'
+    file.write_text(text)
+    with pytest.raises(ValueError, match=r'budgets|distribution'):
+        distribution_of(str(file), 1.0)

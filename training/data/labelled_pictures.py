@@ -1,0 +1,178 @@
+"""Labelled pictures from a folder or a zip of them, or from one of torchvision's data sets.
+
+A data set is ``<split>/<class>/<picture>``; the classes are the folders' names in sorted order, the same in
+every split. Pictures are decoded once and kept as uint8 in memory: an epoch costs crops and arithmetic only.
+Where they are too many for that, they are read from the disk again and again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from training.data import torchvision_data
+from training.data.picture_files import DataError, PictureFiles, decode
+from training.data.torchvision_data import is_torchvision
+
+__all__ = ['DataError', 'Pictures', 'decode', 'labels_of', 'read', 'splits_of']
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One split: pictures [H, W, 3] uint8 RGB of varying size, their class indices [N] int64, their names."""
+
+    labels: tuple[str, ...]
+    images: Sequence[np.ndarray]  # in memory, or read from the disk whenever one is asked for
+    targets: np.ndarray
+    names: tuple[str, ...]
+    rejected: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def load(self, indices: Iterable[int]) -> list[np.ndarray]:
+        """These pictures; where they are on disk, several are decoded at a time."""
+        if isinstance(self.images, OnDisk):
+            with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
+                return list(pool.map(self.images.__getitem__, indices))
+        return [self.images[i] for i in indices]
+
+
+class OnDisk(Sequence[np.ndarray]):
+    """Pictures that are decoded whenever they are asked for: for data sets that do not fit into memory.
+
+    A broken picture is logged by name and is a grey one from then on.
+    """
+
+    def __init__(self, files: PictureFiles, names: Sequence[str], shorter_side: int | None) -> None:
+        self._files, self._names, self._side = files, names, shorter_side
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        name = self._names[index]
+        picture = self._files.picture(name)
+        if picture is None:
+            source = self._files.source
+            log.warning('%s: %s is not a readable picture; a grey one takes its place', source, name)
+            return np.full((32, 32, 3), 128, np.uint8)
+        return picture if self._side is None else _shrunk(picture, self._side)
+
+
+def labels_of(source: str | Path) -> tuple[str, ...]:
+    """The class names of a data set; DataError where there are none or where its splits differ in them."""
+    if is_torchvision(source):
+        return torchvision_data.labels_of(str(source))
+    return PictureFiles(Path(source)).labels()
+
+
+def splits_of(source: str | Path) -> tuple[str, ...]:
+    """The names of a data set's splits; DataError where there are no pictures."""
+    if is_torchvision(source):
+        return torchvision_data.SPLITS
+    files = PictureFiles(Path(source))
+    files.labels()
+    return tuple(sorted(files.listing))
+
+
+def read(
+    source: str | Path,
+    split: str,
+    *,
+    shorter_side: int | None = None,
+    part: tuple[int, int | None] | None = None,
+    keep: bool = True,
+) -> Pictures:
+    """Decode one split; `shorter_side` (px) shrinks larger pictures once, which saves memory and time later.
+
+    `part` (start, stop) takes only the pictures start..stop of every class, in an order that is shuffled the
+    same way every time: two parts that do not overlap have no picture in common. Without `keep` pictures are
+    decoded whenever they are asked for, instead of once and into memory. A `source` that reads
+    'torchvision:CIFAR10:folder' is one of torchvision's data sets, which lies in that folder.
+
+    Broken pictures are left out, logged by name and listed in `.rejected`. DataError for an unknown split, a
+    class folder without a readable picture, and labels that differ between the splits.
+    """
+    if is_torchvision(source):
+        return _torchvision(str(source), split, shorter_side, part)
+    source = Path(source)
+    files = PictureFiles(source)
+    labels, listing = files.labels(), files.listing
+    if split not in listing:
+        raise DataError(f'{source}: no split {split!r}; write one of {", ".join(sorted(listing))}')
+    images: list[np.ndarray] = []
+    targets: list[int] = []
+    names: list[str] = []
+    rejected: list[str] = []
+    for target, label in enumerate(labels):
+        chosen = _some(sorted(listing[split][label]), part)
+        if not keep:
+            if not chosen:
+                raise DataError(
+                    f'{source}: {split}/{label} holds no picture; fill or remove this class folder'
+                )
+            names += chosen
+            targets += [target] * len(chosen)
+            continue
+        for name in chosen:
+            picture = files.picture(name)
+            if picture is None:
+                log.warning('%s: %s is not a readable picture; left out', source, name)
+                rejected.append(name)
+                continue
+            images.append(picture if shorter_side is None else _shrunk(picture, shorter_side))
+            targets.append(target)
+            names.append(name)
+        if target not in targets[-1:]:
+            raise DataError(
+                f'{source}: {split}/{label} holds no readable picture; fill or remove this class folder'
+            )
+    kept: Sequence[np.ndarray] = tuple(images) if keep else OnDisk(files, names, shorter_side)
+    return Pictures(labels, kept, np.asarray(targets, np.int64), tuple(names), tuple(rejected))
+
+
+def _torchvision(
+    source: str, split: str, shorter_side: int | None, part: tuple[int, int | None] | None
+) -> Pictures:
+    labels, images, numbers, rejected = torchvision_data.read(source, split)
+    if shorter_side is not None:
+        images = [_shrunk(image, shorter_side) for image in images]
+    targets = np.asarray(numbers, np.int64)
+    chosen: list[int] = []
+    for target in range(len(labels)):
+        own = np.flatnonzero(targets == target).tolist()
+        if not own:
+            raise DataError(f'{source}: {split} has no picture of {labels[target]!r}')
+        chosen += _some(own, part)
+    names = tuple(f'{split}/{labels[targets[i]]}/{i}' for i in chosen)
+    return Pictures(labels, tuple(images[i] for i in chosen), targets[chosen], names, tuple(rejected))
+
+
+def _some(items: list[Any], part: tuple[int, int | None] | None) -> list[Any]:
+    """The items start..stop of a fixed shuffle, in their original order; all of them without a part."""
+    if part is None:
+        return items
+    order = np.random.default_rng(0).permutation(len(items))[slice(*part)]
+    return [items[i] for i in sorted(order)]
+
+
+def _shrunk(picture: np.ndarray, shorter_side: int) -> np.ndarray:
+    height, width = picture.shape[:2]
+    scale = shorter_side / min(height, width)
+    if scale >= 1:
+        return picture
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA))

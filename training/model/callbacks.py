@@ -1,0 +1,67 @@
+"""What a training leaves behind after every epoch: the curve, and a line for people to read."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning
+
+from training.model.training_module import ImpatientModule
+
+__all__ = ['Curve']
+
+log = logging.getLogger(__name__)
+
+
+class Curve(lightning.Callback):
+    """Writes `curve.csv`: per epoch the risk, the seconds, and every exit's validation accuracy and loss.
+
+    Its rows are part of the training's state: after a kill the file goes on where the state was saved.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+        self._started = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        self._started = time.monotonic()
+
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        assert isinstance(pl_module, ImpatientModule)
+        last = pl_module.validation[-1]
+        row: dict[str, float] = {'epoch': trainer.current_epoch + 1}
+        for what in ('accuracy', 'loss'):
+            row |= {f'{what}_{t + 1}': value for t, value in enumerate(last[what])}
+        self.rows.append(row)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        row = self.rows[-1]
+        row['risk'] = float(trainer.callback_metrics['risk'])
+        row['seconds'] = round(time.monotonic() - self._started, 1)
+        if not trainer.is_global_zero:
+            return
+        text = self.path.with_suffix('.part')
+        with open(text, 'w', newline='', encoding='utf-8') as file:
+            writer = csv.DictWriter(file, list(row))
+            writer.writeheader()
+            writer.writerows(self.rows)
+        os.replace(text, self.path)
+        accuracies = ' '.join(
+            f'{100 * value:.1f}%' for key, value in row.items() if key.startswith('accuracy')
+        )
+        log.info(
+            'epoch %d of %s: risk %.4f, validation accuracy %s, %.0f s',
+            row['epoch'], trainer.max_epochs, row['risk'], accuracies, row['seconds'],
+        )  # fmt: skip
+
+    def state_dict(self) -> dict[str, Any]:
+        return {'rows': [dict(row) for row in self.rows]}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = [dict(row) for row in state_dict['rows']]

@@ -1,0 +1,133 @@
+"""From options to the network that is trained: torchvision's classifiers or a module of one's own.
+
+network = build(NetworkOptions(backbone='resnet18', exits=5), classes=10, image_size=(224, 224))
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from impatient_ros.network import ImpatientNetwork
+from impatient_ros.network.families import read_weights
+
+__all__ = ['NetworkOptions', 'build', 'carry_over', 'module_of', 'trusted']
+
+log = logging.getLogger(__name__)
+
+# Whose modules are built because a checkpoint names them: what comes with this project or with torchvision.
+TRUSTED = ('training.model.small_backbones.', 'torchvision.models.')
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Which network, and what it starts from.
+
+    Attributes:
+        backbone: one of torchvision's classifiers; left out where `module` is given.
+        module: a class of one's own, as package.module.Class, that traces with torch.fx.
+        module_options: what the class is built with; `classes` or `num_classes` is added where it takes one.
+        exits: how many, the backbone's own classifier included.
+        cuts: after which layers the first exits go; default: evenly by cost.
+        head_share: what the heads together may cost, in parts of the backbone.
+        weights: pretrained ones of the backbone: DEFAULT or another name of torchvision's, or a state dict.
+        start: a checkpoint (.safetensors) of the same build to start from, exits included; layers whose shape
+            differs, such as those for other classes, start afresh.
+    """
+
+    backbone: str | None = None
+    module: str | None = None
+    module_options: dict[str, Any] = field(default_factory=dict)
+    exits: int = 5
+    cuts: list[str] | None = None
+    head_share: float = 0.05
+    weights: str | None = None
+    start: str | None = None
+
+    def described(self) -> dict[str, Any]:
+        """What there is to say of it in a checkpoint's provenance."""
+        return {key: value for key, value in asdict(self).items() if value not in (None, {})}
+
+
+def build(options: NetworkOptions, *, classes: int, image_size: tuple[int, int]) -> ImpatientNetwork:
+    """The network with fresh heads, or with those of `options.start`. Raises ValueError, OSError."""
+    if (options.backbone is None) == (options.module is None):
+        raise ValueError(
+            'model.network: write either backbone (one of torchvision, such as resnet18) or module (a class '
+            'of your own, such as training.model.small_backbones.SmallResNet)'
+        )
+    if type(options.exits) is not int or options.exits < 1:
+        raise ValueError(f'model.network.exits is {options.exits}: write a whole number, at least 1')
+    if options.module is not None:
+        own = module_of(options.module, options.module_options, classes)
+        if options.weights is not None:
+            own.load_state_dict(read_weights(options.module, Path(options.weights)))
+        network = ImpatientNetwork.from_module(
+            own,
+            torch.zeros(1, 3, *image_size),
+            exits=options.exits,
+            classes=classes,
+            cuts=options.cuts,
+            head_share=options.head_share,
+        )
+    else:
+        network = ImpatientNetwork.from_torchvision(
+            str(options.backbone),
+            exits=options.exits,
+            classes=classes,
+            weights=options.weights,
+            image_size=image_size,
+            cuts=options.cuts,
+            head_share=options.head_share,
+        )
+    if options.start is not None:
+        carry_over(network, read_weights('', Path(options.start)), options.start)
+    return network
+
+
+def trusted(path: str) -> bool:
+    """Whether the module `path` may be built because a file names it."""
+    return path.startswith(TRUSTED)
+
+
+def module_of(path: str, options: Mapping[str, Any], classes: int) -> nn.Module:
+    """The module `path` (package.module.Class) with `options` and the number of classes. ValueError."""
+    package, _, name = path.rpartition('.')
+    try:
+        kind = getattr(importlib.import_module(package), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(
+            f'module {path!r} cannot be imported ({error}): write package.module.Class'
+        ) from error
+    try:
+        accepted = inspect.signature(kind).parameters
+        added = {key: classes for key in ('classes', 'num_classes') if key in accepted and key not in options}
+        return _checked(kind(**options, **added), path)
+    except TypeError as error:
+        raise ValueError(f'module {path} cannot be built with {dict(options)}: {error}') from error
+
+
+def _checked(module: Any, path: str) -> nn.Module:
+    if not isinstance(module, nn.Module):
+        raise ValueError(f'module {path} makes a {type(module).__name__}: a torch.nn.Module is needed')
+    return module
+
+
+def carry_over(network: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> Sequence[str]:
+    """Load what fits of a network of the same build; returns the names that start afresh. ValueError."""
+    own = network.state_dict()
+    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    if not fitting:
+        raise ValueError(f'{path}: nothing in it fits this network; it must be of the same build')
+    network.load_state_dict({**own, **fitting})
+    fresh = sorted(own.keys() - fitting.keys())
+    log.info('%s: %d of %d tensors carried over', path, len(fitting), len(own))
+    return fresh

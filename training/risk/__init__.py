@@ -1,0 +1,1 @@
+"""What training minimises: costs, budget weights, the joint risk, and the baselines' variants of it."""

@@ -1,0 +1,1 @@
+"""What the exits of a trained network are worth on pictures."""
