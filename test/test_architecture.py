@@ -107,9 +107,9 @@ def function():
         'impatient_ros.elsewhere',
         'rclpy.node',
     }
-    assert imports_of('from . import resources', 'impatient_ros.planning.planner') == {
-        'impatient_ros',
-        'impatient_ros.resources',
+    assert imports_of('from . import planner', 'impatient_ros.planning.forecast') == {
+        'impatient_ros.planning',
+        'impatient_ros.planning.planner',
     }
 
 
