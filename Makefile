@@ -11,7 +11,7 @@ DEMO := $(if $(FRAMES),--frames "$(FRAMES)") $(if $(SOURCE),--source "$(SOURCE)"
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo lint train-smoke test test-all
+.PHONY: help env env-run demo lint train-smoke test test-all
 
 help:
 	@echo 'make demo              watch the perception node answer a replay camera; Ctrl-C ends it'
@@ -23,14 +23,18 @@ help:
 	@echo 'make test-all          linters and all tests, hypotheses with new examples'
 	@echo 'make train-smoke       two epochs on generated pictures, evaluated and reported in runs/smoke; part of make test'
 	@echo 'make lint              linters only'
-	@echo 'make env               only set up the environment, in $(VENV)'
+	@echo 'make env               only set up the environment for development, in $(VENV)'
+	@echo 'make env-run           only set up what the node and the demo need, without torch'
 	@echo 'Every target sets up what it needs first. VENV=path puts the environment elsewhere, PYTHON=path picks the'
 	@echo 'Python (3.10 to 3.12) that it is made with.'
 
 env:
 	@python=$$(environment/interpreter.sh) && "$$python" -m environment --venv "$(VENV)"
 
-demo: env
+env-run:
+	@python=$$(environment/interpreter.sh) && "$$python" -m environment --venv "$(VENV)" --purpose run
+
+demo: env-run
 	@"$(PY)" -m impatient_ros.ros.demo $(DEMO)
 
 lint: env

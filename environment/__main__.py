@@ -1,6 +1,7 @@
 """Makes the environment, brings it up to date or repairs it; with nothing to do it ends at once.
 
-python3 -m environment --venv .venv
+python3 -m environment --venv .venv                  # for development: tests, training, torch
+python3 -m environment --venv .venv --purpose run    # only what the node and the demo need
 """
 
 import argparse
@@ -20,16 +21,28 @@ from environment.step import StepFailed, run_step
 
 CLONE = Path(__file__).resolve().parent.parent
 REQUIREMENTS = CLONE / 'requirements'
-# What must import in a sound environment; torch before rclpy as in the node.
-MODULES = ('torch', 'torchvision', 'cv2', 'safetensors.torch', 'rosbags', 'rich', 'pytest')
+# Files of requirements/ by purpose.
+PURPOSES = {'run': ('runtime',), 'development': ('runtime', 'training', 'development')}
+# What must import in a sound environment.
+MODULES = {
+    'run': ('cv2', 'safetensors.numpy', 'onnx', 'rosbags', 'rich'),
+    'development': ('torch', 'torchvision', 'cv2', 'safetensors.torch', 'rosbags', 'rich', 'pytest'),
+}
+# For people who wait.
+SIZES = {'run': '0.8 GB', 'development': 'a few minutes and 6 GB'}
 ROS_MODULES = ('rclpy', 'sensor_msgs.msg', 'diagnostic_msgs.msg', 'std_srvs.srv', 'vision_msgs.msg')
 
 
 class Environment:
-    """The environment at `venv`, for the ROS 2 that this shell has: a distribution's or (None) PyPI's."""
+    """The environment at `venv`, for the ROS 2 that this shell has: a distribution's or (None) PyPI's.
 
-    def __init__(self, venv: Path, distribution: Distribution | None):
+    `purpose` is one of PURPOSES.
+    """
+
+    def __init__(self, venv: Path, distribution: Distribution | None, purpose: str = 'development'):
         self.venv = venv
+        self.purpose = purpose
+        self.requirements = [*PURPOSES[purpose], *([] if distribution else ['ros', 'interfaces'])]
         self.distribution = distribution
         self.python = venv / 'bin' / 'python'
         self.log = venv / 'setup.log'
@@ -42,9 +55,11 @@ class Environment:
 
     def expected(self) -> Stamp:
         """What the environment would be stamped with now."""
-        files = [*REQUIREMENTS.glob('*.txt'), *CLONE.glob('environment/*.py'), *CLONE.glob('setup.*')]
+        names = [*self.requirements, *(['distribution'] if self.distribution else [])]
+        files = [REQUIREMENTS / f'{name}.txt' for name in names]
+        files += [*CLONE.glob('environment/*.py'), *CLONE.glob('setup.*')]
         files += [file for file in (CLONE / 'interfaces').rglob('*') if file.is_file()]
-        return expected_stamp(CLONE, files, self.distribution)
+        return expected_stamp(CLONE, files, self.distribution, self.purpose)
 
     def usable(self) -> bool:
         """Whether there is a Python with pip to go on with."""
@@ -64,18 +79,18 @@ class Environment:
             options = ['--system-site-packages'] if self.distribution else []
             self._step('virtual environment', [sys.executable, '-m', 'venv', *options, str(self.venv)])
         write_stamp(self.venv, stamp.unfinished)
-        self._pip('pip itself', '--upgrade', 'pip>=23')
+        # setuptools builds the project itself; older ones need `wheel` beside them
+        self._pip('pip itself', '--upgrade', 'pip>=23', 'setuptools>=70.1')
         if repair:
             self._repair()
-        files = ['runtime', 'development', 'training'] + ([] if self.distribution else ['ros', 'interfaces'])
-        arguments = [f'--requirement={REQUIREMENTS / name}.txt' for name in files]
+        arguments = [f'--requirement={REQUIREMENTS / name}.txt' for name in self.requirements]
         if self.distribution:
             arguments.append(f'--constraint={REQUIREMENTS / "distribution.txt"}')
-        self._pip('packages (a few minutes and 6 GB the first time)', *arguments)
+        self._pip(f'packages ({SIZES[self.purpose]} the first time)', *arguments)
         if self.distribution is None:
             self._step('vision_msgs', [str(self.python), '-m', 'environment.interfaces'])
         self._pip('impatient_ros', '--no-deps', '--no-build-isolation', f'--editable={CLONE}')
-        modules = [*MODULES, *ROS_MODULES, *(['cv_bridge'] if self.distribution else [])]
+        modules = [*MODULES[self.purpose], *ROS_MODULES, *(['cv_bridge'] if self.distribution else [])]
         self._step('check', [str(self.python), '-m', 'environment.inspection', 'imports', *modules])
         write_stamp(self.venv, stamp)
 
@@ -106,17 +121,18 @@ def alone(venv: Path) -> Iterator[None]:
         yield
 
 
-def set_up(venv: Path) -> None:
-    """Makes `venv` what it should be.
+def set_up(venv: Path, purpose: str = 'development') -> None:
+    """Makes `venv` what it should be. One that was made for development stays so.
 
     Raises StepFailed, and SystemExit with a message for people where the machine lacks something.
     """
     distribution = sourced_distribution(os.environ)
-    environment = Environment(venv, distribution)
-    wanted, present = environment.expected(), read_stamp(venv)
+    present = read_stamp(venv)
+    environment = Environment(venv, distribution, 'development' if _develops(present) else purpose)
+    wanted = environment.expected()
     if present == wanted:
         return
-    if missing := missing_prerequisites(venv, builds=distribution is None):
+    if missing := missing_prerequisites(venv, environment.purpose, builds=distribution is None):
         raise SystemExit(explain(missing))
     if distribution and distribution.missing:
         names = ', '.join(distribution.missing)
@@ -139,15 +155,23 @@ def set_up(venv: Path) -> None:
     print(f'{venv} is ready.', flush=True)
 
 
+def _develops(present: Stamp | None) -> bool:
+    return present is not None and present.purpose == 'development'
+
+
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog='python3 -m environment', description=__doc__)
     parser.add_argument('--venv', type=Path, default=Path('.venv'), help='where (default: %(default)s)')
-    venv = parser.parse_args().venv.absolute()
+    parser.add_argument(
+        '--purpose', choices=[*PURPOSES], default='development', help='(default: %(default)s)'
+    )
+    given = parser.parse_args()
+    venv = given.venv.absolute()
     os.chdir(CLONE)
     try:
         with alone(venv):
-            set_up(venv)
+            set_up(venv, given.purpose)
     except StepFailed as failure:
         print(f'\n{failure}\nRunning make again goes on from here.', file=sys.stderr)
         return 1

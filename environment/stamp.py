@@ -20,12 +20,13 @@ class Stamp:
 
     Where `base` (the Python, the kind of ROS) differs it is built anew. Where only `contents` (a hash of the
     requirements and interfaces) or `clone` differ it is brought up to date, and where the last set-up did not
-    come to its end it is repaired.
+    come to its end it is repaired. What was made for development serves to run the node, too.
     """
 
     base: str
     contents: str
     clone: str
+    purpose: str = 'development'
     complete: bool = True
 
     @property
@@ -34,14 +35,16 @@ class Stamp:
         return replace(self, complete=False)
 
 
-def expected_stamp(clone: Path, files: Iterable[Path], distribution: Distribution | None) -> Stamp:
+def expected_stamp(
+    clone: Path, files: Iterable[Path], distribution: Distribution | None, purpose: str = 'development'
+) -> Stamp:
     """The stamp of an environment made from `files` by this Python, for the clone at `clone`."""
     ros = 'ROS 2 from PyPI' if distribution is None else f'ROS 2 {distribution.name} ({distribution.rclpy})'
     python = f'Python {sys.version_info[0]}.{sys.version_info[1]} ({Path(sys.executable).resolve()})'
     digest = hashlib.sha256()
     for file in sorted(files):
         digest.update(f'{file.relative_to(clone)}\n'.encode() + file.read_bytes() + b'\0')
-    return Stamp(f'{python}, {ros}', digest.hexdigest(), str(clone))
+    return Stamp(f'{python}, {ros}', digest.hexdigest(), str(clone), purpose)
 
 
 def read_stamp(venv: Path) -> Stamp | None:

@@ -88,29 +88,31 @@ def test_without_any_suitable_python_the_message_says_what_to_install(choose):
 
 
 def test_a_machine_that_runs_this_has_what_it_takes(tmp_path):
-    assert missing_prerequisites(tmp_path, builds='ROS_DISTRO' not in os.environ) == []
+    assert missing_prerequisites(tmp_path, 'development', builds='ROS_DISTRO' not in os.environ) == []
 
 
 def test_each_missing_prerequisite_is_named_with_one_command(tmp_path, monkeypatch):
     monkeypatch.setattr(prerequisites.shutil, 'which', lambda name: None)
     monkeypatch.setattr(prerequisites.sysconfig, 'get_path', lambda name: str(tmp_path))
     monkeypatch.setattr(prerequisites.importlib.util, 'find_spec', lambda name: None)
-    missing = missing_prerequisites(tmp_path, builds=True)
+    missing = missing_prerequisites(tmp_path, 'development', builds=True)
     text = explain(missing)
     for what in ('venv', 'g++', 'Python.h'):
         assert what in text
     assert f'sudo apt-get install {PYTHON}-venv g++ {PYTHON}-dev' in text
     # A distribution brings its own vision_msgs: nothing is compiled.
-    assert [item.package for item in missing_prerequisites(tmp_path, builds=False)] == [f'{PYTHON}-venv']
+    assert [item.package for item in missing_prerequisites(tmp_path, 'development', builds=False)] == [
+        f'{PYTHON}-venv'
+    ]
 
 
 def test_a_full_disk_is_named_before_anything_is_downloaded(tmp_path, monkeypatch):
     usage = prerequisites.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(prerequisites.shutil, 'disk_usage', lambda path: usage._replace(free=10**9))
-    (item,) = missing_prerequisites(tmp_path / 'new', builds=False)
+    (item,) = missing_prerequisites(tmp_path / 'new', 'run', builds=False)
     assert 'GB of free disk' in item.what
     assert 'VENV=' in item.why
-    assert missing_prerequisites(tmp_path, builds=False) == []
+    assert missing_prerequisites(tmp_path, 'development', builds=False) == []
 
 
 def fake_distribution(folder, *, without=()):
@@ -171,6 +173,27 @@ def test_without_a_distribution_ros_comes_from_the_registry_and_pythonpath_is_dr
     assert read_stamp(tmp_path / 'venv') == environment.expected()
 
 
+def test_the_node_is_set_up_without_what_only_development_needs(tmp_path, monkeypatch):
+    commands = []
+    monkeypatch.setattr(setup, 'run_step', lambda what, command, log, environ: commands.append(command))
+    environment = setup.Environment(tmp_path / 'venv', None, 'run')
+    environment.build(environment.expected(), anew=True, repair=False)
+    text = '\n'.join(' '.join(command) for command in commands)
+    assert 'runtime.txt' in text
+    assert 'ros.txt' in text
+    assert 'training.txt' not in text
+    assert 'development.txt' not in text
+    assert 'torch' not in commands[-1]
+    assert read_stamp(tmp_path / 'venv').purpose == 'run'
+
+
+def test_an_environment_for_development_serves_to_run_and_not_the_other_way_round(built):
+    as_it_is = setup.Environment(Path('x'), None).expected()
+    assert built(changed(purpose='run', contents='of the other files')) == {'anew': False, 'repair': False}
+    with pytest.raises(IndexError):  # nothing was built
+        built(lambda stamp: as_it_is, purpose='run')
+
+
 def test_nothing_is_run_where_the_stamp_is_right(tmp_path, monkeypatch):
     monkeypatch.setattr(setup, 'sourced_distribution', lambda environ: None)
     monkeypatch.setattr(setup, 'run_step', lambda *arguments: pytest.fail('a step was run'))
@@ -187,9 +210,10 @@ def built(tmp_path, monkeypatch):
     monkeypatch.setattr(setup.Environment, 'build', lambda self, stamp, **how: calls.append(how))
     (tmp_path / 'pyvenv.cfg').write_text('')
 
-    def built(change):
+    def built(change, purpose='development'):
+        calls.clear()
         write_stamp(tmp_path, change(setup.Environment(tmp_path, None).expected()))
-        setup.set_up(tmp_path)
+        setup.set_up(tmp_path, purpose)
         return calls[-1]
 
     return built
