@@ -4,8 +4,8 @@
     answer = clf.classify(rgb, budget=0.020)      # rgb: uint8 [H, W, 3]; budget in seconds
 
 The classifier plans which exits to evaluate, executes exactly the stages that the plan needs, replans at
-the stage boundaries, and gives every answer away as soon as it is there (`on_answer`), so that somebody
-else can publish it at the deadline while a later stage is still being executed.
+the stage boundaries, and tells its observer every answer as soon as it is there, so that somebody else can
+publish it at the deadline while a later stage is still being executed.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from pathlib import Path
 import numpy as np
 
 from impatient_ros.answer import Answer
-from impatient_ros.anytime.execution import FrameExecution, Image
+from impatient_ros.anytime.execution import FrameExecution
+from impatient_ros.anytime.request import FrameObserver, FrameRequest, FrameSettings, Image, no_deadline
 from impatient_ros.checkpoint import Checkpoint, load
-from impatient_ros.planning.forecast import Forecast
+from impatient_ros.planning.forecast import ForecastState
 from impatient_ros.planning.latency_profile import LatencyProfile
-from impatient_ros.planning.planner import Plan, Planner
+from impatient_ros.planning.planner import Planner
 from impatient_ros.planning.preparation_cost import PreparationCost
 from impatient_ros.planning.profile_cache import cached_profile
 from impatient_ros.planning.profiling import PAUSE, measure
 from impatient_ros.runtime import Runtime, select_runtime
 
-__all__ = ['Answer', 'AnytimeClassifier']
+__all__ = ['AnytimeClassifier']
 
 Progress = Callable[[float, str], None]
 # Infeasible frames in a row after which costs are looked at again: nothing is executed for such frames, so
@@ -41,16 +42,15 @@ WARM_UP_SHAPE = (480, 640, 3)  # any usual camera's: it is the first call of all
 class AnytimeClassifier:
     """A staged network, its runtime and its planner.
 
-    `classify` and `reprofile` exclude each other (a lock); `mode`, `miss_rate` and `confidence_threshold`
-    may be set from any thread and count from the next frame on.
+    `run`, `classify`, `warm_up` and `reprofile` may be called from any thread and exclude each other (a
+    lock that is held for a whole frame); `state` does not wait.
 
     Args:
         checkpoint: network, labels, preprocessing, accuracies and temperatures.
         runtime: executes the network.
         profile: latencies of that runtime on this machine.
-        mode: 'contract', 'interruptible' or 'adaptive'.
-        miss_rate: accepted long-run rate of overruns of protected answers.
-        confidence_threshold: an answer this sure (0..1) ends the frame; 0 switches it off.
+        mode, miss_rate, confidence_threshold: what `classify` takes where it is not told otherwise; see
+            `FrameSettings`.
         clock: steady, seconds.
     """
 
@@ -67,8 +67,8 @@ class AnytimeClassifier:
     ) -> None:
         self.checkpoint = checkpoint
         self.runtime = runtime
-        self.confidence_threshold = confidence_threshold
-        self._preparation = PreparationCost()
+        self.settings = FrameSettings(mode, miss_rate, confidence_threshold)
+        self._preparation: dict[str, PreparationCost] = {}  # by camera
         self._planner = Planner(profile, checkpoint.accuracies, mode, miss_rate)
         self._clock = clock
         self._infeasible = 0  # frames in a row
@@ -123,32 +123,15 @@ class AnytimeClassifier:
     def profile(self) -> LatencyProfile:
         return self._planner.profile
 
-    @property
-    def forecast(self) -> Forecast:
-        """What frames are forecast to cost now."""
-        return self._planner.forecast
-
-    @property
-    def mode(self) -> str:
-        return self._planner.mode
-
-    @mode.setter
-    def mode(self, mode: str) -> None:
-        self._planner.mode = mode
-
-    @property
-    def miss_rate(self) -> float:
-        return self._planner.miss_rate
-
-    @miss_rate.setter
-    def miss_rate(self, miss_rate: float) -> None:
-        self._planner.miss_rate = miss_rate
+    def state(self) -> ForecastState:
+        """How fast the machine is and how well that is predicted; for people."""
+        return self._planner.forecast.state()
 
     def reprofile(self, progress: Progress | None = None) -> LatencyProfile:
         """Measure the latency profile anew, replace the cached one, and forget what frames have shown."""
         with self._lock:
             profile = _profile(self.checkpoint, self.runtime, progress, refresh=True)
-            self._planner = Planner(profile, self.checkpoint.accuracies, self.mode, self.miss_rate)
+            self._planner = Planner(profile, self.checkpoint.accuracies)
         return profile
 
     def warm_up(self) -> None:
@@ -161,46 +144,23 @@ class AnytimeClassifier:
             tensor = self.checkpoint.preprocessing(np.zeros(WARM_UP_SHAPE, np.uint8))
             _run_all_exits(self.runtime, tensor)
 
-    def plan(self, budget: float, preparation: PreparationCost | None = None) -> Plan:
-        """What would be done with a frame of this budget (seconds) if it were picked up now."""
-        cost = (preparation or self._preparation).value
-        return self._planner.plan(budget - cost)
-
     def classify(
         self,
         image: Image,
         budget: float | None = None,
         *,
         deadline: float | Callable[[], float] | None = None,
-        reserve: float = 0.0,
-        preparation: PreparationCost | None = None,
-        on_plan: Callable[[Plan, float], None] | None = None,
-        on_answer: Callable[[Answer], None] | None = None,
-        on_final: Callable[[Answer], None] | None = None,
-        finish_late: bool = False,
-        delay_price: float = 0.0,
-        share: Callable[[float], float] | None = None,
+        settings: FrameSettings | None = None,
+        observer: FrameObserver | None = None,
     ) -> Answer:
-        """Classify one frame as well as its deadline allows.
+        """Classify one image as well as its deadline allows.
 
         Args:
-            image: RGB, uint8 [H, W, 3], or a function that returns one: decoding then counts as preparation
-                and is left out for an infeasible frame. What it raises passes through.
+            image: RGB, uint8 [H, W, 3], or a function that returns one.
             budget: seconds from now to the deadline. Without budget and deadline the last exit answers.
             deadline: instead of `budget`, the instant on this classifier's clock (`time.perf_counter`), or a
-                function that returns it: a deadline that moves applies from the next stage boundary on.
-            reserve: seconds to keep free before the deadline, for whoever publishes.
-            preparation: learned cost of decode and preprocessing of this kind of image (its camera's).
-            on_plan: called in this thread with the first plan made on the preprocessed image (without heads
-                no stage is executed) and the slowdown that it assumes; not for an infeasible frame.
-            on_answer: called in this thread with every answer at once, best last.
-            on_final: called in this thread with the best answer, if any, when nothing more is executed and
-                nothing was learned from the frame yet.
-            finish_late: whether the first answer is still worth having after the deadline. If not, a frame
-                without an answer is abandoned at the first stage boundary after its deadline.
-            delay_price: see `Planner.plan`.
-            share: while other frames wait, how many of the seconds that are left the network may take beyond
-                the first exit; asked before every decision (see `impatient_ros.perception.time_sharing`).
+                function that returns it.
+            settings: None: those of this classifier.
 
         Raises:
             ValueError: both budget and deadline, one of them not a number, or not an image.
@@ -210,35 +170,43 @@ class AnytimeClassifier:
         for given in (budget, deadline):
             if isinstance(given, float) and math.isnan(given):
                 raise ValueError('the budget is NaN; give seconds')
+        if budget is not None:
+            deadline = self._clock() + budget
+        if deadline is None:
+            until = no_deadline
+        elif callable(deadline):
+            until = deadline
+        else:
+            instant = deadline
+
+            def until() -> float:
+                return instant
+
+        return self.run(FrameRequest(image, until, settings=settings or self.settings), observer)
+
+    def run(self, request: FrameRequest, observer: FrameObserver | None = None) -> Answer:
+        """Classify one frame as well as its deadline allows.
+
+        Raises:
+            ValueError: not an image. What decoding raises passes through.
+        """
         with self._lock:
             start = self._clock()
-            if callable(deadline):
-                until = deadline
-            else:
-                at = math.inf if deadline is None else deadline
-                instant = at if budget is None else start + budget
-
-                def until() -> float:
-                    return instant
-
+            if self._planner.mode != request.settings.mode:
+                self._planner.mode = request.settings.mode
+            if self._planner.miss_rate != request.settings.miss_rate:
+                self._planner.miss_rate = request.settings.miss_rate
+            preparation = self._preparation.setdefault(request.camera, PreparationCost())
             execution = FrameExecution(
                 self.checkpoint,
                 self.runtime,
                 self._planner,
+                request,
                 clock=self._clock,
                 start=start,
-                deadline=until,
-                reserve=reserve,
-                delay_price=delay_price,
-                confidence_threshold=self.confidence_threshold,
-                on_plan=on_plan,
-                on_answer=on_answer,
-                on_final=on_final,
-                finish_late=finish_late,
-                share=share,
+                observer=observer,
             )
-            preparation = preparation or self._preparation
-            answer = execution.classify(image, preparation)
+            answer = execution.run(preparation)
             self._infeasible = self._infeasible + 1 if answer.infeasible else 0
             # Of each camera by itself: frames of others say nothing of what this one's preparation costs.
             preparation.turned_down = preparation.turned_down + 1 if answer.infeasible else 0
@@ -255,7 +223,7 @@ class AnytimeClassifier:
         begin = self._clock()
         run.stage(0)
         run.exit()
-        self.forecast.learn([0.0, math.nan], [(0, self._clock() - begin)])
+        self._planner.forecast.learn([0.0, math.nan], [(0, self._clock() - begin)])
 
 
 def _profile(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from impatient_ros.answer import Answer
+from impatient_ros.anytime.request import FrameObserver, FrameRequest
 from impatient_ros.planning.planner import LEAST_CHANCE_SHARED, Plan, Planner
 from impatient_ros.planning.preparation_cost import PreparationCost
 from impatient_ros.runtime import Runtime
@@ -19,11 +20,9 @@ from impatient_ros.runtime.base import Run
 if TYPE_CHECKING:
     from impatient_ros.checkpoint import Checkpoint
 
-__all__ = ['FrameExecution', 'Image']
+__all__ = ['FrameExecution']
 
 ROUNDING = 1e-9  # s: what sums of floats may differ by
-
-Image = np.ndarray | Callable[[], np.ndarray]
 
 
 class FrameExecution:
@@ -31,10 +30,7 @@ class FrameExecution:
 
     Args:
         start: instant on `clock`, seconds, from which elapsed time counts.
-        deadline: says the deadline on `clock`, seconds, whenever it is asked: it may be infinite, and it
-            may move.
-        reserve, delay_price, on_plan, on_answer, on_final, finish_late, share: see
-            `AnytimeClassifier.classify`.
+        observer: told about the plan and the answers; None: nobody.
     """
 
     def __init__(
@@ -42,18 +38,11 @@ class FrameExecution:
         checkpoint: Checkpoint,
         runtime: Runtime,
         planner: Planner,
+        request: FrameRequest,
         *,
         clock: Callable[[], float],
         start: float,
-        deadline: Callable[[], float],
-        reserve: float,
-        delay_price: float,
-        confidence_threshold: float,
-        on_plan: Callable[[Plan, float], None] | None,
-        on_answer: Callable[[Answer], None] | None,
-        on_final: Callable[[Answer], None] | None = None,
-        finish_late: bool,
-        share: Callable[[float], float] | None = None,
+        observer: FrameObserver | None,
     ) -> None:
         self._checkpoint = checkpoint
         self._runtime = runtime
@@ -62,15 +51,13 @@ class FrameExecution:
         self._assumed_slowdown = planner.forecast.level
         self._clock = clock
         self._start = start
-        self._deadline = deadline
-        self._reserve = reserve
-        self._delay_price = delay_price
-        self._confidence_threshold = confidence_threshold
-        self._on_plan = on_plan
-        self._on_answer = on_answer
-        self._on_final = on_final
-        self._finish_late = finish_late
-        self._share = share
+        self._request = request
+        self._deadline = request.deadline
+        self._reserve = request.reserve
+        self._confidence_threshold = request.settings.confidence_threshold
+        self._finish_late = request.settings.finish_late
+        self._share = request.time_share
+        self._observer = observer
         self._part_ends = math.inf  # instant at which others want to go on
         self._planned: int | None = None
         self._begin = start  # when the first stage may start
@@ -87,8 +74,9 @@ class FrameExecution:
         self._overrun: bool | None = None  # whether the promise was late
         self._best: Answer | None = None
 
-    def classify(self, image: Image, preparation: PreparationCost) -> Answer:
+    def run(self, preparation: PreparationCost) -> Answer:
         """Run the frame; returns the best answer that there is when it ends."""
+        image = self._request.image
         left = self._left(self._clock()) - preparation.value
         if not self._finish_late and not self._planner.feasible(left):
             return self._nothing(infeasible=True)
@@ -107,8 +95,8 @@ class FrameExecution:
         self._planned = plan.target
         self._protected = self._promised = plan.protected
         self._promise = plan.promise
-        if self._on_plan is not None:
-            self._on_plan(plan, self._assumed_slowdown)
+        if self._observer is not None:
+            self._observer.planned(plan, self._assumed_slowdown)
         while plan.heads:
             if run.position <= plan.heads[0]:
                 now = self._advance(run, plan)
@@ -123,8 +111,8 @@ class FrameExecution:
                 break
             if not run.ready:
                 plan = self._next(plan, run, now)
-        if self._best is not None and self._on_final is not None:
-            self._on_final(self._best)  # before learning from the frame: the answer is waited for
+        if self._best is not None and self._observer is not None:
+            self._observer.completed(self._best)  # before learning from the frame: the answer is waited for
         self._end(run)
         return self._best or self._nothing(stages_executed=run.position)
 
@@ -171,16 +159,14 @@ class FrameExecution:
     def _shared(self, left: float, **where: Any) -> Plan:
         """The plan within the frame's share of what is left; where that is too short, the first exit."""
         if self._share is None:
-            return self._planner.plan(left, delay_price=self._delay_price, **where)
+            return self._planner.plan(left, **where)
         mine = self._share(left)
         now = self._clock()
         # What is left is not divided again and again: the part ends when it was said to end, or earlier if
         # more frames wait by now.
         self._part_ends = min(self._part_ends, now + mine) if mine < left else math.inf
         mine = min(mine, self._part_ends - now)
-        plan = self._planner.plan(
-            mine, delay_price=self._delay_price, least_chance=LEAST_CHANCE_SHARED, **where
-        )
+        plan = self._planner.plan(mine, least_chance=LEAST_CHANCE_SHARED, **where)
         if mine < left and plan.protected is None and where.get('answered') is None:
             where.pop('answered', None)
             return self._planner.least(left, **where)
@@ -239,11 +225,11 @@ class FrameExecution:
             met=met,
             stages_executed=run.position,
             slowdown=self._assumed_slowdown,
-            promised_exit_index=self._protected,
+            protected_exit_index=self._protected,
             overrun=self._overrun,
         )
-        if self._on_answer is not None:
-            self._on_answer(self._best)
+        if self._observer is not None:
+            self._observer.answered(self._best)
         return self._best
 
     def _judge(self, late: bool) -> None:
@@ -281,6 +267,6 @@ class FrameExecution:
             infeasible=infeasible,
             stages_executed=stages_executed,
             slowdown=self._assumed_slowdown,
-            promised_exit_index=self._protected,
+            protected_exit_index=self._protected,
             overrun=self._overrun,
         )

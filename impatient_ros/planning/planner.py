@@ -130,7 +130,6 @@ class Planner:
         position: int = 0,
         answered: int | None = None,
         slowdown: float | None = None,
-        delay_price: float = 0.0,
         least_chance: float = LEAST_CHANCE,
     ) -> Plan:
         """The plan for a frame from where it stands.
@@ -142,7 +141,6 @@ class Planner:
             answered: the exit whose answer is in hand, if any. Heads up to it are done.
             slowdown: of the machine against the profile; None: the forecast's level.
             least_chance: a gamble less likely to be done in time is not taken.
-            delay_price: accuracy per second that waiting frames lose by a further delay; 0 with none waiting.
         """
         among = self._choices[position, answered]
         if not (budget > 0 and among.options):
@@ -152,11 +150,8 @@ class Planner:
         available = budget / level
         errors = forecast.errors(position)
         look = forecast.look
-        price = delay_price * level
         if answered is not None:
-            return Plan(
-                self._best(among, available, look, errors, least_chance, price=price, least_value=0.0)
-            )
+            return Plan(self._best(among, available, look, errors, least_chance, least_value=0.0))
         margins = forecast.margins(position)
         safe, any_safe = [], False
         for stages, cost, looks in among.alone:
@@ -169,7 +164,7 @@ class Planner:
             return Plan(heads, not heads)
         # By contract: the most accurate one of those that are protected.
         unsure = None if self._mode == 'contract' else errors
-        heads = self._best(among, available, look, unsure, least_chance, safe=safe, price=price)
+        heads = self._best(among, available, look, unsure, least_chance, safe=safe)
         stages, cost, looks = among.alone[heads[0] - among.first]
         return Plan(heads, False, heads[0], level * (cost + looks * look) * margins[stages])
 
@@ -226,7 +221,6 @@ class Planner:
         least_chance: float,
         *,
         safe: Sequence[bool] = (),
-        price: float = 0.0,
         least_value: float = -math.inf,
     ) -> tuple[int, ...]:
         """The heads of the option that adds most to the expected accuracy, more than `least_value`, if any.
@@ -267,8 +261,6 @@ class Planner:
                 if chance < certain:
                     certain = chance  # a head is done only if those before it are
                 value += certain * gain
-            if price:
-                value -= price * completions[gains[-1][0]][1]
             if value <= best_value or (gamble and certain < least_chance):
                 continue
             if safe or chances[gains[0][0]]:

@@ -88,9 +88,6 @@ class PerceptionNode(LifecycleNode):
                 model,
                 device=parameters.device,
                 runtime=parameters.runtime,
-                mode=parameters.mode,
-                miss_rate=parameters.budget.miss_rate,
-                confidence_threshold=parameters.confidence_threshold,
                 progress=self._progress(),
             )
         except (CheckpointError, RuntimeUnavailableError, OSError) as error:
@@ -204,9 +201,6 @@ class PerceptionNode(LifecycleNode):
             self._perception.reschedule()
 
     def _adopt(self, parameters: PerceptionParameters) -> None:
-        if self._classifier is not None:
-            self._classifier.mode = parameters.mode
-            self._classifier.confidence_threshold = parameters.confidence_threshold
         if self._perception is not None:
             self._perception.reschedule()
 
@@ -245,10 +239,10 @@ class PerceptionNode(LifecycleNode):
                 model=self._model_path,
                 device=classifier.runtime.device,
                 runtime=classifier.runtime.name,
-                mode=classifier.mode,
+                mode=parameters.mode,
                 exits=classifier.exits,
-                slowdown=classifier.forecast.level,
-                more=_forecast_values(classifier.forecast.state()),
+                slowdown=classifier.state().level,
+                more=_forecast_values(classifier.state()),
                 reserve=perception.delivery.reserve(parameters.budget.reserve) if perception else None,
             )
         topics = {camera.name: camera.topic for camera in parameters.cameras}

@@ -122,12 +122,6 @@ def test_an_unlikely_first_exit_is_tried_without_a_promise():
     assert hopeful == Plan((0,), protected=None)
 
 
-def test_waiting_frames_stop_a_frame_that_gains_little():
-    p = planner('adaptive')
-    assert p.plan(1.0, position=1, answered=0).target == 3
-    assert p.plan(1.0, position=1, answered=0, delay_price=100.0).heads == ()
-
-
 def test_an_answered_frame_at_the_last_exit_is_done():
     assert planner('interruptible').plan(9.0, position=4, answered=3) == Plan()
 
