@@ -28,7 +28,7 @@ from impatient_ros.checkpoint import CheckpointError
 from impatient_ros.perception.monitor import Monitor
 from impatient_ros.perception.thread_priority import switch_threads_every
 from impatient_ros.perception.worker import Perception
-from impatient_ros.planning.forecast import ForecastState
+from impatient_ros.planning.planners import PlanningState
 from impatient_ros.resources import resource_path
 from impatient_ros.ros.cv_bridge_converter import cv_bridge_converter
 from impatient_ros.ros.diagnostics import Diagnostics, ModelState
@@ -241,7 +241,7 @@ class PerceptionNode(LifecycleNode):
                 runtime=classifier.runtime.name,
                 mode=parameters.mode,
                 exits=classifier.exits,
-                slowdown=classifier.state().level,
+                slowdown=classifier.state().slowdown,
                 more=_forecast_values(classifier.state()),
                 reserve=perception.delivery.reserve(parameters.budget.reserve) if perception else None,
             )
@@ -270,13 +270,16 @@ class PerceptionNode(LifecycleNode):
         return report
 
 
-def _forecast_values(state: ForecastState) -> dict[str, str]:
-    """The forecast for /diagnostics."""
+def _forecast_values(state: PlanningState) -> dict[str, str]:
+    """The forecast for /diagnostics; of several cameras the widest margin, and their exits together."""
+    cameras = state.cameras.values()
+    protected = sum(camera.protected for camera in cameras)
+    overruns = sum(camera.overruns for camera in cameras)
     return {
-        'promise_margin': f'{state.margin:.4g}',
+        'promise_margin': f'{max((camera.margin for camera in cameras), default=1.0):.4g}',
         'prediction_error': '' if state.error is None else f'{state.error:.4g}',
-        'promises': str(state.promises),
-        'promise_overrun_rate': '' if state.overrun_rate is None else f'{state.overrun_rate:.4g}',
+        'promises': str(protected),
+        'promise_overrun_rate': f'{overruns / protected:.4g}' if protected else '',
     }
 
 
