@@ -24,8 +24,9 @@ class Answer:
         infeasible: the budget was below the cost of the first exit, so nothing was executed.
         stages_executed: how many stages ran for it.
         slowdown: of the machine against its profile, as the plan assumed it.
-        promised_exit_index: the exit whose completion in time the plan promised; None where it hoped.
-        overrun: whether that exit came later than promised; None while it was not evaluated.
+        protected_exit_index: the exit that the plan protected: in time at the accepted miss rate; None where
+            no exit could be.
+        overrun: whether that exit completed later than planned; None while it was not evaluated.
     """
 
     label: str | None
@@ -40,5 +41,5 @@ class Answer:
     infeasible: bool = False
     stages_executed: int = 0
     slowdown: float = 1.0
-    promised_exit_index: int | None = None
+    protected_exit_index: int | None = None
     overrun: bool | None = None

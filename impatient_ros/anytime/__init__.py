@@ -2,5 +2,6 @@
 
 from impatient_ros.answer import Answer
 from impatient_ros.anytime.classifier import AnytimeClassifier
+from impatient_ros.anytime.request import FrameObserver, FrameRequest, FrameSettings
 
-__all__ = ['Answer', 'AnytimeClassifier']
+__all__ = ['Answer', 'AnytimeClassifier', 'FrameObserver', 'FrameRequest', 'FrameSettings']

@@ -4,8 +4,8 @@
     answer = clf.classify(rgb, budget=0.020)      # rgb: uint8 [H, W, 3]; budget in seconds
 
 The classifier plans which exits to evaluate, executes exactly the stages that the plan needs, replans at
-the stage boundaries, and gives every answer away as soon as it is there (`on_answer`), so that somebody
-else can publish it at the deadline while a later stage is still being executed.
+the stage boundaries, and tells its observer every answer as soon as it is there, so that somebody else can
+publish it at the deadline while a later stage is still being executed.
 """
 
 from __future__ import annotations
@@ -13,44 +13,44 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from impatient_ros.answer import Answer
-from impatient_ros.anytime.execution import FrameExecution, Image
+from impatient_ros.anytime.execution import FrameExecution
+from impatient_ros.anytime.profile import Progress, cached_or_measured, run_all_exits
+from impatient_ros.anytime.request import FrameObserver, FrameRequest, FrameSettings, Image, no_deadline
 from impatient_ros.checkpoint import Checkpoint, load
-from impatient_ros.planning.forecast import Forecast
+from impatient_ros.planning.frame_timing import ExitTime, FrameTiming
 from impatient_ros.planning.latency_profile import LatencyProfile
-from impatient_ros.planning.planner import Plan, Planner
+from impatient_ros.planning.planners import Planners, PlanningState
 from impatient_ros.planning.preparation_cost import PreparationCost
-from impatient_ros.planning.profile_cache import cached_profile
-from impatient_ros.planning.profiling import PAUSE, measure
 from impatient_ros.runtime import Runtime, select_runtime
 
-__all__ = ['Answer', 'AnytimeClassifier']
+__all__ = ['AnytimeClassifier']
 
-Progress = Callable[[float, str], None]
-# Infeasible frames in a row after which costs are looked at again: nothing is executed for such frames, so
+# Infeasible frames in a row after which costs are measured again: nothing is executed for such frames, so
 # nothing would ever tell that the machine has become faster.
-LOOK_AGAIN = 5
+RETRY_AFTER = 5
 WARM_UP_SHAPE = (480, 640, 3)  # any usual camera's: it is the first call of all that is slow
 
 
 class AnytimeClassifier:
-    """A staged network, its runtime and its planner.
+    """A staged network, its runtime and its planners.
 
-    `classify` and `reprofile` exclude each other (a lock); `mode`, `miss_rate` and `confidence_threshold`
-    may be set from any thread and count from the next frame on.
+    `run`, `classify`, `warm_up` and `reprofile` may be called from any thread and exclude each other (a
+    lock that is held for a whole frame); `state` does not wait.
 
     Args:
         checkpoint: network, labels, preprocessing, accuracies and temperatures.
         runtime: executes the network.
         profile: latencies of that runtime on this machine.
-        mode: 'contract', 'interruptible' or 'adaptive'.
-        miss_rate: accepted long-run rate of overruns of protected answers.
-        confidence_threshold: an answer this sure (0..1) ends the frame; 0 switches it off.
+        mode, miss_rate, confidence_threshold: what `classify` takes where it is not told otherwise; see
+            `FrameSettings`.
+        planners: makes the planners on a profile and accuracies, for those who decide in another way.
         clock: steady, seconds.
     """
 
@@ -63,14 +63,16 @@ class AnytimeClassifier:
         mode: str = 'adaptive',
         miss_rate: float = 0.01,
         confidence_threshold: float = 0.0,
+        planners: Callable[[LatencyProfile, Sequence[float]], Planners] = Planners,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.checkpoint = checkpoint
         self.runtime = runtime
-        self.confidence_threshold = confidence_threshold
-        self._preparation = PreparationCost()
-        self._planner = Planner(profile, checkpoint.accuracies, mode, miss_rate)
-        self._clock = clock
+        self.settings = FrameSettings(mode, miss_rate, confidence_threshold)
+        self._preparation: defaultdict[str, PreparationCost] = defaultdict(PreparationCost)  # by camera
+        self._make_planners = planners
+        self._planners = planners(profile, checkpoint.accuracies)
+        self.clock = clock
         self._infeasible = 0  # frames in a row
         self._lock = threading.Lock()
 
@@ -97,7 +99,7 @@ class AnytimeClassifier:
         """
         checkpoint = load(path)
         chosen = select_runtime(checkpoint.network, runtime, device, digest=checkpoint.digest)
-        profile = _profile(checkpoint, chosen, progress, refresh=False)
+        profile = cached_or_measured(checkpoint, chosen, progress)
         classifier = cls(
             checkpoint,
             chosen,
@@ -121,34 +123,17 @@ class AnytimeClassifier:
 
     @property
     def profile(self) -> LatencyProfile:
-        return self._planner.profile
+        return self._planners.profile
 
-    @property
-    def forecast(self) -> Forecast:
-        """What frames are forecast to cost now."""
-        return self._planner.forecast
-
-    @property
-    def mode(self) -> str:
-        return self._planner.mode
-
-    @mode.setter
-    def mode(self, mode: str) -> None:
-        self._planner.mode = mode
-
-    @property
-    def miss_rate(self) -> float:
-        return self._planner.miss_rate
-
-    @miss_rate.setter
-    def miss_rate(self, miss_rate: float) -> None:
-        self._planner.miss_rate = miss_rate
+    def state(self) -> PlanningState:
+        """How fast the machine is, how well that is forecast and how miss rates are held; for people."""
+        return self._planners.state()
 
     def reprofile(self, progress: Progress | None = None) -> LatencyProfile:
         """Measure the latency profile anew, replace the cached one, and forget what frames have shown."""
         with self._lock:
-            profile = _profile(self.checkpoint, self.runtime, progress, refresh=True)
-            self._planner = Planner(profile, self.checkpoint.accuracies, self.mode, self.miss_rate)
+            profile = cached_or_measured(self.checkpoint, self.runtime, progress, refresh=True)
+            self._planners = self._make_planners(profile, self.checkpoint.accuracies)
         return profile
 
     def warm_up(self) -> None:
@@ -159,12 +144,7 @@ class AnytimeClassifier:
         """
         with self._lock:
             tensor = self.checkpoint.preprocessing(np.zeros(WARM_UP_SHAPE, np.uint8))
-            _run_all_exits(self.runtime, tensor)
-
-    def plan(self, budget: float, preparation: PreparationCost | None = None) -> Plan:
-        """What would be done with a frame of this budget (seconds) if it were picked up now."""
-        cost = (preparation or self._preparation).value
-        return self._planner.plan(budget - cost)
+            run_all_exits(self.runtime, tensor)
 
     def classify(
         self,
@@ -172,35 +152,17 @@ class AnytimeClassifier:
         budget: float | None = None,
         *,
         deadline: float | Callable[[], float] | None = None,
-        reserve: float = 0.0,
-        preparation: PreparationCost | None = None,
-        on_plan: Callable[[Plan, float], None] | None = None,
-        on_answer: Callable[[Answer], None] | None = None,
-        on_final: Callable[[Answer], None] | None = None,
-        finish_late: bool = False,
-        delay_price: float = 0.0,
-        share: Callable[[float], float] | None = None,
+        settings: FrameSettings | None = None,
+        observer: FrameObserver | None = None,
     ) -> Answer:
-        """Classify one frame as well as its deadline allows.
+        """Classify one image as well as its deadline allows.
 
         Args:
-            image: RGB, uint8 [H, W, 3], or a function that returns one: decoding then counts as preparation
-                and is left out for an infeasible frame. What it raises passes through.
+            image: RGB, uint8 [H, W, 3], or a function that returns one.
             budget: seconds from now to the deadline. Without budget and deadline the last exit answers.
             deadline: instead of `budget`, the instant on this classifier's clock (`time.perf_counter`), or a
-                function that returns it: a deadline that moves applies from the next stage boundary on.
-            reserve: seconds to keep free before the deadline, for whoever publishes.
-            preparation: learned cost of decode and preprocessing of this kind of image (its camera's).
-            on_plan: called in this thread with the first plan made on the preprocessed image (without heads
-                no stage is executed) and the slowdown that it assumes; not for an infeasible frame.
-            on_answer: called in this thread with every answer at once, best last.
-            on_final: called in this thread with the best answer, if any, when nothing more is executed and
-                nothing was learned from the frame yet.
-            finish_late: whether the first answer is still worth having after the deadline. If not, a frame
-                without an answer is abandoned at the first stage boundary after its deadline.
-            delay_price: see `Planner.plan`.
-            share: while other frames wait, how many of the seconds that are left the network may take beyond
-                the first exit; asked before every decision (see `impatient_ros.perception.time_sharing`).
+                function that returns it.
+            settings: None: those of this classifier.
 
         Raises:
             ValueError: both budget and deadline, one of them not a number, or not an image.
@@ -210,83 +172,56 @@ class AnytimeClassifier:
         for given in (budget, deadline):
             if isinstance(given, float) and math.isnan(given):
                 raise ValueError('the budget is NaN; give seconds')
+        if budget is not None:
+            deadline = self.clock() + budget
+        if deadline is None:
+            until = no_deadline
+        elif callable(deadline):
+            until = deadline
+        else:
+            instant = deadline
+
+            def until() -> float:
+                return instant
+
+        return self.run(FrameRequest(image, until, settings=settings or self.settings), observer)
+
+    def run(self, request: FrameRequest, observer: FrameObserver | None = None) -> Answer:
+        """Classify one frame as well as its deadline, an instant on `clock`, allows.
+
+        Raises:
+            ValueError: not an image. What decoding raises passes through.
+        """
         with self._lock:
-            start = self._clock()
-            if callable(deadline):
-                until = deadline
-            else:
-                at = math.inf if deadline is None else deadline
-                instant = at if budget is None else start + budget
-
-                def until() -> float:
-                    return instant
-
+            start = self.clock()
+            settings = request.settings
+            planner = self._planners.planner(request.camera, settings.mode, settings.miss_rate)
+            preparation = self._preparation[request.camera]
             execution = FrameExecution(
                 self.checkpoint,
                 self.runtime,
-                self._planner,
-                clock=self._clock,
+                planner,
+                request,
+                clock=self.clock,
                 start=start,
-                deadline=until,
-                reserve=reserve,
-                delay_price=delay_price,
-                confidence_threshold=self.confidence_threshold,
-                on_plan=on_plan,
-                on_answer=on_answer,
-                on_final=on_final,
-                finish_late=finish_late,
-                share=share,
+                observer=observer,
             )
-            preparation = preparation or self._preparation
-            answer = execution.classify(image, preparation)
+            answer = execution.run(preparation)
             self._infeasible = self._infeasible + 1 if answer.infeasible else 0
             # Of each camera by itself: frames of others say nothing of what this one's preparation costs.
-            preparation.turned_down = preparation.turned_down + 1 if answer.infeasible else 0
-            if preparation.turned_down >= LOOK_AGAIN:
+            preparation.infeasible = preparation.infeasible + 1 if answer.infeasible else 0
+            if preparation.infeasible >= RETRY_AFTER:
                 preparation.forget()
-            if self._infeasible >= LOOK_AGAIN:
-                self._look_again()
+            if self._infeasible >= RETRY_AFTER:
+                self._time_first_exit()
             return answer
 
-    def _look_again(self) -> None:
-        """Run the first exit on an empty image to see how fast the machine is now."""
+    def _time_first_exit(self) -> None:
+        """Run the first exit on an empty image to learn how fast the machine is now."""
         self._infeasible = 0
         run = self.runtime.start(np.zeros((1, *self.checkpoint.network.input_shape), np.float32))
-        begin = self._clock()
+        begin = self.clock()
         run.stage(0)
         run.exit()
-        self.forecast.learn([0.0, math.nan], [(0, self._clock() - begin)])
-
-
-def _profile(
-    checkpoint: Checkpoint, runtime: Runtime, progress: Progress | None, *, refresh: bool
-) -> LatencyProfile:
-    size = checkpoint.network.input_shape
-    tensor = np.zeros((1, *size), np.float32)
-
-    profile, cached = cached_profile(
-        {**runtime.describe(), 'model': checkpoint.digest, 'pause': PAUSE},
-        lambda: measure(
-            lambda: runtime.start(tensor),
-            runtime.exits,
-            time.perf_counter,
-            progress=progress,
-            rest=lambda: time.sleep(PAUSE),
-        ),
-        refresh=refresh,
-    )
-    if cached:
-        # A cached profile spares the measurement, not the warm-up: the first runs of a process are its
-        # slowest.
-        for _ in range(3):
-            _run_all_exits(runtime, tensor)
-        if progress is not None:
-            progress(1.0, 'latency profile taken from the cache')
-    return profile
-
-
-def _run_all_exits(runtime: Runtime, tensor: np.ndarray) -> None:
-    run = runtime.start(tensor)
-    for _ in range(runtime.exits):
-        run.stage()
-        run.exit()
+        timing = FrameTiming(begin, [0.0, math.nan], [ExitTime(0, self.clock() - begin)])
+        self._planners.forecast.learn(timing)

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.anytime import Answer, AnytimeClassifier, FrameRequest, FrameSettings
 from impatient_ros.images.raw import Converter, ImageError, decode_compressed, to_rgb
 from impatient_ros.images.serialized import Unreadable
 from impatient_ros.perception.deadlines import Deadline, Deadlines
@@ -20,7 +20,7 @@ from impatient_ros.perception.frame_record import FrameRecord, Outcome
 from impatient_ros.perception.latest_frames import Frame, LatestFrames, SequenceGaps
 from impatient_ros.perception.settings import CameraParameters, PerceptionParameters
 from impatient_ros.perception.time_sharing import share
-from impatient_ros.planning.preparation_cost import PreparationCost
+from impatient_ros.planning.planner import Plan
 
 __all__ = ['Perception', 'PerceptionOutputs']
 
@@ -37,6 +37,22 @@ class PerceptionOutputs(Outputs, Protocol):
 
     def wants_picture(self, camera: str) -> bool:
         """Whether somebody subscribes to the annotated picture."""
+
+
+class _Handover:
+    """Hands what is told about a frame over to its delivery."""
+
+    def __init__(self, delivery: Delivery) -> None:
+        self._delivery = delivery
+
+    def planned(self, plan: Plan, slowdown: float) -> None:
+        self._delivery.plan(plan, slowdown)
+
+    def answered(self, answer: Answer) -> None:
+        self._delivery.offer(answer)
+
+    def completed(self, answer: Answer) -> None:
+        self._delivery.send(answer)
 
 
 class Perception:
@@ -70,7 +86,6 @@ class Perception:
         self._converter = converter
         self._frames = LatestFrames()
         self._gaps: dict[str, SequenceGaps] = {}
-        self._preparations: dict[str, PreparationCost] = {}
         self._warm = threading.Event()
         self._thread = threading.Thread(target=self._work, name='classification', daemon=True)
 
@@ -145,28 +160,27 @@ class Perception:
         manner = Manner(
             parameters.publish_mode == 'every', parameters.on_miss, parameters.confidence_threshold
         )
-        classifier = self.classifier
-        if classifier.miss_rate != camera.budget.miss_rate:
-            classifier.miss_rate = camera.budget.miss_rate
-        self.delivery.begin(frame, deadline, reserve, manner, classifier.exits)
+        self.delivery.begin(frame, deadline, reserve, manner, self.classifier.exits)
         rgb: list[np.ndarray] = []
 
         def decode() -> np.ndarray:
             rgb.append(self._decode(frame.message, camera))
             return rgb[0]
 
-        preparation = self._preparations.setdefault(frame.camera, PreparationCost())
-        answer = classifier.classify(
+        request = FrameRequest(
             decode,
-            deadline=self.delivery.until,
-            reserve=reserve,
-            preparation=preparation,
-            on_plan=self.delivery.plan,
-            on_answer=self.delivery.offer,
-            on_final=self.delivery.send,
-            finish_late=manner.on_miss == 'late',
-            share=self._share if len(parameters.cameras) > 1 else None,
+            self.delivery.until,
+            reserve,
+            frame.camera,
+            FrameSettings(
+                parameters.mode,
+                camera.budget.miss_rate,
+                parameters.confidence_threshold,
+                finish_late=manner.on_miss == 'late',
+            ),
+            self._share if len(parameters.cameras) > 1 else None,
         )
+        answer = self.classifier.run(request, _Handover(self.delivery))
         record = self.delivery.finish(answer)
         if record is not None and rgb and self._outputs.wants_picture(frame.camera):
             self._outputs.picture(frame, rgb[0], record)

@@ -8,20 +8,22 @@ __all__ = ['PreparationCost', 'RollingQuantile']
 
 
 class RollingQuantile:
-    """A quantile of the latest observations, taken from below: of few, their largest is none of it.
+    """The lower quantile of the latest observations: one of them, and with few of them never the maximum.
 
     Args:
         probability: which quantile.
         start: its value before enough was observed.
         window: how many observations are kept.
-        least: how many observations are enough.
+        min_observations: how many are enough.
     """
 
-    def __init__(self, probability: float, start: float, window: int = 100, least: int = 1) -> None:
+    def __init__(
+        self, probability: float, start: float, window: int = 100, min_observations: int = 1
+    ) -> None:
         self._probability = probability
         self._latest: deque[float] = deque(maxlen=window)
         self._start = self._value = start
-        self._least = least
+        self._min_observations = min_observations
 
     @property
     def value(self) -> float:
@@ -30,7 +32,7 @@ class RollingQuantile:
     def observe(self, value: float) -> None:
         self._latest.append(value)
         ordered = sorted(self._latest)
-        if len(ordered) >= self._least:
+        if len(ordered) >= self._min_observations:
             self._value = ordered[int(self._probability * (len(ordered) - 1))]
 
 
@@ -38,18 +40,18 @@ class PreparationCost(RollingQuantile):
     """Seconds from picking a frame up to having its tensor: the 0.2 quantile of the camera's latest frames.
 
     A low quantile: this value only decides whether a frame is worth decoding, and the plan is made once the
-    tensor is there, with what is really left. On a loaded machine preparation now and then takes a time slice
-    of somebody else; a quantile that has it would turn all frames down, and no frame would show that most of
-    them would have been in time.
+    tensor is there, with what is really left. On a loaded machine another process now and then takes the core
+    during preparation; a higher quantile would include that, make all frames infeasible, and no frame would
+    show that most of them could have been in time.
 
     Attributes:
-        turned_down: infeasible frames in a row, kept by whoever turns them down.
+        infeasible: infeasible frames in a row, counted by whoever decides that.
     """
 
     def __init__(self) -> None:
-        self.turned_down = 0
+        self.infeasible = 0
         # Two frames: the very first one is slower than all that follow.
-        super().__init__(0.2, start=0.0, least=2)
+        super().__init__(0.2, start=0.0, min_observations=2)
 
     def forget(self) -> None:
         """Start anew.
@@ -59,4 +61,4 @@ class PreparationCost(RollingQuantile):
         """
         self._latest.clear()
         self._value = self._start
-        self.turned_down = 0
+        self.infeasible = 0

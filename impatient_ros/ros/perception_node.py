@@ -28,7 +28,7 @@ from impatient_ros.checkpoint import CheckpointError
 from impatient_ros.perception.monitor import Monitor
 from impatient_ros.perception.thread_priority import switch_threads_every
 from impatient_ros.perception.worker import Perception
-from impatient_ros.planning.forecast import ForecastState
+from impatient_ros.planning.planners import PlanningState
 from impatient_ros.resources import resource_path
 from impatient_ros.ros.cv_bridge_converter import cv_bridge_converter
 from impatient_ros.ros.diagnostics import Diagnostics, ModelState
@@ -88,9 +88,6 @@ class PerceptionNode(LifecycleNode):
                 model,
                 device=parameters.device,
                 runtime=parameters.runtime,
-                mode=parameters.mode,
-                miss_rate=parameters.budget.miss_rate,
-                confidence_threshold=parameters.confidence_threshold,
                 progress=self._progress(),
             )
         except (CheckpointError, RuntimeUnavailableError, OSError) as error:
@@ -204,9 +201,6 @@ class PerceptionNode(LifecycleNode):
             self._perception.reschedule()
 
     def _adopt(self, parameters: PerceptionParameters) -> None:
-        if self._classifier is not None:
-            self._classifier.mode = parameters.mode
-            self._classifier.confidence_threshold = parameters.confidence_threshold
         if self._perception is not None:
             self._perception.reschedule()
 
@@ -245,10 +239,10 @@ class PerceptionNode(LifecycleNode):
                 model=self._model_path,
                 device=classifier.runtime.device,
                 runtime=classifier.runtime.name,
-                mode=classifier.mode,
+                mode=parameters.mode,
                 exits=classifier.exits,
-                slowdown=classifier.forecast.level,
-                more=_forecast_values(classifier.forecast.state()),
+                slowdown=classifier.state().slowdown,
+                more=_forecast_values(classifier.state()),
                 reserve=perception.delivery.reserve(parameters.budget.reserve) if perception else None,
             )
         topics = {camera.name: camera.topic for camera in parameters.cameras}
@@ -276,13 +270,16 @@ class PerceptionNode(LifecycleNode):
         return report
 
 
-def _forecast_values(state: ForecastState) -> dict[str, str]:
-    """The forecast for /diagnostics."""
+def _forecast_values(state: PlanningState) -> dict[str, str]:
+    """The forecast for /diagnostics; of several cameras the widest margin, and their exits together."""
+    cameras = state.cameras.values()
+    protected = sum(camera.protected for camera in cameras)
+    overruns = sum(camera.overruns for camera in cameras)
     return {
-        'promise_margin': f'{state.margin:.4g}',
+        'promise_margin': f'{max((camera.margin for camera in cameras), default=1.0):.4g}',
         'prediction_error': '' if state.error is None else f'{state.error:.4g}',
-        'promises': str(state.promises),
-        'promise_overrun_rate': '' if state.overrun_rate is None else f'{state.overrun_rate:.4g}',
+        'promises': str(protected),
+        'promise_overrun_rate': f'{overruns / protected:.4g}' if protected else '',
     }
 
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulation import ACCURACIES, Clock, SimulatedRuntime, checkpoint, profile
+from simulation import ACCURACIES, Clock, SimulatedRuntime, checkpoint, frame, profile
 
-from impatient_ros.anytime.classifier import LOOK_AGAIN, AnytimeClassifier
+from impatient_ros.anytime import AnytimeClassifier, FrameRequest, FrameSettings
+from impatient_ros.anytime.classifier import RETRY_AFTER
 from impatient_ros.planning.latency_profile import LatencyProfile
-from impatient_ros.planning.planner import MODES
-from impatient_ros.planning.preparation_cost import PreparationCost
+from impatient_ros.planning.options import MODES
 from impatient_ros.runtime.base import Run
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
@@ -20,6 +20,31 @@ def classifier(mode, *, factor=1.0, accuracies=ACCURACIES, preparation=0.0, logi
     runtime = SimulatedRuntime(clock, factor=factor, logits=logits)
     described = checkpoint(accuracies=accuracies, preparation=preparation, clock=clock)
     return AnytimeClassifier(described, runtime, profile(), mode=mode, clock=clock, **options), runtime
+
+
+class Observer:
+    """Remembers what it is told; `order` has the names of what was told."""
+
+    def __init__(self):
+        self.plans, self.answers, self.final, self.order = [], [], [], []
+
+    def planned(self, plan, slowdown):
+        self.plans.append(plan)
+        self.order.append('planned')
+
+    def answered(self, answer):
+        self.answers.append(answer)
+        self.order.append('answered')
+
+    def completed(self, answer):
+        self.final.append(answer)
+        self.order.append('completed')
+
+
+def run(clf, image=IMAGE, *, budget, observer=None, **fields):
+    """A frame of `budget` seconds with further fields of a request."""
+    at = clf.clock() + budget
+    return clf.run(FrameRequest(image, lambda: at, **{'settings': clf.settings, **fields}), observer)
 
 
 def stages(runtime):
@@ -38,31 +63,32 @@ def test_contract_executes_the_stages_of_the_planned_exit_and_one_head():
 
 def test_interruptible_evaluates_every_head_and_answers_with_the_last_in_time():
     clf, runtime = classifier('interruptible')
-    given_away = []
-    answer = clf.classify(IMAGE, budget=0.025, on_answer=given_away.append)
+    observer = Observer()
+    answer = clf.classify(IMAGE, budget=0.025, observer=observer)
     assert runtime.log == ['stage 0', 'exit 0', 'stage 1', 'exit 1']
-    assert [a.exit_index for a in given_away] == [0, 1]
-    assert given_away[-1] is answer
+    assert [a.exit_index for a in observer.answers] == [0, 1]
+    assert observer.answers[-1] is answer
+    assert observer.order == ['planned', 'answered', 'answered', 'completed']
 
 
-def test_the_final_answer_is_told_once_and_before_anything_is_learned_from_the_frame(monkeypatch):
-    clf, _ = classifier('interruptible')
-    order = []
-    learn = clf.forecast.learn
-    monkeypatch.setattr(clf.forecast, 'learn', lambda *seen: order.append('learn') or learn(*seen))
-    answer = clf.classify(IMAGE, budget=0.025, on_final=order.append)
-    assert order == [answer, 'learn']
-    assert clf.classify(IMAGE, budget=1e-6, on_final=order.append).infeasible
-    assert order[:2] == [answer, 'learn']
-    assert not any(told is not answer for told in order if told != 'learn')
+def test_the_final_answer_is_told_once_and_before_anything_is_learned_from_the_frame():
+    clf, _ = classifier('interruptible', factor=2.0)
+    before, slowdowns = clf.state().slowdown, []
+    observer = Observer()
+    observer.completed = lambda answer: slowdowns.append((answer, clf.state().slowdown))
+    answer = clf.classify(IMAGE, budget=0.025, observer=observer)
+    assert slowdowns == [(answer, before)]
+    assert clf.state().slowdown > before
+    assert clf.classify(IMAGE, budget=1e-6, observer=observer).infeasible
+    assert len(slowdowns) == 1
 
 
 @pytest.mark.parametrize(('budget', 'ahead'), [(1.0, 1), (0.0215, None)])
 def test_only_what_is_predicted_to_be_in_time_may_be_enqueued_ahead(monkeypatch, budget, ahead):
     clf, runtime = classifier('interruptible')
-    begin, told, plans = runtime.start, [], []
-    for _ in range(60):  # two stages were often quicker than usual: the second exit is worth a gamble
-        clf.forecast.errors()[2].add(-0.2)
+    begin, told, observer = runtime.start, [], Observer()
+    for _ in range(60):  # two stages were often quicker than usual: the second exit is likely enough
+        clf._planners.forecast.errors()[2].add(-0.2)
 
     def start(image):
         run = begin(image)
@@ -71,8 +97,8 @@ def test_only_what_is_predicted_to_be_in_time_may_be_enqueued_ahead(monkeypatch,
         return run
 
     monkeypatch.setattr(runtime, 'start', start)
-    clf.classify(IMAGE, budget=budget, on_plan=lambda plan, _: plans.append(plan))
-    assert plans[0].heads[:2] == (0, 1)
+    clf.classify(IMAGE, budget=budget, observer=observer)
+    assert observer.plans[0].heads[:2] == (0, 1)
     assert told[0] == (0, ahead)
 
 
@@ -102,7 +128,7 @@ def test_an_infeasible_frame_is_not_even_decoded():
 
 def test_an_infeasible_frame_is_answered_late_where_late_answers_are_wanted():
     clf, runtime = classifier('contract')
-    answer = clf.classify(IMAGE, budget=0.001, finish_late=True)
+    answer = clf.classify(IMAGE, budget=0.001, settings=FrameSettings('contract', finish_late=True))
     assert runtime.log == ['stage 0', 'exit 0']
     assert answer.exit_index == 0
     assert not answer.met
@@ -132,7 +158,7 @@ def test_a_slow_machine_is_learned():
     clf, _ = classifier('contract', factor=2.0)
     for _ in range(30):
         clf.classify(IMAGE, budget=0.055)
-    assert clf.forecast.level == pytest.approx(2.0, rel=0.1)
+    assert clf.state().slowdown == pytest.approx(2.0, rel=0.1)
     answer = clf.classify(IMAGE, budget=0.055)
     assert answer.met
     assert answer.exit_index == answer.planned_exit_index == 1
@@ -140,60 +166,69 @@ def test_a_slow_machine_is_learned():
 
 def test_a_machine_that_became_faster_is_noticed_though_every_frame_is_infeasible():
     clf, runtime = classifier('contract', factor=0.5)
-    answers = [clf.classify(IMAGE, budget=0.010) for _ in range(10 * LOOK_AGAIN)]
-    assert all(answer.infeasible for answer in answers[:LOOK_AGAIN])
+    answers = [clf.classify(IMAGE, budget=0.010) for _ in range(10 * RETRY_AFTER)]
+    assert all(answer.infeasible for answer in answers[:RETRY_AFTER])
     assert runtime.log[:2] == ['stage 0', 'exit 0'], 'tried on an empty image'
     assert answers[-1].exit_index == 0
 
 
+def spoil(clf, camera):
+    """Frames of a camera whose preparation takes half a minute, for once."""
+    slow = clf.checkpoint.preprocessing
+
+    def preprocessing(image):
+        clf.clock.now += 30.0
+        return image
+
+    clf.checkpoint.preprocessing = preprocessing
+    for _ in range(20):
+        run(clf, budget=100.0, camera=camera)
+    clf.checkpoint.preprocessing = slow
+
+
 def test_a_preparation_cost_that_made_every_frame_infeasible_is_tried_again():
     clf, _ = classifier('contract', preparation=0.001)
-    camera = PreparationCost()
-    for _ in range(20):
-        camera.observe(30.0)
-    for _ in range(LOOK_AGAIN):
-        assert clf.classify(IMAGE, budget=0.1, preparation=camera).infeasible
-    assert clf.classify(IMAGE, budget=0.1, preparation=camera).exit_index == 3
-    assert camera.value < 0.01
+    spoil(clf, 'front')
+    for _ in range(RETRY_AFTER):
+        assert run(clf, budget=0.1, camera='front').infeasible
+    assert run(clf, budget=0.1, camera='front').exit_index == 3
+    assert run(clf, budget=0.1, camera='front').exit_index == 3
 
 
 def test_frames_of_another_camera_do_not_keep_a_preparation_cost_from_being_tried_again():
     clf, _ = classifier('contract', preparation=0.001)
-    stuck, other = PreparationCost(), PreparationCost()
-    for _ in range(20):
-        stuck.observe(30.0)
-    for _ in range(LOOK_AGAIN):
-        assert clf.classify(IMAGE, budget=0.1, preparation=stuck).infeasible
-        assert clf.classify(IMAGE, budget=0.1, preparation=other).met
-    assert clf.classify(IMAGE, budget=0.1, preparation=stuck).met
+    spoil(clf, 'stuck')
+    for _ in range(RETRY_AFTER):
+        assert run(clf, budget=0.1, camera='stuck').infeasible
+        assert run(clf, budget=0.1, camera='other').met
+    assert run(clf, budget=0.1, camera='stuck').met
 
 
 def test_warming_up_runs_every_exit_and_learns_nothing():
     clf, runtime = classifier('adaptive', factor=5.0, preparation=0.010)
-    before = clf.forecast.state()
+    before = clf.state()
     clf.warm_up()
     assert runtime.log == [f'{step} {t}' for t in range(clf.exits) for step in ('stage', 'exit')]
-    assert clf.forecast.state() == before
-    assert clf.plan(0.012).infeasible is False
+    assert clf.state() == before
+    assert clf.classify(IMAGE, budget=0.012).infeasible is False
 
 
 def test_preparation_is_learned_and_counts_against_the_budget():
     clf, runtime = classifier('contract', preparation=0.010)
-    camera = PreparationCost()
     for _ in range(2):
-        early = clf.classify(IMAGE, budget=0.015, preparation=camera)
+        early = run(clf, budget=0.015, camera='front')
         assert early.label is None
         assert not early.infeasible, 'it was accepted before its preparation cost was known'
-    assert camera.value == pytest.approx(0.010)
-    assert clf.classify(IMAGE, budget=0.015, preparation=camera).infeasible
-    assert clf.classify(IMAGE, budget=0.035, preparation=camera).exit_index == 1
+    assert run(clf, budget=0.015, camera='front').infeasible
+    assert not run(clf, budget=0.015, camera='rear').infeasible, 'each camera has a cost of its own'
+    assert run(clf, budget=0.035, camera='front').exit_index == 1
     assert stages(runtime) == ['stage 0', 'stage 1']
 
 
 def test_reserve_is_kept_free_before_the_deadline():
     clf, _ = classifier('contract')
     assert clf.classify(IMAGE, budget=0.022).exit_index == 1
-    assert clf.classify(IMAGE, budget=0.022, reserve=0.005).exit_index == 0
+    assert run(clf, budget=0.022, reserve=0.005).exit_index == 0
 
 
 def test_a_deeper_answer_of_an_exit_that_is_less_accurate_does_not_replace_a_better_one():
@@ -206,8 +241,7 @@ def test_a_sure_answer_ends_the_frame_early():
     clf, runtime = classifier('interruptible', logits=sure, confidence_threshold=0.9)
     assert clf.classify(IMAGE, budget=1.0).exit_index == 0
     assert stages(runtime) == ['stage 0']
-    clf.confidence_threshold = 0.0
-    assert clf.classify(IMAGE, budget=1.0).exit_index == 3
+    assert clf.classify(IMAGE, budget=1.0, settings=FrameSettings('interruptible')).exit_index == 3
 
 
 def test_probabilities_are_calibrated_with_the_exits_temperature():
@@ -244,30 +278,30 @@ def test_a_deadline_that_moves_applies_to_the_frame_under_way(mode):
     assert stages(runtime) == ['stage 0', 'stage 1']
 
 
-class TestPromises:
-    def test_an_answer_says_what_was_promised_and_whether_it_was_kept(self):
+class TestProtectedExits:
+    def test_an_answer_says_which_exit_was_protected_and_whether_it_overran(self):
         clf, _ = classifier('contract')
         clf.classify(IMAGE, budget=0.06)
-        assert clf.forecast.state().promises == 1
+        assert clf.state().cameras[''].protected == 1
         clf, _ = classifier('contract', factor=1.2)
         answer = clf.classify(IMAGE, budget=0.06)
-        assert (answer.promised_exit_index, answer.exit_index, answer.met) == (3, 3, True)
-        assert answer.overrun  # later than promised, though by the deadline
-        assert clf.forecast.state().overrun_rate == 1.0
+        assert (answer.protected_exit_index, answer.exit_index, answer.met) == (3, 3, True)
+        assert answer.overrun  # later than planned, though by the deadline
+        assert clf.state().cameras[''].overrun_rate == 1.0
 
-    def test_a_promise_that_is_given_up_counts_as_broken(self):
+    def test_an_exit_that_is_abandoned_counts_as_an_overrun(self):
         clf, _ = classifier('contract', factor=3.0)
         answer = clf.classify(IMAGE, budget=0.045)
-        assert (answer.promised_exit_index, answer.exit_index) == (3, None)
-        assert clf.forecast.state().overrun_rate == 1.0
+        assert (answer.protected_exit_index, answer.exit_index) == (3, None)
+        assert clf.state().cameras[''].overrun_rate == 1.0
 
-    def test_an_answer_that_is_sure_early_breaks_no_promise(self):
+    def test_an_answer_that_is_sure_early_is_no_overrun(self):
         logits = [[9.0, 0.0, 0.0]] * 4
         clf, _ = classifier('interruptible', logits=logits, confidence_threshold=0.9)
         answer = clf.classify(IMAGE, budget=0.06)
         assert answer.exit_index == 0
         assert not answer.overrun
-        assert clf.forecast.state().overrun_rate in (None, 0.0)
+        assert clf.state().cameras[''].overrun_rate in (None, 0.0)
 
     def test_a_late_answer_does_not_replace_one_in_time(self):
         clf, runtime = classifier('interruptible')
@@ -276,19 +310,38 @@ class TestPromises:
         assert 'stage 1' in runtime.log
         assert (answer.exit_index, answer.met) == (0, True)
 
-    def test_nothing_is_promised_where_the_first_exit_is_only_hoped_for(self):
+    def test_nothing_is_protected_where_the_first_exit_is_only_possible(self):
         clf, _ = classifier('contract', factor=0.5)
         for _ in range(3):
-            clf.forecast.learn([0.0, 0.005], [(0, 0.0055)])
-        clf.forecast.learn([0.0, 0.010], [(0, 0.011)])
-        clf.forecast.learn([0.0, 0.010], [(0, 0.011)])
+            clf._planners.forecast.learn(frame(0.5, last=0))
+        clf._planners.forecast.learn(frame(1.0, last=0))
+        clf._planners.forecast.learn(frame(1.0, last=0))
         answer = clf.classify(IMAGE, budget=0.0095)
-        assert answer.promised_exit_index is None
+        assert answer.protected_exit_index is None
         assert answer.overrun is None
 
 
+def test_two_cameras_with_different_miss_rates_each_hold_their_own():
+    clf, runtime = classifier('contract')
+    random = np.random.default_rng(7)
+    settings = {'front': FrameSettings('contract', 0.01), 'rear': FrameSettings('contract', 0.1)}
+    overruns = {camera: [] for camera in settings}
+    for number in range(12000):
+        runtime.factor = float(np.exp(random.normal(0, 0.15)))
+        camera = ('front', 'rear')[number % 2]
+        budget = random.uniform(0.012, 0.080)
+        answer = run(clf, budget=budget, camera=camera, settings=settings[camera])
+        if answer.protected_exit_index is not None:
+            overruns[camera].append(answer.overrun)
+    for camera, each in settings.items():
+        assert len(overruns[camera]) > 3000
+        assert np.mean(overruns[camera]) == pytest.approx(each.miss_rate, rel=0.2), camera
+        state = clf.state().cameras[camera]
+        assert (state.protected, state.overruns) == (len(overruns[camera]), sum(overruns[camera]))
+
+
 class FusedRun(Run):
-    """Goes to an exit in one go, in 0.7 of the time, where it is told that this is certain."""
+    """Executes a fused path in 0.7 of the time where it is told that its exit is certain."""
 
     scores = None
 
@@ -312,7 +365,7 @@ class FusedRun(Run):
         return scores
 
 
-class TestInOneGo:
+class TestFusedPaths:
     """A small network's boundaries cost a good part of its time."""
 
     @pytest.fixture
@@ -327,7 +380,7 @@ class TestInOneGo:
         )
         return clf, runtime
 
-    def test_a_promised_exit_is_reached_without_a_stop_and_ends_the_frame(self, fused):
+    def test_a_protected_exit_is_reached_without_a_stop_and_ends_the_frame(self, fused):
         clf, runtime = fused
         answer = clf.classify(IMAGE, budget=0.030)
         assert runtime.log == ['path 3']
@@ -341,23 +394,23 @@ class TestInOneGo:
 
     def test_frames_that_others_wait_for_stop_at_every_boundary(self, fused):
         clf, runtime = fused
-        clf.classify(IMAGE, budget=0.060, share=lambda left: left)
+        run(clf, budget=0.060, time_share=lambda left: left)
         assert not any(entry.startswith('path') for entry in runtime.log)
 
     def test_it_teaches_the_forecast_no_slowness(self, fused):
         clf, _ = fused
         for budget in (0.030, 0.060, 0.025, 0.012) * 10:
             assert clf.classify(IMAGE, budget=budget).met
-        assert clf.forecast.level == pytest.approx(1.0, rel=0.01)
+        assert clf.state().slowdown == pytest.approx(1.0, rel=0.01)
 
 
-def test_mode_changes_count_from_the_next_frame():
+def test_settings_are_those_of_the_frame():
     clf, runtime = classifier('contract')
-    clf.mode = 'interruptible'
-    clf.classify(IMAGE, budget=0.025)
+    clf.classify(IMAGE, budget=0.025, settings=FrameSettings('interruptible'))
     assert 'exit 0' in runtime.log
-    with pytest.raises(ValueError, match='contract, interruptible, adaptive'):
-        clf.mode = 'fast'
+    runtime.log.clear()
+    clf.classify(IMAGE, budget=0.025)
+    assert 'exit 0' not in runtime.log, 'those of one frame do not stay'
 
 
 @pytest.mark.parametrize('times', [{'budget': 0.1, 'deadline': 0.1}, {'budget': float('nan')}])
@@ -424,7 +477,7 @@ class TestRealNetwork:
             for index, module in enumerate(modules):
                 module.register_forward_hook(lambda *_, name=f'{kind} {index}': executed.append(name))
         # A profile by which only the first two exits fit, far from what this machine really takes.
-        assumed = LatencyProfile.from_costs((0.1, 0.1, 60.0, 60.0), (0.01,) * 4)
+        assumed = profile((0.1, 0.1, 60.0, 60.0), (0.01,) * 4)
         clf = AnytimeClassifier(clf.checkpoint, clf.runtime, assumed, mode='contract')
         answer = clf.classify(np.zeros((64, 64, 3), np.uint8), budget=30.0)
         assert answer.exit_index == 1
@@ -434,8 +487,10 @@ class TestRealNetwork:
         clf = AnytimeClassifier.from_checkpoint(file, 'cpu', 'eager', mode='interruptible')
         release, answered = threading.Event(), threading.Event()
         clf.checkpoint.network.stages[1].register_forward_pre_hook(lambda *_: release.wait(10) and None)
+        observer = Observer()
+        observer.answered = lambda _: answered.set()
         worker = threading.Thread(
-            target=lambda: clf.classify(np.zeros((64, 64, 3), np.uint8), on_answer=lambda _: answered.set())
+            target=lambda: clf.classify(np.zeros((64, 64, 3), np.uint8), observer=observer)
         )
         worker.start()
         try:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from simulation import Clock, SimulatedRuntime, checkpoint, profile
 
-from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.anytime import AnytimeClassifier, FrameRequest
 from impatient_ros.perception.time_sharing import share
 from impatient_ros.planning.latency_profile import LatencyProfile
 
@@ -47,7 +47,13 @@ class TestExecution:
         clock = Clock()
         runtime = SimulatedRuntime(clock)
         clf = AnytimeClassifier(checkpoint(clock=clock), runtime, profile(), clock=clock, **options)
-        return clf.classify(None, budget=budget, share=lambda left: left - (budget - mine)), runtime
+        request = FrameRequest(
+            None,
+            lambda: 100.0 + budget,
+            settings=clf.settings,
+            time_share=lambda left: left - (budget - mine),
+        )
+        return clf.run(request), runtime
 
     @pytest.mark.parametrize('mode', ['contract', 'adaptive', 'interruptible'])
     def test_a_frame_keeps_to_its_share(self, mode):
@@ -63,7 +69,9 @@ class TestExecution:
             tables[name] = [[cell * 100 for cell in row] for row in tables[name]]
         known = LatencyProfile.from_dict(tables)
         clf = AnytimeClassifier(checkpoint(clock=clock), runtime, known, mode='interruptible', clock=clock)
-        answer = clf.classify(None, budget=0.05, share=lambda left: left / 2)
+        answer = clf.run(
+            FrameRequest(None, lambda: 100.05, settings=clf.settings, time_share=lambda left: left / 2)
+        )
         assert answer.elapsed <= 0.025
         assert answer.exit_index == 1
 

@@ -49,25 +49,23 @@ class Classifier:
     """Answers as `script` says; remembers what happened to it."""
 
     exits = 2
-    miss_rate = 0.01
 
     def __init__(self):
-        self.calls, self.threads, self.preparations, self.given = [], [], [], []
+        self.calls, self.threads, self.given = [], [], []
         self.script = lambda decode: answer()
 
     def warm_up(self):
         self.calls.append('warm_up')
         self.threads.append(threading.current_thread())
 
-    def classify(self, image, *, preparation, on_plan, on_answer, deadline, reserve, **_):
-        self.calls.append('classify')
-        self.given.append((deadline(), reserve, self.miss_rate))
+    def run(self, request, observer):
+        self.calls.append('run')
+        self.given.append((request.deadline(), request.reserve, request.settings.miss_rate))
         self.threads.append(threading.current_thread())
-        self.preparations.append(preparation)
-        given = self.script(image)
+        given = self.script(request.image)
         if not given.infeasible:
-            on_plan(Plan((given.planned_exit_index,)), 1.0)
-            on_answer(given)
+            observer.planned(Plan((given.planned_exit_index,)), 1.0)
+            observer.answered(given)
         return given
 
 

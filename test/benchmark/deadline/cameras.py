@@ -11,6 +11,7 @@ import statistics
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from deadline.replay import Replayed, replayed_checkpoint
 from deadline.subjects import Subject
 from deadline.summary import wilson
 from deadline.trace import Trace
-from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.anytime import AnytimeClassifier, FrameRequest
 from impatient_ros.perception.latest_frames import Frame, LatestFrames
 from impatient_ros.perception.time_sharing import share
 
@@ -155,11 +156,16 @@ class _Run:
         frame = self._latest.take(0) if self._rules else self._queue.popleft()
         assert frame is not None
         self._next_frame()
-        answer = self._classifier.classify(
-            self._image,
-            deadline=frame.deadline,
-            share=self._share if self._rules else None,
-            finish_late=not self._rules,
+        settings = replace(self._classifier.settings, finish_late=not self._rules)
+        deadline = frame.deadline
+        answer = self._classifier.run(
+            FrameRequest(
+                self._image,
+                lambda: deadline,
+                camera=frame.camera,
+                settings=settings,
+                time_share=self._share if self._rules else None,
+            )
         )
         if answer.infeasible:
             outcome = 'infeasible'

@@ -50,7 +50,7 @@ class Frame:
     def of(cls, answer: Answer, decisions: Sequence[float], **known: object) -> 'Frame':
         """From what the classifier says of a frame; `known` has what it does not know."""
         exit_index = answer.exit_index if answer.met and answer.exit_index is not None else -1
-        promised = answer.promised_exit_index
+        promised = answer.protected_exit_index
         return cls(
             exit_index=exit_index,
             planned=-1 if answer.planned_exit_index is None else answer.planned_exit_index,
