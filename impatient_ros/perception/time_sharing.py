@@ -13,7 +13,7 @@ earliest first (`frames`), and
 
 So an overload takes the deep exits from all cameras alike before it takes the first one from any. What does
 not even leave time for all first exits makes frames late in the order of their deadlines; newer frames
-supersede them, and a camera that was passed over PATIENCE times in a row goes first. None starves.
+supersede them, and a camera that was passed over SUPERSEDED_LIMIT times in a row goes first. None starves.
 
 Pure; seconds.
 """
@@ -22,9 +22,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ['PATIENCE', 'share']
+__all__ = ['SUPERSEDED_LIMIT', 'share']
 
-PATIENCE = 3  # frames of a camera that may be superseded in a row before it goes first
+SUPERSEDED_LIMIT = 3  # frames of a camera that may be superseded in a row before it goes first
 
 
 def share(left: float, waiting: Iterable[float]) -> float:
