@@ -20,8 +20,8 @@ turns: the classifier tells the frame in progress what it plans and answers, and
 
 **Shared between them**, each with one lock: the waiting frames (`LatestFrames`), the announcements
 (`Deadlines`), the frame in progress with the records that wait (`Delivery`; it is held while an answer is
-published), the counts (`Monitor`). Whoever holds the lock of the frames or of the delivery may take that of
-the announcements or of the counts, never the other way round, and nobody holds those of frames and delivery
-together. Parameters are immutable: a frame keeps those of its pick-up, so that nothing changes in the middle
-of it except its deadline, when one is announced.
+published), the counts (`Monitor`). Locks are taken in this order only: the classifier's, then the waiting
+frames' or the delivery's (never both), then the announcements' or the counts'. Parameters are immutable: a
+frame keeps those of its pick-up, so that nothing changes in the middle of it except its deadline, when one
+is announced.
 """

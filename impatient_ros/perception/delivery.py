@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 from collections import deque
@@ -16,6 +17,8 @@ from impatient_ros.perception.settings import PerceptionParameters
 from impatient_ros.perception.thread_priority import prefer_this_thread
 
 __all__ = ['Delivery']
+
+_log = logging.getLogger(__name__)
 
 
 class Delivery:
@@ -35,7 +38,7 @@ class Delivery:
         self._current: FrameInProgress | None = None
         self._discarded: deque[tuple[Frame, FrameRecord]] = deque()
         self._closed = False
-        # When the thread will look by itself; every earlier wake-up costs the classifying thread time.
+        # When the thread will wake by itself; every earlier wake-up costs the classifying thread time.
         self._wakes_at = -math.inf
         self._thread = threading.Thread(target=self._work, name='delivery', daemon=True)
 
@@ -94,13 +97,22 @@ class Delivery:
             self._changed.notify_all()
 
     def _wake(self) -> None:
-        """Wake the thread where something is due before it looks by itself; with the lock held."""
+        """Wake the thread where something is due before it wakes by itself; with the lock held."""
         if self._due() < self._wakes_at:
             self._changed.notify_all()
 
     def _due(self) -> float:
         """When the frame in progress expires, on the steady clock; with the lock held."""
         return math.inf if self._current is None else self._current.due()
+
+    @staticmethod
+    def _expire(current: FrameInProgress) -> None:
+        try:
+            current.expire()
+        except Exception:  # noqa: BLE001
+            # The thread lives on: the next frame's deadline is kept.
+            _log.exception('the answer to a frame of %s could not be published', current.frame.camera)
+            current.drop('internal_error')
 
     def _work(self) -> None:
         prefer_this_thread(self._priority)
@@ -115,11 +127,11 @@ class Delivery:
                     self._changed.wait(None if left == math.inf else left)
                     self._wakes_at = -math.inf
                 if self._current is not None and self._due() <= self._clocks.steady():
-                    self._current.expire()
+                    self._expire(self._current)
                 discarded = list(self._discarded)
                 self._discarded.clear()
                 if self._closed and not discarded:
                     return
-            # Nobody waits for these: they are published without the lock.
+            # Without the lock: these frames have ended, and the frame in progress need not wait for them.
             for frame, record in discarded:
-                self._sender.outputs.record(frame, record)
+                self._sender.record(frame, record)

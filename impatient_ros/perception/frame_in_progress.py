@@ -25,15 +25,15 @@ __all__ = ['FrameInProgress']
 class FrameInProgress:
     """The frame that is being classified; exactly one record comes of it.
 
-    Whoever comes first sends: the thread that classifies (`planned`, `answered`, `completed`, `finish`,
-    `drop`) or the one that delivers at the deadline (`expire`). One lock, that of `Delivery`, guards all of
-    it, publishing included: no answer follows the record.
+    Two threads may send, and the first one does: the thread that classifies (`planned`, `answered`,
+    `completed`, `finish`, `drop`) and the one that delivers at the deadline (`expire`). One lock, that of
+    `Delivery`, guards all of it, publishing included: no answer follows the record.
 
     Args:
         parameters: as they were when the frame was picked up; later changes count for later frames.
         reserve: seconds before the deadline at which an answer must be sent.
         exits: how many the network has.
-        lock: re-entrant, the one that guards whoever calls `due` and `expire`.
+        lock: that of `Delivery`; re-entrant.
         due_changed: called with the lock held when `due` may have become earlier.
     """
 
@@ -127,7 +127,7 @@ class FrameInProgress:
     # -- the thread that delivers
 
     def due(self) -> float:
-        """When `expire` must be called, on the steady clock; infinity: no more."""
+        """When `expire` must be called, on the steady clock; infinity: not at all."""
         with self._lock:
             if self._record is not None or (self._awaits_late_answer and self._best is None):
                 return math.inf
@@ -160,7 +160,7 @@ class FrameInProgress:
         if self._record is not None:
             return self._record
         if self._sent is None and self.parameters.on_miss == 'empty':
-            self._sender.outputs.answer(self.frame, None, self.parameters.top_k)
+            self._sender.send_empty(self.frame, self.parameters.top_k)
         return self._close(*self._outcome(final))
 
     def _close(self, outcome: Outcome, reason: str) -> FrameRecord:
@@ -183,7 +183,7 @@ class FrameInProgress:
             confidence=None if sent is None else sent.confidence,
             overrun=self._overrun(),
         )
-        self._sender.outputs.record(self.frame, record)
+        self._sender.record(self.frame, record)
         return record
 
     def _outcome(self, final: Answer | None) -> tuple[Outcome, str]:

@@ -1,4 +1,4 @@
-"""Progress of long work as log lines, not more often than somebody reads them."""
+"""Progress of long work as log lines, not more often than people can read."""
 
 import time
 from collections.abc import Callable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,9 +16,11 @@ from impatient_ros.planning.preparation_cost import RollingQuantile
 
 __all__ = ['Clocks', 'Outputs', 'Sender']
 
-# Of the seconds from the instant that was meant to the answer being out. A frame in twenty may take longer:
-# a higher quantile would take time from every frame for what a busy machine does now and then.
+# Of the latest 100 frames' seconds from the instant that was meant to the answer being out. One frame in
+# twenty takes longer: a higher quantile would follow single outliers and take their time from every frame.
 SEND_LATENCY_QUANTILE = 0.95
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,12 @@ class Outputs(Protocol):
 class Sender:
     """Publishes answers and learns how long after the meant instant they are out.
 
-    Not locked: `send` and `reserve` are called with the lock of `Delivery` held.
+    `send` and `reserve` are called with the lock of `Delivery` held.
     """
 
     def __init__(self, outputs: Outputs, clocks: Clocks) -> None:
-        self.outputs = outputs
         self.clocks = clocks
+        self._outputs = outputs
         self._latency = RollingQuantile(SEND_LATENCY_QUANTILE, start=0.0)
 
     def reserve(self, floor: float) -> float:
@@ -68,5 +71,16 @@ class Sender:
 
     def send(self, frame: Frame, answer: Answer, top_k: int, meant: float) -> None:
         """Publish an answer that was meant to be out at `meant` (steady clock, s)."""
-        self.outputs.answer(frame, answer, top_k)
+        self._outputs.answer(frame, answer, top_k)
         self._latency.observe(max(0.0, self.clocks.steady() - meant))
+
+    def send_empty(self, frame: Frame, top_k: int) -> None:
+        """Publish that there is no answer."""
+        self._outputs.answer(frame, None, top_k)
+
+    def record(self, frame: Frame, record: FrameRecord) -> None:
+        """Publish and count how a frame ended; it is the last thing, so an error here is logged only."""
+        try:
+            self._outputs.record(frame, record)
+        except Exception:  # noqa: BLE001
+            _log.exception('the status of a frame of %s could not be published', frame.camera)

@@ -24,7 +24,9 @@ from impatient_ros.perception.time_sharing import share
 
 __all__ = ['Perception']
 
-WARM_UP_LIMIT = 60.0  # s; a machine that needs longer is not waited for
+# Seconds. Warming up takes one frame, well under a second where measured; if it hangs, activation
+# goes on and the first frames tell.
+WARM_UP_LIMIT = 60.0
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +92,7 @@ class Perception:
         self._delivery.move(lambda current: self._deadline(current.frame, current.parameters))
 
     def clock_jumped_back(self) -> None:
-        """Forget what belongs to a time that is no more."""
+        """Forget the announcements and the frames of the time before the jump."""
         self._deadlines.reset()
         # Frames may have come between the jump and this call.
         for frame in self._frames.clear(later_than_ns=self._ros_now_ns()):

@@ -320,6 +320,38 @@ def test_the_thread_is_woken_only_for_what_is_due_before_it_looks_by_itself():
     assert outputs.records[-1].outcome is Outcome.missed
 
 
+def test_an_output_that_fails_costs_one_frame_not_the_thread(scene, caplog):
+    delivery, outputs, _ = scene
+    publish = outputs.answer
+    outputs.answer = lambda *given: 1 / 0
+    current = begin(delivery, 0.01)
+    current.answered(answer(0))
+    outputs.wait_for(lambda: outputs.records)
+    assert (outputs.records[0].outcome, outputs.records[0].reason) == (Outcome.dropped, 'internal_error')
+    assert 'could not be published' in caplog.text
+    outputs.answer = publish
+    begin(delivery, 0.01)
+    outputs.wait_for(lambda: len(outputs.records) == 2)
+    assert outputs.records[1].outcome is Outcome.missed
+
+
+def test_a_status_that_cannot_be_published_is_logged_and_the_thread_lives(scene, caplog):
+    delivery, outputs, _ = scene
+    publish, failed = outputs.record, threading.Event()
+
+    def fail(frame, record):
+        failed.set()
+        raise RuntimeError('no publisher')
+
+    outputs.record = fail
+    delivery.discard(FRAME, Outcome.superseded)
+    assert failed.wait(10)
+    outputs.record = publish
+    delivery.discard(FRAME, Outcome.superseded)
+    outputs.wait_for(lambda: outputs.records)
+    assert 'no publisher' in caplog.text
+
+
 def test_a_frame_keeps_the_parameters_of_its_pick_up(scene):
     delivery, outputs, _ = scene
     current = begin(delivery, 60.0, top_k=3)
