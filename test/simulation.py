@@ -1,11 +1,14 @@
 """A staged network without a network: stages and heads that take simulated time, for tests of decisions."""
 
+import math
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 import numpy as np
 
+from impatient_ros.planning.frame_timing import ExitTime, FrameTiming
 from impatient_ros.planning.latency_profile import LatencyProfile
+from impatient_ros.planning.planners import Planners
 from impatient_ros.runtime import Runtime
 
 STAGES = (0.010, 0.010, 0.010, 0.010)
@@ -77,4 +80,42 @@ def checkpoint(exits=4, accuracies=ACCURACIES, preparation=0.0, clock=None):
 
 
 def profile(stages=STAGES, heads=HEADS):
-    return LatencyProfile.from_costs(stages, heads)
+    """A profile without spread from each stage's and head's cost (seconds)."""
+    exits = range(len(stages))
+    contract = [
+        [[sum(stages[p : t + 1]) + heads[t]] if p <= t + 1 else [] for t in exits]
+        for p in range(len(stages) + 1)
+    ]
+    interruptible = [
+        [[sum(stages[p : t + 1]) + sum(heads[p : t + 1])] if p <= t else [] for t in exits] for p in exits
+    ]
+    return LatencyProfile(contract, interruptible)
+
+
+def planner(mode='adaptive', accuracies=ACCURACIES, known=None, miss_rate=0.01):
+    """A planner that has seen no frame yet, on a profile."""
+    return Planners(profile() if known is None else known, accuracies).planner('', mode, miss_rate)
+
+
+def timing(boundary_times, exit_times, deciding=0.0):
+    """What a frame took, seconds from its start."""
+    return FrameTiming(0.0, list(boundary_times), [ExitTime(*each) for each in exit_times], deciding)
+
+
+def frame(factor, last=3, heads=None, rest=None):
+    """What a frame took that is `factor` times slower than the profile, `rest` times from stage 2 on."""
+    rest = factor if rest is None else rest
+    heads = (last,) if heads is None else heads
+    boundary_times, exit_times, now = [0.0], [], 0.0
+    for t in range(last + 1):
+        now += STAGES[t] * (factor if t == 0 else rest)
+        boundary_times.append(now)
+        if t in heads:
+            now += HEADS[t] * rest
+            exit_times.append((t, now))
+    return timing(boundary_times, exit_times)
+
+
+def fused_frame(time, last=3):
+    """What a frame took that went to its exit in one call."""
+    return timing([0.0, *[math.nan] * (last + 1)], [(last, time)])

@@ -1,7 +1,6 @@
 """The benchmark's own arithmetic, and the node's promises in simulation on recorded traces."""
 
 import json
-import math
 import sys
 from functools import cache
 from pathlib import Path
@@ -10,6 +9,7 @@ import deadlines
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from simulation import fused_frame
 
 from deadline.cameras import simulated
 from deadline.files import frames_path, read_frames
@@ -20,6 +20,7 @@ from deadline.replay import replay
 from deadline.report import fill
 from deadline.summary import in_phase, summarise, wilson
 from deadline.trace import Trace
+from impatient_ros.planning.planners import Planners
 
 TRACES = {path.stem: path for path in deadlines.TRACES.glob('*.npz')}
 KEYS = {
@@ -163,16 +164,17 @@ class TestArithmetic:
         assert found['settled_miss_rate'] == 0.0
         assert found['miss_rate'] == pytest.approx(31 / 61, abs=1e-4)
 
-    def test_running_means_learn_from_a_path_in_one_go(self):
+    def test_running_means_learn_from_a_fused_path(self):
         profile = trace('resnet18-none').profile
-        planner = _RunningMean(profile, trace('resnet18-none').accuracies)
+        made = Planners(profile, trace('resnet18-none').accuracies).planner('', 'contract', 0.01)
+        planner = _RunningMean(made.options, made.forecast, made.control)
         usual = profile.costs('contract')
         for _ in range(100):
-            planner.forecast.learn([0.0, *[math.nan] * 5], [(4, 2 * usual[4])])
+            planner.learn(fused_frame(2 * usual[4], last=4))
         assert planner.choose(1.9 * usual[4])[0] < 4
         assert planner.choose(2.1 * usual[4])[0] == 4
         for _ in range(100):
-            planner.forecast.learn([0.0, math.nan], [(0, usual[0])])
+            planner.learn(fused_frame(usual[0], last=0))
         assert planner.choose(1.1 * usual[0])[0] == 0
 
     def test_phases_of_a_step_hold_enough_rounds_and_are_no_longer_than_need_be(self):

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +22,9 @@ from impatient_ros.answer import Answer
 from impatient_ros.anytime.execution import FrameExecution
 from impatient_ros.anytime.request import FrameObserver, FrameRequest, FrameSettings, Image, no_deadline
 from impatient_ros.checkpoint import Checkpoint, load
-from impatient_ros.planning.forecast import ForecastState
+from impatient_ros.planning.frame_timing import ExitTime, FrameTiming
 from impatient_ros.planning.latency_profile import LatencyProfile
-from impatient_ros.planning.planner import Planner
+from impatient_ros.planning.planners import Planners, PlanningState
 from impatient_ros.planning.preparation_cost import PreparationCost
 from impatient_ros.planning.profile_cache import cached_profile
 from impatient_ros.planning.profiling import PAUSE, measure
@@ -33,14 +33,14 @@ from impatient_ros.runtime import Runtime, select_runtime
 __all__ = ['AnytimeClassifier']
 
 Progress = Callable[[float, str], None]
-# Infeasible frames in a row after which costs are looked at again: nothing is executed for such frames, so
+# Infeasible frames in a row after which costs are measured again: nothing is executed for such frames, so
 # nothing would ever tell that the machine has become faster.
-LOOK_AGAIN = 5
+RETRY_AFTER = 5
 WARM_UP_SHAPE = (480, 640, 3)  # any usual camera's: it is the first call of all that is slow
 
 
 class AnytimeClassifier:
-    """A staged network, its runtime and its planner.
+    """A staged network, its runtime and its planners.
 
     `run`, `classify`, `warm_up` and `reprofile` may be called from any thread and exclude each other (a
     lock that is held for a whole frame); `state` does not wait.
@@ -51,6 +51,7 @@ class AnytimeClassifier:
         profile: latencies of that runtime on this machine.
         mode, miss_rate, confidence_threshold: what `classify` takes where it is not told otherwise; see
             `FrameSettings`.
+        planners: makes the planners on a profile and accuracies, for those who decide in another way.
         clock: steady, seconds.
     """
 
@@ -63,13 +64,15 @@ class AnytimeClassifier:
         mode: str = 'adaptive',
         miss_rate: float = 0.01,
         confidence_threshold: float = 0.0,
+        planners: Callable[[LatencyProfile, Sequence[float]], Planners] = Planners,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.checkpoint = checkpoint
         self.runtime = runtime
         self.settings = FrameSettings(mode, miss_rate, confidence_threshold)
         self._preparation: dict[str, PreparationCost] = {}  # by camera
-        self._planner = Planner(profile, checkpoint.accuracies, mode, miss_rate)
+        self._make_planners = planners
+        self._planners = planners(profile, checkpoint.accuracies)
         self._clock = clock
         self._infeasible = 0  # frames in a row
         self._lock = threading.Lock()
@@ -121,17 +124,17 @@ class AnytimeClassifier:
 
     @property
     def profile(self) -> LatencyProfile:
-        return self._planner.profile
+        return self._planners.profile
 
-    def state(self) -> ForecastState:
-        """How fast the machine is and how well that is predicted; for people."""
-        return self._planner.forecast.state()
+    def state(self) -> PlanningState:
+        """How fast the machine is, how well that is forecast and how miss rates are held; for people."""
+        return self._planners.state()
 
     def reprofile(self, progress: Progress | None = None) -> LatencyProfile:
         """Measure the latency profile anew, replace the cached one, and forget what frames have shown."""
         with self._lock:
             profile = _profile(self.checkpoint, self.runtime, progress, refresh=True)
-            self._planner = Planner(profile, self.checkpoint.accuracies)
+            self._planners = self._make_planners(profile, self.checkpoint.accuracies)
         return profile
 
     def warm_up(self) -> None:
@@ -192,15 +195,13 @@ class AnytimeClassifier:
         """
         with self._lock:
             start = self._clock()
-            if self._planner.mode != request.settings.mode:
-                self._planner.mode = request.settings.mode
-            if self._planner.miss_rate != request.settings.miss_rate:
-                self._planner.miss_rate = request.settings.miss_rate
+            settings = request.settings
+            planner = self._planners.planner(request.camera, settings.mode, settings.miss_rate)
             preparation = self._preparation.setdefault(request.camera, PreparationCost())
             execution = FrameExecution(
                 self.checkpoint,
                 self.runtime,
-                self._planner,
+                planner,
                 request,
                 clock=self._clock,
                 start=start,
@@ -209,21 +210,22 @@ class AnytimeClassifier:
             answer = execution.run(preparation)
             self._infeasible = self._infeasible + 1 if answer.infeasible else 0
             # Of each camera by itself: frames of others say nothing of what this one's preparation costs.
-            preparation.turned_down = preparation.turned_down + 1 if answer.infeasible else 0
-            if preparation.turned_down >= LOOK_AGAIN:
+            preparation.infeasible = preparation.infeasible + 1 if answer.infeasible else 0
+            if preparation.infeasible >= RETRY_AFTER:
                 preparation.forget()
-            if self._infeasible >= LOOK_AGAIN:
-                self._look_again()
+            if self._infeasible >= RETRY_AFTER:
+                self._time_first_exit()
             return answer
 
-    def _look_again(self) -> None:
-        """Run the first exit on an empty image to see how fast the machine is now."""
+    def _time_first_exit(self) -> None:
+        """Run the first exit on an empty image to learn how fast the machine is now."""
         self._infeasible = 0
         run = self.runtime.start(np.zeros((1, *self.checkpoint.network.input_shape), np.float32))
         begin = self._clock()
         run.stage(0)
         run.exit()
-        self._planner.forecast.learn([0.0, math.nan], [(0, self._clock() - begin)])
+        timing = FrameTiming(begin, [0.0, math.nan], [ExitTime(0, self._clock() - begin)])
+        self._planners.forecast.learn(timing)
 
 
 def _profile(

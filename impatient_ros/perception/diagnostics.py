@@ -15,6 +15,7 @@ from impatient_ros.perception.frame_record import Outcome
 from impatient_ros.perception.model_state import ModelState
 from impatient_ros.perception.monitor import Snapshot
 from impatient_ros.perception.statistics import CameraStatistics
+from impatient_ros.planning.overrun_control import OverrunState
 
 __all__ = ['Diagnostics', 'Status']
 
@@ -57,7 +58,7 @@ class Diagnostics:
         statistics = snapshot.cameras.get(name)
         if statistics is None:
             return self._status(name, model.state, (), {}, name)
-        values = _values(statistics, model.exits)
+        values = _values(statistics, model.exits, model.overruns.get(name))
         if model.state != 'active':
             return self._status(name, model.state, (), values, name)
         silent = min(statistics.silent, model.active_for)
@@ -81,7 +82,7 @@ class Diagnostics:
         return Status(f'{self._node}: {name}', level, text, values, hardware_id)
 
 
-def _values(statistics: CameraStatistics, exits: int) -> dict[str, str]:
+def _values(statistics: CameraStatistics, exits: int, overruns: OverrunState | None) -> dict[str, str]:
     """A camera's values; `exits_used` counts the window's answers per exit, the first exit first."""
     exits = max(exits, *(index + 1 for index in statistics.recent_exits), 0)
     return {
@@ -94,6 +95,7 @@ def _values(statistics: CameraStatistics, exits: int) -> dict[str, str]:
         'slack_p99_s': _number(statistics.slack_p99),
         'miss_rate': _number(statistics.miss_rate),
         'overrun_rate': _number(statistics.overrun_rate),
+        **_overrun_values(overruns),
         'slowdown': _number(statistics.slowdown),
         'frames': str(statistics.frames),
         **{outcome.value: str(statistics.counts.get(outcome, 0)) for outcome in Outcome},
@@ -101,6 +103,15 @@ def _values(statistics: CameraStatistics, exits: int) -> dict[str, str]:
         'input_faults': str(sum(statistics.faults.values())),
         **{f'input_faults.{name}': str(count) for name, count in sorted(statistics.faults.items())},
         **{f'dropped.{reason}': str(count) for reason, count in sorted(statistics.reasons.items())},
+    }
+
+
+def _overrun_values(overruns: OverrunState | None) -> dict[str, str]:
+    """How a camera's miss rate is held, counted since the profile was made; empty before its first frame."""
+    return {
+        'overrun_margin': _number(None if overruns is None else overruns.margin),
+        'protected_exits': str(0 if overruns is None else overruns.protected),
+        'protected_overrun_rate': _number(None if overruns is None else overruns.overrun_rate),
     }
 
 
@@ -114,7 +125,7 @@ def _model_values(model: ModelState) -> dict[str, str]:
         'exits': str(model.exits),
         'slowdown': _number(model.slowdown),
         'reserve_s': _number(model.reserve),
-        **model.forecast,
+        'prediction_error': _number(model.prediction_error),
     }
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.planning.overrun_control import OverrunState
 
 __all__ = ['LoadedModel', 'ModelState', 'model_state']
 
@@ -24,7 +25,8 @@ class ModelState:
     exits: int = 0
     slowdown: float = 1.0
     reserve: float | None = None  # kept for waking up and publishing
-    forecast: Mapping[str, str] = field(default_factory=dict)  # the forecast's own values, shown as they are
+    prediction_error: float | None = None  # median of |observed / forecast - 1|
+    overruns: Mapping[str, OverrunState] = field(default_factory=dict)  # by camera: how its miss rate is held
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,8 @@ def model_state(
         runtime=classifier.runtime.name,
         mode=mode,
         exits=classifier.exits,
-        slowdown=learned.level,
+        slowdown=learned.slowdown,
         reserve=reserve,
-        forecast={
-            'promise_margin': f'{learned.margin:.4g}',
-            'prediction_error': '' if learned.error is None else f'{learned.error:.4g}',
-            'promises': str(learned.promises),
-            'promise_overrun_rate': '' if learned.overrun_rate is None else f'{learned.overrun_rate:.4g}',
-        },
+        prediction_error=learned.error,
+        overruns=learned.cameras,
     )

@@ -16,7 +16,7 @@ from typing import Any
 from impatient_ros.anytime import FrameSettings
 from impatient_ros.perception.deadlines import BUDGET_SOURCES
 from impatient_ros.perception.parameter_definition import Definition, ParameterError, defined, definitions
-from impatient_ros.planning.planner import MODES
+from impatient_ros.planning.options import MODES
 from impatient_ros.runtime import RUNTIMES
 
 __all__ = [

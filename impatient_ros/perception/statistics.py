@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
+from impatient_ros.planning.quantile import quantile
 
 __all__ = ['CameraStatistics', 'Tally', 'WindowSummary']
 
@@ -102,24 +103,14 @@ class WindowSummary:
             recent_reasons=dict(recent.reasons),
             recent_not_received=recent_not_received,
             slack_min=slacks[0] if slacks else None,
-            slack_p01=_quantile(slacks, 0.01),
-            slack_p50=_quantile(slacks, 0.50),
-            slack_p99=_quantile(slacks, 0.99),
+            slack_p01=quantile(slacks, 0.01) if slacks else None,
+            slack_p50=quantile(slacks, 0.50) if slacks else None,
+            slack_p99=quantile(slacks, 0.99) if slacks else None,
             miss_rate=_share(self._misses, self._tried),
             overrun_rate=_share(self._overruns, self._protected),
             slowdown=self._slowdown,
             silent=silent,
         )
-
-
-def _quantile(ordered: list[float], q: float) -> float | None:
-    """The q-quantile of sorted values, interpolated linearly; None of none."""
-    if not ordered:
-        return None
-    position = q * (len(ordered) - 1)
-    below = int(position)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (position - below) * (ordered[above] - ordered[below])
 
 
 def _share(part: int, whole: int) -> float | None:

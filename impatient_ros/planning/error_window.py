@@ -1,6 +1,6 @@
-"""How wrong forecasts have been lately: the logarithms of observed / forecast in a sliding window, ordered.
+"""How wrong cost forecasts have been lately: the logarithms of observed / forecast in a sliding window.
 
-The window answers two questions: how likely a path is done in time, and how wide errors spread.
+The window answers two questions: how likely a path is done in time, and how far errors spread.
 """
 
 from __future__ import annotations
@@ -11,48 +11,54 @@ from collections import deque
 from collections.abc import Iterable
 
 from impatient_ros.planning.latency_profile import LatencyProfile
+from impatient_ros.planning.quantile import quantile
 
-__all__ = ['Errors']
+__all__ = ['ErrorWindow']
 
-GOLDEN = (math.sqrt(5) - 1) / 2
+GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
-HIGH = 0.9  # the quantile that `high` and `spread` are about
-LEAST_SPREAD = 0.1  # logarithm; below it a few quiet frames would make promises too bold
-HICCUPS = 0.01  # share of frames
+HIGH = (
+    0.9  # the quantile that `high` and `spread` are about: of 200 samples enough lie beyond it to be steady
+)
+MIN_SPREAD = 0.1  # logarithm; with less, a few quiet frames would make the overrun margin too narrow
+HICCUP_RATE = 0.01  # share of frames that meet a hiccup no window has shown yet
 
 
-class Errors:
+class ErrorWindow:
     """The latest errors, ordered.
 
     Args:
-        start: what was known before the first frame.
+        initial: what was known before the first frame.
         size: how many are kept.
     """
 
-    def __init__(self, start: Iterable[float], size: int) -> None:
-        self._latest = deque(start, maxlen=size)
+    def __init__(self, initial: Iterable[float], size: int) -> None:
+        self._latest = deque(initial, maxlen=size)
         self._ordered = sorted(self._latest)
         # The same as factors. Decisions are made right after inference has emptied the caches, where even the
         # exponential's code has to be fetched: they only multiply, divide and compare.
         self._factors = [math.exp(error) for error in self._ordered]
-        self._high: tuple[float, float] | None = None
+        self._high_and_spread: tuple[float, float] | None = None
 
     @classmethod
-    def profiled(cls, profile: LatencyProfile, size: int, positions: Iterable[int], stages: int) -> Errors:
-        """The profile's own spread over paths of so many stages from there on."""
+    def from_profile(
+        cls, profile: LatencyProfile, size: int, positions: Iterable[int], stages: int
+    ) -> ErrorWindow:
+        """The profile's own spread over paths of so many stages from those positions on."""
         found: list[float] = []
         for p in positions:
             t = p + stages - 1
             if 0 <= t < profile.exits:
-                found += profile.errors(p, t)
+                found += profile.log_errors(p, t)
         found.sort()
-        # At most half of what is remembered, evenly over the spread, in an order in which large and small
-        # ones are forgotten alike.
+        # At most half of the window, evenly over the spread, in an order in which large and small ones leave
+        # the window alike (multiples of the golden ratio modulo 1 are spread evenly at every length).
         kept = found[:: math.ceil(2 * len(found) / size)] if found else [0.0]
-        mixed = sorted(range(len(kept)), key=lambda i: i * GOLDEN % 1)
+        mixed = sorted(range(len(kept)), key=lambda i: i * GOLDEN_RATIO % 1)
         return cls([kept[i] for i in mixed], size)
 
     def add(self, error: float) -> None:
+        """Note an error; the oldest one leaves a full window."""
         if len(self._latest) == self._latest.maxlen:
             oldest = bisect_left(self._ordered, self._latest[0])
             del self._ordered[oldest], self._factors[oldest]
@@ -60,40 +66,37 @@ class Errors:
         place = bisect_right(self._ordered, error)
         self._ordered.insert(place, error)
         self._factors.insert(place, math.exp(error))
-        self._high = None
+        self._high_and_spread = None
 
     def quantile(self, probability: float) -> float:
-        """Linear between the ordered errors."""
-        rank = probability * (len(self._ordered) - 1)
-        low = int(rank)
-        high = min(low + 1, len(self._ordered) - 1)
-        return self._ordered[low] + (rank - low) * (self._ordered[high] - self._ordered[low])
+        """The quantile of the errors, linear between them."""
+        return quantile(self._ordered, probability)
 
     @property
     def high(self) -> float:
         """The 0.9 quantile."""
-        return self._high_and_spread()[0]
+        return self._measured()[0]
 
     @property
     def spread(self) -> float:
-        """From the median to the high quantile; never less than LEAST_SPREAD."""
-        return self._high_and_spread()[1]
+        """From the median to the high quantile; never less than MIN_SPREAD."""
+        return self._measured()[1]
 
-    def _high_and_spread(self) -> tuple[float, float]:
-        if self._high is None:
+    def _measured(self) -> tuple[float, float]:
+        if self._high_and_spread is None:
             high = self.quantile(HIGH)
-            self._high = high, max(high - self.quantile(0.5), LEAST_SPREAD)
-        return self._high
+            self._high_and_spread = high, max(high - self.quantile(0.5), MIN_SPREAD)
+        return self._high_and_spread
 
-    def chance(self, times: float) -> float:
-        """P(a path takes at most `times` its forecast): 0 where none was ever that fast, and never quite 1.
+    def chance(self, factor: float) -> float:
+        """P(a path takes at most `factor` times its forecast): 0 where none was ever that fast, never 1.
 
-        What a window of frames cannot show is the rare hiccup. It is taken to hit HICCUPS of the frames and
-        to make one of them k times as long with probability 1 / k.
+        What a window of frames cannot show is the rare hiccup. It is taken to hit HICCUP_RATE of the frames
+        and to make one of them k times as long with probability 1 / k.
         """
         factors = self._factors
-        below = bisect_right(factors, times)
+        below = bisect_right(factors, factor)
         if not below:
             return 0.0
-        share = (below + 0.5) / (len(factors) + 1)
-        return share * (1 - (HICCUPS / times if times > 1 else HICCUPS))
+        share = (below + 0.5) / (len(factors) + 1)  # rule of succession
+        return share * (1 - (HICCUP_RATE / factor if factor > 1 else HICCUP_RATE))

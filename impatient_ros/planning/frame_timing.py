@@ -1,52 +1,102 @@
-"""What a frame showed of its course through the network: the places at which the clock was looked at."""
+"""When a frame was where in the network: noted while it is executed, read by the forecast afterwards."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ['Waypoint', 'waypoints']
+__all__ = ['ExitTime', 'FrameTiming', 'ObservedBoundary', 'observed_boundaries']
 
 
-class Waypoint(NamedTuple):
-    """A boundary that a frame reached and at which it was seen.
+class ExitTime(NamedTuple):
+    """An exit that was evaluated, and the seconds from the frame's start to its scores."""
+
+    exit_index: int
+    time: float
+
+
+@dataclass(slots=True)
+class FrameTiming:
+    """What a frame took; seconds from its start, the instant at which the first stage may begin.
+
+    Attributes:
+        start: that instant, on the clock that the methods are given instants of.
+        boundary_times: seconds to each boundary that was reached, the first one 0; NaN for a boundary that
+            was passed without a stop, in one call with the stage or head that follows.
+        exit_times: the exits that were evaluated, ascending.
+        deciding: seconds spent between what was executed, in which decisions were made.
+        stages: seconds that the stages took, without heads.
+    """
+
+    start: float = 0.0
+    boundary_times: list[float] = field(default_factory=lambda: [0.0])
+    exit_times: list[ExitTime] = field(default_factory=list)
+    deciding: float = 0.0
+    stages: float = 0.0
+    _latest: float = 0.0  # seconds to the latest boundary or scores
+
+    def decided(self, now: float) -> None:
+        """A decision has been made; what it says begins."""
+        self.deciding += now - self.start - self._latest
+
+    def stages_ended(self, begun: float, now: float, position: int, head_cost: float | None = None) -> None:
+        """Stages up to boundary `position` were executed in one call.
+
+        Args:
+            head_cost: what the next head is expected to have taken of it where it was part of the call, s.
+        """
+        took, passed = now - begun, position - len(self.boundary_times) + 1
+        self._latest = now - self.start
+        reached = self._latest
+        if head_cost is not None:
+            took -= min(took, head_cost)
+            reached = math.nan
+        self.stages += took
+        self.boundary_times += [math.nan] * (passed - 1) + [reached]
+
+    def exit_ended(self, exit_index: int, now: float) -> float:
+        """An exit's scores are there. Returns the seconds from the start to them."""
+        self._latest = now - self.start
+        self.exit_times.append(ExitTime(exit_index, self._latest))
+        return self._latest
+
+    def abandoned(self, now: float) -> None:
+        """What was launched has ended, and no exit will be evaluated."""
+        self.boundary_times[-1] = now - self.start
+
+
+class ObservedBoundary(NamedTuple):
+    """A boundary that a frame reached and whose instant is known.
 
     Attributes:
         position: stages executed by then.
-        since: position of the waypoint before; where it is not the one before, the stages between were
-            executed in one go.
-        mark: seconds from the frame's start to the boundary; NaN where its head was executed along with it.
-        done: seconds to the boundary, or to the scores of its head where that was evaluated.
-        head: whether it was.
-        pieces: what had been executed one by one until then, each after a decision.
+        previous: the observed boundary before; the stages between were executed in one call.
+        reached: seconds from the frame's start to the boundary; NaN where its head was part of the call.
+        completed: seconds to the boundary, or to the scores of its head where that was evaluated.
+        evaluated: whether its head was.
+        calls: calls into the runtime until then, each of them after a decision.
     """
 
     position: int
-    since: int
-    mark: float
-    done: float
-    head: bool
-    pieces: int
+    previous: int
+    reached: float
+    completed: float
+    evaluated: bool
+    calls: int
 
 
-def waypoints(marks: Sequence[float], heads: Sequence[tuple[int, float]]) -> list[Waypoint]:
-    """The waypoints of a frame.
-
-    Args:
-        marks: seconds to each boundary that it reached, the first one 0; NaN where a boundary was passed in
-            one go with the stage or head that follows.
-        heads: the exits evaluated, ascending, with the seconds to their scores.
-    """
-    found: list[Waypoint] = []
-    evaluated = dict(heads)
-    since = pieces = 0
-    for position in range(1, len(marks)):
-        mark, scored = marks[position], evaluated.get(position - 1)
-        if math.isnan(mark) and scored is None:
+def observed_boundaries(timing: FrameTiming) -> list[ObservedBoundary]:
+    """The boundaries of a frame whose instants are known, in order."""
+    found: list[ObservedBoundary] = []
+    scored_at = dict(timing.exit_times)
+    previous = calls = 0
+    for position in range(1, len(timing.boundary_times)):
+        reached, scored = timing.boundary_times[position], scored_at.get(position - 1)
+        if math.isnan(reached) and scored is None:
             continue
-        pieces += 1 if scored is None or math.isnan(mark) else 2
-        done = mark if scored is None else scored
-        found.append(Waypoint(position, since, mark, done, scored is not None, pieces))
-        since = position
+        calls += 1 if scored is None or math.isnan(reached) else 2
+        completed = reached if scored is None else scored
+        found.append(ObservedBoundary(position, previous, reached, completed, scored is not None, calls))
+        previous = position
     return found

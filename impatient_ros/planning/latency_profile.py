@@ -5,15 +5,19 @@ every exit, for the two ways to run: contract (only the target's head) and inter
 way). Each sample is one run timed end to end, since the cost of a path is not the sum of quantiles of its
 parts. Position p means that the first p stages have been executed.
 
+A *fused* path is stages and a head that the runtime executes in one call: without a stop at the boundaries on
+the way it is cheaper, and nothing can be decided there.
+
 How a machine differs from its profile at the moment is the subject of `impatient_ros.planning.forecast`.
 """
 
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from impatient_ros.planning.quantile import quantile
 
 __all__ = ['CACHE_FORMAT', 'LatencyProfile', 'Table']
 
@@ -54,30 +58,21 @@ class LatencyProfile:
 
     def quantile(self, mode: str, position: int, exit_index: int, probability: float) -> float:
         """The `probability` quantile of the remaining cost, seconds (linear between samples)."""
-        samples = self._tables[mode][position][exit_index]
-        rank = probability * (len(samples) - 1)
-        low = int(rank)
-        high = min(low + 1, len(samples) - 1)
-        return samples[low] + (rank - low) * (samples[high] - samples[low])
+        return quantile(self._tables[mode][position][exit_index], probability)
 
-    def probability(self, mode: str, position: int, exit_index: int, available: float) -> float:
-        """P(remaining cost <= available seconds); never quite 0 or 1 (rule of succession)."""
-        samples = self._tables[mode][position][exit_index]
-        return (bisect_right(samples, available) + 0.5) / (len(samples) + 1)
+    def head_cost(self, exit_index: int) -> float:
+        """The median cost of one head alone, seconds."""
+        return self.quantile('contract', exit_index + 1, exit_index, 0.5)
 
-    def head(self, exit_index: int, probability: float = 0.5) -> float:
-        """The quantile of the cost of one head alone, seconds."""
-        return self.quantile('contract', exit_index + 1, exit_index, probability)
-
-    def errors(self, position: int, exit_index: int) -> list[float]:
-        """Logarithms of the contract runs' costs between there, as measured, over their median; ascending."""
-        usual = self.quantile('contract', position, exit_index, 0.5)
+    def log_errors(self, position: int, exit_index: int) -> list[float]:
+        """Logarithms of each contract run's cost from there to the exit over the median; ascending."""
+        median = self.quantile('contract', position, exit_index, 0.5)
         samples = self._tables['contract'][position][exit_index]
-        return [math.log(max(sample, 1e-9) / max(usual, 1e-9)) for sample in samples]
+        return [math.log(max(sample, 1e-9) / max(median, 1e-9)) for sample in samples]
 
-    def expected(self, position: int, heads: Sequence[int]) -> float:
-        """Median cost in seconds of evaluating `heads` (ascending) from `position`: in one go to the first
-        one, where the runtime can, and from each to the next.
+    def expected_cost(self, position: int, heads: Sequence[int]) -> float:
+        """Median cost in seconds of evaluating `heads` (ascending) from `position`: fused to the first one
+        where the runtime can, and from each to the next.
         """
         if len(heads) > 1 and list(heads) == list(range(position, heads[-1] + 1)):
             return self.quantile('interruptible', position, heads[-1], 0.5)
@@ -87,15 +82,26 @@ class LatencyProfile:
             position = head + 1
         return total
 
-    def boundaries(self, exit_index: int) -> float:
-        """What stopping at every boundary on the way to an exit costs, as a share of going there in one go; 0
+    def cumulative_stage_costs(self) -> tuple[list[float], list[float]]:
+        """Median cost of the stages alone, seconds, from the start to each boundary [T + 1]: executed in one
+        call, and with a stop at every boundary.
+        """
+        exits = range(self.exits)
+        fused = [0.0] + [max(self.quantile('contract', 0, t, 0.5) - self.head_cost(t), 1e-9) for t in exits]
+        stepwise = fused[:2] + [
+            fused[1] + max(self.quantile('contract', 1, t, 0.5) - self.head_cost(t), 1e-9) for t in exits[1:]
+        ]
+        return fused, stepwise
+
+    def boundary_overhead(self, exit_index: int) -> float:
+        """What stopping at every boundary on the way to an exit costs, as a share of the fused path's cost; 0
         where the runtime stops anyhow.
         """
         if exit_index == 0:
             return 0.0
-        in_one_go = self.quantile('contract', 0, exit_index, 0.5)
-        first = self.quantile('contract', 0, 0, 0.5) - self.head(0)
-        return max(0.0, (first + self.quantile('contract', 1, exit_index, 0.5)) / max(in_one_go, 1e-9) - 1)
+        fused = self.quantile('contract', 0, exit_index, 0.5)
+        first = self.quantile('contract', 0, 0, 0.5) - self.head_cost(0)
+        return max(0.0, (first + self.quantile('contract', 1, exit_index, 0.5)) / max(fused, 1e-9) - 1)
 
     def costs(self, mode: str, probability: float = 0.5) -> tuple[float, ...]:
         """The cost of each exit from the preprocessed tensor on, seconds [T]."""
@@ -117,16 +123,3 @@ class LatencyProfile:
             return cls(values['contract'], values['interruptible'])
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f'not a latency profile: {error!r}') from error
-
-    @classmethod
-    def from_costs(cls, stages: Sequence[float], heads: Sequence[float]) -> LatencyProfile:
-        """A profile without spread from each stage's and head's cost (seconds): for simulation and tests."""
-        n = len(stages)
-        contract: Table = [[[] for _ in range(n)] for _ in range(n + 1)]
-        interruptible: Table = [[[] for _ in range(n)] for _ in range(n)]
-        for t in range(n):
-            for p in range(t + 2):
-                contract[p][t] = [sum(stages[p : t + 1]) + heads[t]]
-            for p in range(t + 1):
-                interruptible[p][t] = [sum(stages[p : t + 1]) + sum(heads[p : t + 1])]
-        return cls(contract, interruptible)

@@ -1,67 +1,141 @@
-"""How far from the forecast a path is promised, so that the long-run share of late promises is what was
-asked.
+"""How much more time than forecast an exit is given, so that the long-run rate of overruns is what was asked.
 
-A promise lies at the 0.9 quantile of the errors plus a *reach*, in units of their spread. Adaptive conformal
-control holds the reach of each depth: it grows by gain * (1 - rate) whenever a frame reaches that depth later
-than promised, or than it would have been, and shrinks by gain * rate otherwise. Since it cannot run away, the
-long-run share of late ones tends to `rate` whatever the machine does (Gibbs, Candes, "Adaptive conformal
-inference under distribution shift", NeurIPS 2021; on the scores as in Angelopoulos, Candes, Tibshirani,
-"Conformal PID control for time series prediction", NeurIPS 2023). That is the share of all frames; promises
-are made when the forecast is low, which is more often wrong. What they alone miss the rate by, *caution*
-makes up for in the same way.
+One controller per camera: cameras may accept different rates, and none shall pay for another's overruns. The
+errors of forecasts are the machine's and shared by all of them.
+
+The *overrun margin* of a path lies at the 0.9 quantile of the errors plus an *offset*, in units of their
+spread. Adaptive conformal control holds the offset of each depth (number of stages): it grows by
+gain * (1 - rate) whenever a frame reaches that depth later than the margin allows, and shrinks by gain * rate
+otherwise. Since it cannot run away, the long-run share of late frames tends to `rate` whatever the machine
+does (Gibbs, Candes, "Adaptive conformal inference under distribution shift", NeurIPS 2021; on the scores as
+in Angelopoulos, Candes, Tibshirani, "Conformal PID control for time series prediction", NeurIPS 2023).
+
+That is the share of all frames. Exits are protected where the forecast is low, which is more often wrong: a
+second offset, the same for all depths, is controlled by the overruns of protected exits alone.
 
 The 1 - rate quantile of the errors itself would do without control, but the few frames at the beginning of a
-burst would hold it up for as long as they are remembered, and the deeper exits with it.
+burst would hold it up for as long as the window keeps them, and the deeper exits with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
-from impatient_ros.planning.error_window import Errors
+from impatient_ros.planning.error_window import ErrorWindow
+from impatient_ros.planning.forecast import DepthError, Forecast
+from impatient_ros.planning.slowdown import bounded
 
-__all__ = ['Promises']
+__all__ = ['OverrunControl', 'OverrunState']
 
-CAUTION_GAIN = 0.5  # step of the control over actual promises, in units of the errors' spread
-CALM = 0.999  # what a frame without a promise leaves of the caution: without promises nobody hears of it
+DEPTH_GAIN = 1.0  # step of the control of each depth, in units of the errors' spread
+# The same for protected exits alone. Half of it: both controls answer the same overrun.
+PROTECTED_GAIN = 0.5
+# What a frame without a protected exit leaves of the second offset (half of it goes in 700 frames). An offset
+# so large that nothing is protected any more would otherwise never be corrected.
+DECAY = 0.999
 
 
-class Promises:
-    """The reaches of all depths, and the caution over the promises made.
+@dataclass(frozen=True)
+class OverrunState:
+    """How one camera's miss rate is held; for people.
 
-    Args:
-        families: the errors of paths from the start, by the number of stages; the reaches begin where these
-            put the 1 - rate quantile.
-        rate: long-run share of promises that may come late; may be set.
-        gain: step of the control, in units of the errors' spread.
+    Attributes:
+        margin: factor on the forecast of the first exit within which it would be protected.
+        protected: exits protected so far whose end is known.
+        overruns: how many of them completed later than planned.
     """
 
-    def __init__(self, families: Sequence[Errors], rate: float, gain: float) -> None:
-        self.rate = rate
-        self.made = self.late = 0
-        self.reaches = [(errors.quantile(1 - rate) - errors.high) / errors.spread for errors in families]
+    margin: float
+    protected: int
+    overruns: int
+
+    @property
+    def overrun_rate(self) -> float | None:
+        """Share of protected exits that overran; None where there was none yet."""
+        return self.overruns / self.protected if self.protected else None
+
+
+class OverrunControl:
+    """Holds one camera's long-run rate of overruns.
+
+    Args:
+        forecast: of the machine. The offsets begin where its errors put the 1 - rate quantile.
+        miss_rate: accepted long-run rate of overruns of protected exits; may be set.
+        gain: step of the control of each depth, in units of the errors' spread.
+    """
+
+    def __init__(self, forecast: Forecast, miss_rate: float, *, gain: float = DEPTH_GAIN) -> None:
+        self.miss_rate = miss_rate
+        self._forecast = forecast
         self._gain = gain
-        self._caution = 0.0
-        self._was_made = False  # to the frame under way
+        self._protected = self._overruns = 0
+        self._depth_offsets = [
+            (window.quantile(1 - miss_rate) - window.high) / window.spread for window in forecast.errors()
+        ]
+        self._protected_offset = 0.0
+        self._was_protected = False  # whether the frame in progress had a protected exit
+        self._update()
 
-    def made_one(self, late: bool) -> None:
-        """Count a promise that was made, and whether it was late."""
-        self.made += 1
-        self.late += late
-        self._caution += CAUTION_GAIN * ((1.0 if late else 0.0) - self.rate)
-        self._was_made = True
+    def margins(self, position: int = 0) -> Sequence[float]:
+        """The overrun margins of paths from that position on, by their number of stages: factors on the
+        forecast cost within which they end with probability 1 - rate.
+        """
+        if self._frames != self._forecast.frames:  # it has learned from a frame of another camera
+            self._update()
+        return self._margins[position > 0]
 
-    def next_frame(self) -> None:
-        """A frame has ended, with a promise or without."""
-        if not self._was_made:
-            self._caution *= CALM
-        self._was_made = False
+    def state(self) -> OverrunState:
+        """A snapshot; from any thread."""
+        return OverrunState(self._margins[0][1], self._protected, self._overruns)
 
-    def reached(self, stages: int, late: bool) -> None:
-        """A frame reached that depth, later than it would have been promised or not."""
-        self.reaches[stages] += self._gain * ((1.0 if late else 0.0) - self.rate)
+    def count(self, *, overrun: bool) -> None:
+        """The protected exit of the frame in progress completed, in the planned time or later, or was
+        abandoned, which counts as an overrun.
+        """
+        self._protected += 1
+        self._overruns += overrun
+        self._protected_offset += PROTECTED_GAIN * ((1.0 if overrun else 0.0) - self.miss_rate)
+        self._was_protected = True
 
-    def margins(self, family: Sequence[Errors], *, caution: bool = True) -> list[float]:
-        """The logarithms of the factors on the forecast at which paths are promised."""
-        more = self._caution if caution else 0.0
-        return [e.high + (reach + more) * e.spread for e, reach in zip(family, self.reaches, strict=True)]
+    def learn(self, errors: Iterable[DepthError], abandoned: int | None = None) -> None:
+        """A frame of this camera has ended, and the forecast has learned from it.
+
+        Args:
+            errors: what the forecast got wrong at each depth that was seen.
+            abandoned: the number of stages of a protected exit that was abandoned: an overrun at that depth.
+        """
+        if not self._was_protected:
+            self._protected_offset *= DECAY
+        self._was_protected = False
+        for stages, error in errors:
+            self._reached(stages, error > self._depth_log_margins[stages])
+        if abandoned is not None:
+            self._reached(abandoned, late=True)
+        self._update()
+
+    def _reached(self, stages: int, late: bool) -> None:
+        self._depth_offsets[stages] += self._gain * ((1.0 if late else 0.0) - self.miss_rate)
+
+    def _update(self) -> None:
+        """Margins are asked for in every decision and change once per frame."""
+        forecast = self._forecast
+        self._frames = forecast.frames
+        self._depth_log_margins = self._log_margins(forecast.errors())
+        self._margins = (
+            # Exits are protected at the start only.
+            _factors(self._log_margins(forecast.errors(), self._protected_offset)),
+            _factors(self._log_margins(forecast.errors(1))),
+        )
+
+    def _log_margins(self, windows: Sequence[ErrorWindow], more: float = 0.0) -> list[float]:
+        lift = self._forecast.trailing_excess
+        return [
+            bounded(window.high + (offset + more) * window.spread + lift)
+            for window, offset in zip(windows, self._depth_offsets, strict=True)
+        ]
+
+
+def _factors(logarithms: Sequence[float]) -> list[float]:
+    return [math.exp(each) for each in logarithms]

@@ -8,7 +8,7 @@ __all__ = ['PreparationCost', 'RollingQuantile']
 
 
 class RollingQuantile:
-    """A quantile of the latest observations, taken from below: of few, their largest is none of it.
+    """The lower quantile of the latest observations: one of them, and with few of them never the maximum.
 
     Args:
         probability: which quantile.
@@ -38,16 +38,16 @@ class PreparationCost(RollingQuantile):
     """Seconds from picking a frame up to having its tensor: the 0.2 quantile of the camera's latest frames.
 
     A low quantile: this value only decides whether a frame is worth decoding, and the plan is made once the
-    tensor is there, with what is really left. On a loaded machine preparation now and then takes a time slice
-    of somebody else; a quantile that has it would turn all frames down, and no frame would show that most of
-    them would have been in time.
+    tensor is there, with what is really left. On a loaded machine another process now and then takes the core
+    during preparation; a higher quantile would include that, make all frames infeasible, and no frame would
+    show that most of them could have been in time.
 
     Attributes:
-        turned_down: infeasible frames in a row, kept by whoever turns them down.
+        infeasible: infeasible frames in a row, counted by whoever decides that.
     """
 
     def __init__(self) -> None:
-        self.turned_down = 0
+        self.infeasible = 0
         # Two frames: the very first one is slower than all that follow.
         super().__init__(0.2, start=0.0, least=2)
 
@@ -59,4 +59,4 @@ class PreparationCost(RollingQuantile):
         """
         self._latest.clear()
         self._value = self._start
-        self.turned_down = 0
+        self.infeasible = 0

@@ -1,54 +1,57 @@
-"""How many times slower than its profile the machine is at the moment, followed frame by frame."""
+"""How many times slower than its profile the machine is at the moment, estimated frame by frame."""
 
 from __future__ import annotations
 
 import math
 
-__all__ = ['LARGEST', 'Level', 'bounded']
+__all__ = ['MAX_LOG', 'SlowdownEstimate', 'bounded']
 
-LARGEST = 3.5  # |logarithm| of a level or an error; a machine 33 times slower has other troubles
-SLOW = 0.1  # how far what was a while ago moves with each frame
-STRIDE = 0.3  # the furthest that one frame alone moves the level (logarithm)
+MAX_LOG = 3.5  # |logarithm| of a slowdown or an error; a machine 33 times slower has other troubles
+TRAILING_WEIGHT = (
+    0.1  # of a frame in the trailing means: they look back about ten frames, longer than a hiccup
+)
+MAX_STEP = 0.3  # the furthest that one frame alone moves the estimate (logarithm): one may be a hiccup
 
 
-class Level:
-    """Logarithms throughout.
+class SlowdownEstimate:
+    """Logarithms throughout, on top of the profile's medians.
 
     Args:
-        follow: how far the level moves towards what a frame showed (0..1).
+        weight: how far the estimate moves towards what one frame showed (0..1).
 
     Attributes:
-        now: the level.
-        before: the level of a while ago.
-        shown: what frames of a while ago showed, hiccups included.
+        now: the estimate.
+        trailing: a slower mean of it: what it was a while ago.
+        trailing_observed: the same mean of what frames showed, hiccups included.
     """
 
-    def __init__(self, follow: float) -> None:
-        self._follow = follow
-        self.now = self.before = self.shown = 0.0
-        self._surprise = 0.0  # by how much the frame before was off
+    def __init__(self, weight: float) -> None:
+        self._weight = weight
+        self.now = self.trailing = self.trailing_observed = 0.0
+        self._previous_surprise = 0.0  # by how much the frame before differed from the estimate
 
     @property
-    def least(self) -> float:
-        """The lower one of the level and that of a while ago: after a hiccup, the likelier one."""
-        return min(self.now, self.before)
+    def optimistic(self) -> float:
+        """The lower one of the estimate and that of a while ago: after a hiccup, the likelier one."""
+        return min(self.now, self.trailing)
 
-    def learn(self, shown: float, usual: float) -> None:
-        """A frame showed that level, where levels are usually off by so much.
+    def learn(self, observed: float, usual_error: float) -> None:
+        """A frame showed that slowdown, where a single frame usually differs by so much.
 
-        One frame moves it in part, and not far: it may be a hiccup. A second one that is off to the same
-        side, and by more than what is usual, is a change: then the level moves as far as both agree.
+        One frame moves the estimate in part, and not far: it may be a hiccup. A second one that differs to
+        the same side, by more than is usual, is a change: then the estimate moves as far as both agree.
         """
-        surprise = shown - self.now
-        previous, self._surprise = self._surprise, surprise
+        surprise = observed - self.now
+        previous, self._previous_surprise = self._previous_surprise, surprise
         agreed = min(abs(previous), abs(surprise)) if previous * surprise > 0 else 0.0
-        step = min(self._follow * abs(surprise), STRIDE)
-        if agreed > usual:
+        step = min(self._weight * abs(surprise), MAX_STEP)
+        if agreed > usual_error:
             step = max(step, agreed)
         self.now = bounded(self.now + math.copysign(step, surprise))
-        self.before += SLOW * (self.now - self.before)
-        self.shown += SLOW * (shown - self.shown)
+        self.trailing += TRAILING_WEIGHT * (self.now - self.trailing)
+        self.trailing_observed += TRAILING_WEIGHT * (observed - self.trailing_observed)
 
 
 def bounded(logarithm: float) -> float:
-    return max(-LARGEST, min(LARGEST, logarithm))
+    """`logarithm` within -MAX_LOG..MAX_LOG."""
+    return max(-MAX_LOG, min(MAX_LOG, logarithm))

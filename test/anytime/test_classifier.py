@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulation import ACCURACIES, Clock, SimulatedRuntime, checkpoint, profile
+from simulation import ACCURACIES, Clock, SimulatedRuntime, checkpoint, frame, profile
 
 from impatient_ros.anytime import AnytimeClassifier, FrameRequest, FrameSettings
-from impatient_ros.anytime.classifier import LOOK_AGAIN
+from impatient_ros.anytime.classifier import RETRY_AFTER
 from impatient_ros.planning.latency_profile import LatencyProfile
-from impatient_ros.planning.planner import MODES
+from impatient_ros.planning.options import MODES
 from impatient_ros.runtime.base import Run
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
@@ -73,12 +73,12 @@ def test_interruptible_evaluates_every_head_and_answers_with_the_last_in_time():
 
 def test_the_final_answer_is_told_once_and_before_anything_is_learned_from_the_frame():
     clf, _ = classifier('interruptible', factor=2.0)
-    before, slowdowns = clf.state().level, []
+    before, slowdowns = clf.state().slowdown, []
     observer = Observer()
-    observer.completed = lambda answer: slowdowns.append((answer, clf.state().level))
+    observer.completed = lambda answer: slowdowns.append((answer, clf.state().slowdown))
     answer = clf.classify(IMAGE, budget=0.025, observer=observer)
     assert slowdowns == [(answer, before)]
-    assert clf.state().level > before
+    assert clf.state().slowdown > before
     assert clf.classify(IMAGE, budget=1e-6, observer=observer).infeasible
     assert len(slowdowns) == 1
 
@@ -88,7 +88,7 @@ def test_only_what_is_predicted_to_be_in_time_may_be_enqueued_ahead(monkeypatch,
     clf, runtime = classifier('interruptible')
     begin, told, observer = runtime.start, [], Observer()
     for _ in range(60):  # two stages were often quicker than usual: the second exit is worth a gamble
-        clf._planner.forecast.errors()[2].add(-0.2)
+        clf._planners.forecast.errors()[2].add(-0.2)
 
     def start(image):
         run = begin(image)
@@ -158,7 +158,7 @@ def test_a_slow_machine_is_learned():
     clf, _ = classifier('contract', factor=2.0)
     for _ in range(30):
         clf.classify(IMAGE, budget=0.055)
-    assert clf.state().level == pytest.approx(2.0, rel=0.1)
+    assert clf.state().slowdown == pytest.approx(2.0, rel=0.1)
     answer = clf.classify(IMAGE, budget=0.055)
     assert answer.met
     assert answer.exit_index == answer.planned_exit_index == 1
@@ -166,8 +166,8 @@ def test_a_slow_machine_is_learned():
 
 def test_a_machine_that_became_faster_is_noticed_though_every_frame_is_infeasible():
     clf, runtime = classifier('contract', factor=0.5)
-    answers = [clf.classify(IMAGE, budget=0.010) for _ in range(10 * LOOK_AGAIN)]
-    assert all(answer.infeasible for answer in answers[:LOOK_AGAIN])
+    answers = [clf.classify(IMAGE, budget=0.010) for _ in range(10 * RETRY_AFTER)]
+    assert all(answer.infeasible for answer in answers[:RETRY_AFTER])
     assert runtime.log[:2] == ['stage 0', 'exit 0'], 'tried on an empty image'
     assert answers[-1].exit_index == 0
 
@@ -189,7 +189,7 @@ def spoil(clf, camera):
 def test_a_preparation_cost_that_made_every_frame_infeasible_is_tried_again():
     clf, _ = classifier('contract', preparation=0.001)
     spoil(clf, 'front')
-    for _ in range(LOOK_AGAIN):
+    for _ in range(RETRY_AFTER):
         assert run(clf, budget=0.1, camera='front').infeasible
     assert run(clf, budget=0.1, camera='front').exit_index == 3
     assert run(clf, budget=0.1, camera='front').exit_index == 3
@@ -198,7 +198,7 @@ def test_a_preparation_cost_that_made_every_frame_infeasible_is_tried_again():
 def test_frames_of_another_camera_do_not_keep_a_preparation_cost_from_being_tried_again():
     clf, _ = classifier('contract', preparation=0.001)
     spoil(clf, 'stuck')
-    for _ in range(LOOK_AGAIN):
+    for _ in range(RETRY_AFTER):
         assert run(clf, budget=0.1, camera='stuck').infeasible
         assert run(clf, budget=0.1, camera='other').met
     assert run(clf, budget=0.1, camera='stuck').met
@@ -278,30 +278,30 @@ def test_a_deadline_that_moves_applies_to_the_frame_under_way(mode):
     assert stages(runtime) == ['stage 0', 'stage 1']
 
 
-class TestPromises:
-    def test_an_answer_says_what_was_promised_and_whether_it_was_kept(self):
+class TestProtectedExits:
+    def test_an_answer_says_which_exit_was_protected_and_whether_it_overran(self):
         clf, _ = classifier('contract')
         clf.classify(IMAGE, budget=0.06)
-        assert clf.state().promises == 1
+        assert clf.state().cameras[''].protected == 1
         clf, _ = classifier('contract', factor=1.2)
         answer = clf.classify(IMAGE, budget=0.06)
         assert (answer.protected_exit_index, answer.exit_index, answer.met) == (3, 3, True)
-        assert answer.overrun  # later than promised, though by the deadline
-        assert clf.state().overrun_rate == 1.0
+        assert answer.overrun  # later than planned, though by the deadline
+        assert clf.state().cameras[''].overrun_rate == 1.0
 
-    def test_a_promise_that_is_given_up_counts_as_broken(self):
+    def test_an_exit_that_is_abandoned_counts_as_an_overrun(self):
         clf, _ = classifier('contract', factor=3.0)
         answer = clf.classify(IMAGE, budget=0.045)
         assert (answer.protected_exit_index, answer.exit_index) == (3, None)
-        assert clf.state().overrun_rate == 1.0
+        assert clf.state().cameras[''].overrun_rate == 1.0
 
-    def test_an_answer_that_is_sure_early_breaks_no_promise(self):
+    def test_an_answer_that_is_sure_early_is_no_overrun(self):
         logits = [[9.0, 0.0, 0.0]] * 4
         clf, _ = classifier('interruptible', logits=logits, confidence_threshold=0.9)
         answer = clf.classify(IMAGE, budget=0.06)
         assert answer.exit_index == 0
         assert not answer.overrun
-        assert clf.state().overrun_rate in (None, 0.0)
+        assert clf.state().cameras[''].overrun_rate in (None, 0.0)
 
     def test_a_late_answer_does_not_replace_one_in_time(self):
         clf, runtime = classifier('interruptible')
@@ -310,19 +310,19 @@ class TestPromises:
         assert 'stage 1' in runtime.log
         assert (answer.exit_index, answer.met) == (0, True)
 
-    def test_nothing_is_promised_where_the_first_exit_is_only_hoped_for(self):
+    def test_nothing_is_protected_where_the_first_exit_is_only_possible(self):
         clf, _ = classifier('contract', factor=0.5)
         for _ in range(3):
-            clf._planner.forecast.learn([0.0, 0.005], [(0, 0.0055)])
-        clf._planner.forecast.learn([0.0, 0.010], [(0, 0.011)])
-        clf._planner.forecast.learn([0.0, 0.010], [(0, 0.011)])
+            clf._planners.forecast.learn(frame(0.5, last=0))
+        clf._planners.forecast.learn(frame(1.0, last=0))
+        clf._planners.forecast.learn(frame(1.0, last=0))
         answer = clf.classify(IMAGE, budget=0.0095)
         assert answer.protected_exit_index is None
         assert answer.overrun is None
 
 
 class FusedRun(Run):
-    """Goes to an exit in one go, in 0.7 of the time, where it is told that this is certain."""
+    """Executes a fused path in 0.7 of the time where it is told that its exit is certain."""
 
     scores = None
 
@@ -346,7 +346,7 @@ class FusedRun(Run):
         return scores
 
 
-class TestInOneGo:
+class TestFusedPaths:
     """A small network's boundaries cost a good part of its time."""
 
     @pytest.fixture
@@ -361,7 +361,7 @@ class TestInOneGo:
         )
         return clf, runtime
 
-    def test_a_promised_exit_is_reached_without_a_stop_and_ends_the_frame(self, fused):
+    def test_a_protected_exit_is_reached_without_a_stop_and_ends_the_frame(self, fused):
         clf, runtime = fused
         answer = clf.classify(IMAGE, budget=0.030)
         assert runtime.log == ['path 3']
@@ -382,7 +382,7 @@ class TestInOneGo:
         clf, _ = fused
         for budget in (0.030, 0.060, 0.025, 0.012) * 10:
             assert clf.classify(IMAGE, budget=budget).met
-        assert clf.state().level == pytest.approx(1.0, rel=0.01)
+        assert clf.state().slowdown == pytest.approx(1.0, rel=0.01)
 
 
 def test_settings_are_those_of_the_frame():
@@ -458,7 +458,7 @@ class TestRealNetwork:
             for index, module in enumerate(modules):
                 module.register_forward_hook(lambda *_, name=f'{kind} {index}': executed.append(name))
         # A profile by which only the first two exits fit, far from what this machine really takes.
-        assumed = LatencyProfile.from_costs((0.1, 0.1, 60.0, 60.0), (0.01,) * 4)
+        assumed = profile((0.1, 0.1, 60.0, 60.0), (0.01,) * 4)
         clf = AnytimeClassifier(clf.checkpoint, clf.runtime, assumed, mode='contract')
         answer = clf.classify(np.zeros((64, 64, 3), np.uint8), budget=30.0)
         assert answer.exit_index == 1

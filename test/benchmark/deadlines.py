@@ -40,7 +40,7 @@ from deadline.subjects import MODELS, prepare
 from deadline.summary import summarise
 from deadline.table import table
 from deadline.trace import Trace
-from impatient_ros.planning.planner import MODES
+from impatient_ros.planning.options import MODES
 
 TRACES = Path(__file__).parent / 'traces'
 RESULTS = Path(__file__).parent / 'results'

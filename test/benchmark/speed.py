@@ -35,7 +35,7 @@ from benchmark.turns import Peer, ratio, take_turns, timed  # noqa: E402
 from impatient_ros.anytime import AnytimeClassifier  # noqa: E402
 from impatient_ros.checkpoint import load  # noqa: E402
 from impatient_ros.images.preprocessing import Preprocessing  # noqa: E402
-from impatient_ros.planning.planner import MODES  # noqa: E402
+from impatient_ros.planning.options import MODES  # noqa: E402
 from impatient_ros.resources import resource_path  # noqa: E402
 from impatient_ros.runtime import Runtime, select_runtime  # noqa: E402
 from impatient_ros.runtime.machine import processor_name  # noqa: E402

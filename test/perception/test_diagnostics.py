@@ -8,6 +8,7 @@ from impatient_ros.perception.diagnostics import Diagnostics
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
 from impatient_ros.perception.model_state import ModelState
 from impatient_ros.perception.monitor import Monitor
+from impatient_ros.planning.overrun_control import OverrunState
 
 TOPICS = {'front': '/front/image_raw', 'rear': '/rear/image_raw'}
 ACTIVE = ModelState(
@@ -19,7 +20,8 @@ ACTIVE = ModelState(
     mode='contract',
     exits=3,
     reserve=0.0021,
-    forecast={'error': '0.1'},
+    prediction_error=0.1,
+    overruns={'front': OverrunState(1.25, 40, 2)},
 )
 
 
@@ -101,6 +103,13 @@ def test_a_camera_tells_rate_exits_slack_misses_slowdown_faults_and_losses(monit
         assert part in status.text
 
 
+def test_a_camera_tells_how_its_own_miss_rate_is_held(monitor):
+    front, rear, _ = (status.values for status in report(monitor))
+    assert (front['overrun_margin'], front['protected_exits']) == ('1.25', '40')
+    assert front['protected_overrun_rate'] == '0.05'
+    assert (rear['overrun_margin'], rear['protected_exits'], rear['protected_overrun_rate']) == ('', '0', '')
+
+
 def test_a_camera_that_has_answered_nothing_yet_has_empty_values():
     status = by_name(report(Monitor(TOPICS)))['perception: front']
     told = status.values
@@ -115,7 +124,7 @@ def test_the_model_tells_what_runs_where(monitor):
     assert told['model'] == 'clothing10'
     assert told['exits'] == '3'
     assert told['reserve_s'] == '0.0021'
-    assert told['error'] == '0.1'
+    assert told['prediction_error'] == '0.1'
 
 
 def test_a_silent_camera_is_an_error_once_the_node_has_been_active_long_enough(monitor, clock, said):

@@ -2,7 +2,7 @@
 
 from simulation import Clock, SimulatedRuntime, checkpoint, profile
 
-from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.anytime import AnytimeClassifier, FrameRequest
 from impatient_ros.perception.model_state import LoadedModel, ModelState, model_state
 
 
@@ -30,9 +30,11 @@ def test_a_model_tells_what_runs_it_and_what_it_has_learned():
     assert before.runtime == model.classifier.runtime.name
     assert before.exits == model.classifier.exits
     assert before.slowdown == 1.0
-    model.classifier.classify(None, budget=60.0)
+    assert (before.prediction_error, before.overruns) == (None, {})
+    model.classifier.run(FrameRequest(None, lambda: 1e9, camera='front'))
     after = model_state('active', model, active_for=3.0, mode='contract', reserve=0.002)
-    assert after.forecast != before.forecast
+    assert after.prediction_error is not None
+    assert list(after.overruns) == ['front']
 
 
 def test_the_latencies_are_those_of_the_profile():

@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impatient_ros.planning.error_window import Errors
+from impatient_ros.planning.error_window import ErrorWindow
 
 errors = st.lists(st.floats(-2, 2), min_size=1, max_size=60)
 
 
-class TestErrors:
+class TestErrorWindow:
     @given(errors, st.integers(1, 20), errors)
     def test_they_are_the_latest_ones(self, start, size, later):
-        kept = Errors(start, size)
+        kept = ErrorWindow(start, size)
         for error in later:
             kept.add(error)
         latest = (start + later)[-size:]
@@ -23,13 +23,13 @@ class TestErrors:
 
     @given(errors, st.floats(0.05, 20), st.floats(0.05, 20))
     def test_chance_grows_with_the_time_and_is_never_certain(self, start, one, other):
-        kept = Errors(start, 60)
+        kept = ErrorWindow(start, 60)
         low, high = sorted((one, other))
         assert 0 <= kept.chance(low) <= kept.chance(high) < 1
         assert (kept.chance(low) == 0) == (low < math.exp(min(start)))
 
     def test_spread_reaches_from_the_median_to_the_high_quantile_and_is_never_nothing(self):
-        kept = Errors([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], 10)
+        kept = ErrorWindow([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], 10)
         assert kept.high == pytest.approx(0.9)
         assert kept.spread == pytest.approx(0.4)
         for _ in range(10):
@@ -37,6 +37,6 @@ class TestErrors:
         assert kept.high == pytest.approx(0.3)
         assert 0 < kept.spread < 0.2
 
-    def test_a_hiccup_that_the_window_never_saw_is_reckoned_with(self):
-        kept = Errors([0.0] * 100, 100)
+    def test_a_hiccup_that_the_window_never_saw_is_allowed_for(self):
+        kept = ErrorWindow([0.0] * 100, 100)
         assert kept.chance(1.1) < kept.chance(3.0) < kept.chance(20.0)

@@ -1,13 +1,11 @@
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from simulation import ACCURACIES, HEADS, STAGES, profile
+from simulation import STAGES, frame, fused_frame, planner, profile
 
 from impatient_ros.planning.latency_profile import LatencyProfile
-from impatient_ros.planning.options import choice
-from impatient_ros.planning.planner import LEAST_CHANCE, MODES, Plan, Planner
+from impatient_ros.planning.options import MODES
+from impatient_ros.planning.planner import MIN_CHANCE, Plan
 
 positive = st.floats(1e-4, 0.1)
 
@@ -17,25 +15,26 @@ def planners(draw, mode=None):
     exits = draw(st.integers(1, 6))
     several = st.lists(positive, min_size=exits, max_size=exits)
     accuracies = draw(st.lists(st.floats(0, 1), min_size=exits, max_size=exits))
-    return Planner(
-        LatencyProfile.from_costs(draw(several), draw(several)),
-        accuracies,
-        mode or draw(st.sampled_from(MODES)),
-    )
+    known = profile(draw(several), draw(several))
+    return planner(mode or draw(st.sampled_from(MODES)), accuracies, known)
 
 
-def planner(mode, accuracies=ACCURACIES, spread=None):
-    if spread is None:
-        return Planner(profile(), accuracies, mode)
-    contract = [[[] for _ in range(4)] for _ in range(5)]
-    interruptible = [[[] for _ in range(4)] for _ in range(4)]
-    for factor in spread:
-        for t in range(4):
-            for p in range(t + 2):
-                contract[p][t].append(factor * (sum(STAGES[p : t + 1]) + HEADS[t]))
-            for p in range(t + 1):
-                interruptible[p][t].append(factor * (sum(STAGES[p : t + 1]) + sum(HEADS[p : t + 1])))
-    return Planner(LatencyProfile(contract, interruptible), accuracies, mode)
+def spread_profile(factors):
+    """The usual profile where every path was measured at each of these multiples of its cost."""
+    tables = profile().to_dict()
+    for name in ('contract', 'interruptible'):
+        tables[name] = [
+            [[f * cost for f in factors for cost in cell] for cell in row] for row in tables[name]
+        ]
+    return LatencyProfile.from_dict(tables)
+
+
+def fused_profile(saved):
+    """The usual profile where a path is cheaper by the share `saved` without stops."""
+    tables = profile().to_dict()
+    for t in range(1, 4):
+        tables['contract'][0][t] = [c * (1 - saved) for c in tables['contract'][0][t]]
+    return LatencyProfile.from_dict(tables)
 
 
 @given(planners(), st.floats(0, 1))
@@ -43,7 +42,8 @@ def test_a_protected_exit_fits_the_budget(planner, budget):
     plan = planner.plan(budget)
     if plan.protected is not None:
         assert plan.heads[0] == plan.protected
-        assert planner.profile.quantile('contract', 0, plan.protected, 0.99) <= budget
+        assert plan.planned_time <= budget
+        assert planner.options.profile.quantile('contract', 0, plan.protected, 0.99) <= budget
 
 
 @given(planners(), st.floats(0, 1), st.floats(1, 4))
@@ -51,8 +51,8 @@ def test_heads_ascend_and_only_an_infeasible_plan_is_empty(planner, budget, slow
     plan = planner.plan(budget, slowdown=slowdown)
     assert list(plan.heads) == sorted(set(plan.heads))
     assert plan.infeasible == (not plan.heads)
-    cheapest = min(planner.profile.costs('contract', 0.0))
-    if planner.mode != 'interruptible':
+    cheapest = min(planner.options.profile.costs('contract', 0.0))
+    if planner.options.mode != 'interruptible':
         assert plan.infeasible == (cheapest > budget / slowdown)
 
 
@@ -60,17 +60,17 @@ def test_heads_ascend_and_only_an_infeasible_plan_is_empty(planner, budget, slow
 def test_more_budget_never_plans_a_less_accurate_exit(planner, budget, more):
     small, large = planner.plan(budget), planner.plan(budget + more)
     if small.heads and small.protected is not None:
-        assert planner.accuracies[large.target] >= planner.accuracies[small.target]
+        assert planner.options.accuracies[large.target] >= planner.options.accuracies[small.target]
 
 
 @given(planners(), st.floats(0, 1), st.data())
 def test_with_an_answer_in_hand_only_deeper_exits_that_gain_are_aimed_at(planner, budget, data):
-    answered = data.draw(st.integers(0, planner.profile.exits - 1))
+    answered = data.draw(st.integers(0, planner.options.profile.exits - 1))
     plan = planner.plan(budget, position=answered + 1, answered=answered)
     assert not plan.infeasible
     if plan.heads:
         assert plan.heads[0] > answered
-        assert planner.accuracies[plan.target] > planner.accuracies[answered]
+        assert planner.options.accuracies[plan.target] > planner.options.accuracies[answered]
 
 
 @pytest.mark.parametrize(('budget', 'target'), [(0.012, 0), (0.021, 1), (0.0409, 2), (0.041, 3), (9.0, 3)])
@@ -103,23 +103,23 @@ def test_interruptible_goes_on_with_the_next_head_after_an_answer():
 
 
 def test_adaptive_insures_a_risky_target_and_not_a_safe_one():
-    risky = planner('adaptive', spread=[1.0] * 70 + [1.6] * 30)
+    risky = planner('adaptive', known=spread_profile([1.0] * 70 + [1.6] * 30))
     plan = risky.plan(0.045)
     assert plan.target == 3
     assert len(plan.heads) == 2
     assert plan.protected == plan.heads[0] < 3
     # The insurance itself must hold at the quantile: 1.6 times its cost fits.
-    assert risky.profile.quantile('contract', 0, plan.protected, 0.99) <= 0.045
+    assert risky.options.profile.quantile('contract', 0, plan.protected, 0.99) <= 0.045
 
 
 def test_adaptive_falls_back_to_contract_where_an_insurance_head_costs_too_much():
-    dear = LatencyProfile.from_costs(STAGES, (0.02, 0.02, 0.02, 0.001))
-    assert Planner(dear, ACCURACIES, 'adaptive').plan(0.042).heads == (3,)
+    dear = profile(STAGES, (0.02, 0.02, 0.02, 0.001))
+    assert planner('adaptive', known=dear).plan(0.042).heads == (3,)
 
 
-def test_an_unlikely_first_exit_is_tried_without_a_promise():
-    hopeful = planner('contract', spread=[1.0, 1.0, 3.0]).plan(0.012)
-    assert hopeful == Plan((0,), protected=None)
+def test_an_unlikely_first_exit_is_tried_unprotected():
+    unlikely = planner('contract', known=spread_profile([1.0, 1.0, 3.0])).plan(0.012)
+    assert unlikely == Plan((0,), protected=None)
 
 
 def test_an_answered_frame_at_the_last_exit_is_done():
@@ -132,67 +132,60 @@ def test_a_frame_on_its_way_is_planned_from_where_it_stands():
     assert planner('contract').plan(0.0111, position=2).target == 2
 
 
-@pytest.mark.parametrize(
-    'options', [{'mode': 'fast'}, {'miss_rate': 0.0}, {'miss_rate': 1.5}, {'accuracies': (0.1,)}]
-)
-def test_wrong_arguments_are_refused(options):
-    with pytest.raises(ValueError, match=r'write|give'):
-        Planner(profile(), **{'accuracies': ACCURACIES, **options})
-
-
-class TestPlainSearch:
-    """A decision looks at as little as it can; it must find what looking at everything finds."""
+class TestExhaustiveSearch:
+    """A decision looks at as few sets as it can; it must find what looking at all of them finds."""
 
     @staticmethod
-    def worth(planner, option, found, budget, position, level):
+    def worth(planner, head_set, found, budget, position, slowdown):
         """Expected accuracy that a set adds, the chance of its last head, and that of its first one."""
         forecast = planner.forecast
         value, certain, chances = 0.0, 1.0, []
-        for part, gain in option.gains:
-            stages, cost, looks = found.completions[part]
-            times = budget / level / (cost + looks * forecast.look)
-            chances.append(forecast.errors(position)[stages].chance(times))
+        for part, gain in head_set.gains:
+            stages, cost, decisions = found.completions[part]
+            factor = budget / slowdown / (cost + decisions * forecast.decision_cost)
+            chances.append(forecast.errors(position)[stages].chance(factor))
             certain = min(certain, chances[-1])
             value += certain * gain
         return value, certain, chances[0]
 
     @given(planners(), st.floats(1e-4, 0.6), st.integers(0, 6), st.booleans(), st.floats(0.5, 3), st.data())
-    def test_finds_nothing_better(self, planner, budget, position, answered, level, data):
-        T = planner.profile.exits
+    def test_finds_nothing_better(self, planner, budget, position, answered, slowdown, data):
+        T = planner.options.profile.exits
         position = min(position, T)
         done = position - 1 if answered and position else None
         for factor in data.draw(st.lists(st.floats(0.5, 4), max_size=30)):
-            costs = planner.profile.costs('contract')
-            planner.forecast.learn([0.0, *[math.nan] * T], [(T - 1, costs[-1] * factor)], decided=1e-4)
-        found = choice(planner.mode, planner.profile, planner.accuracies, position, done)
-        worths = {o.heads: self.worth(planner, o, found, budget, position, level) for o in found.options}
-        margins = planner.forecast.margins(position)
-        safe = {
+            seen = fused_frame(planner.options.profile.costs('contract')[-1] * factor, last=T - 1)
+            seen.deciding = 1e-4
+            planner.learn(seen)
+        found = planner.options.at(position, done)
+        worths = {s.heads: self.worth(planner, s, found, budget, position, slowdown) for s in found.head_sets}
+        margins = planner.control.margins(position)
+        protected = {
             found.first + i
-            for i, (stages, cost, looks) in enumerate(found.alone)
-            if (cost + looks * planner.forecast.look) * margins[stages] <= budget / level
+            for i, (stages, cost, decisions) in enumerate(found.starting)
+            if (cost + decisions * planner.forecast.decision_cost) * margins[stages] <= budget / slowdown
         }
-        plan = planner.plan(budget, position=position, answered=done, slowdown=level)
+        plan = planner.plan(budget, position=position, answered=done, slowdown=slowdown)
 
-        def allowed(option):
-            value, certain, first = worths[option.heads]
-            if option.gamble and certain < LEAST_CHANCE:
+        def allowed(head_set):
+            value, certain, first = worths[head_set.heads]
+            if head_set.optional and certain < MIN_CHANCE:
                 return False
             if done is not None:
                 return value > 1e-9
-            return option.heads[0] in safe if safe else first > 0
+            return head_set.heads[0] in protected if protected else first > 0
 
-        values = [worths[o.heads][0] for o in found.options if allowed(o)]
-        if planner.mode == 'contract' and safe and done is None:
+        values = [worths[s.heads][0] for s in found.head_sets if allowed(s)]
+        if planner.options.mode == 'contract' and protected and done is None:
             # The most accurate one of those that are protected.
-            best = max(planner.accuracies[head] for head in safe)
-            assert planner.accuracies[plan.target] == pytest.approx(best, abs=1e-8)
+            best = max(planner.options.accuracies[head] for head in protected)
+            assert planner.options.accuracies[plan.target] == pytest.approx(best, abs=1e-8)
         elif not values:
             assert plan.heads == ()
         else:
             assert plan.heads in worths
             assert worths[plan.heads][0] == pytest.approx(max(values), abs=1e-8)
-        assert (plan.protected is not None) == (done is None and bool(safe))
+        assert (plan.protected is not None) == (done is None and bool(protected))
 
     @given(planners(), st.floats(0, 0.6))
     def test_a_frame_is_feasible_where_a_plan_finds_something_to_do(self, planner, budget):
@@ -201,35 +194,54 @@ class TestPlainSearch:
 
 def test_a_frame_stays_feasible_after_one_hiccup():
     p = planner('adaptive')
-    marks, heads = [0.0, *[math.nan] * 4], [(3, 1.0)]  # 25 times as long as usual
-    p.forecast.learn(marks, heads)
+    p.learn(fused_frame(1.0))  # 25 times as long as usual
     assert p.feasible(0.0115)
     assert not p.feasible(0.0105)
 
 
-def test_a_promise_that_is_likely_to_be_kept_is_kept_though_it_would_not_be_made_there():
-    p = planner('adaptive', spread=[1.0] * 95 + [3.0] * 5)
+def test_a_protected_exit_that_is_still_likely_is_kept_though_it_would_not_be_protected_there():
+    p = planner('adaptive', known=spread_profile([1.0] * 95 + [3.0] * 5))
     usual = 0.021  # two stages and the head
-    assert p.forecast.margins(2)[2] * usual > 1.5 * usual
-    assert p.holds(3, 1.5 * usual, 2, 1.0)
-    assert not p.holds(3, 0.9 * usual, 2, 1.0)
+    assert p.control.margins(2)[2] * usual > 1.5 * usual
+    assert p.still_likely(3, 1.5 * usual, 2, 1.0)
+    assert not p.still_likely(3, 0.9 * usual, 2, 1.0)
 
 
-class TestInOneGo:
+class TestCheapest:
+    """What a frame gets that others wait for."""
+
+    def test_it_is_the_cheapest_exit_protected_where_it_fits(self):
+        plan = planner().cheapest(0.012)
+        assert plan == Plan((0,), protected=0)
+        assert plan.planned_time == pytest.approx(0.011)
+
+    def test_after_some_stages_it_is_the_nearest_one(self):
+        assert planner().cheapest(0.002, position=2).heads == (1,)
+
+    def test_it_is_tried_unprotected_where_it_was_ever_that_fast(self):
+        p = planner(known=spread_profile([1.0, 1.0, 3.0]))
+        assert p.cheapest(0.012) == Plan((0,))
+        assert p.cheapest(0.010) == Plan(infeasible=True)
+        assert p.cheapest(-1.0) == Plan(infeasible=True)
+
+
+class TestFusedPaths:
     """Where a runtime can pass boundaries without stopping, and that saves much."""
 
-    @staticmethod
-    def fused(saved):
-        stepwise = profile().to_dict()
-        for t in range(1, 4):
-            stepwise['contract'][0][t] = [c * (1 - saved) for c in stepwise['contract'][0][t]]
-        return LatencyProfile.from_dict(stepwise)
-
     @pytest.mark.parametrize(('saved', 'expected'), [(0.2, True), (0.02, False), (0.0, False)])
-    def test_it_pays_where_boundaries_cost_much(self, saved, expected):
-        p = Planner(self.fused(saved), ACCURACIES, 'adaptive')
-        assert [p.in_one_go(t) for t in range(4)] == [False, expected, expected, expected]
+    def test_they_pay_where_boundaries_cost_much(self, saved, expected):
+        p = planner('adaptive', known=fused_profile(saved))
+        assert [p.fused(t) for t in range(4)] == [False, expected, expected, expected]
 
-    def test_a_deep_exit_in_one_go_fits_where_step_by_step_it_would_not(self):
-        p = Planner(self.fused(0.3), ACCURACIES, 'adaptive')
-        assert p.plan(0.030).heads == (3,)
+    def test_a_deep_exit_fits_fused_where_step_by_step_it_would_not(self):
+        assert planner('adaptive', known=fused_profile(0.3)).plan(0.030).heads == (3,)
+
+
+def test_an_exit_abandoned_on_its_way_counts_as_an_overrun_at_its_depth_and_one_that_was_passed_does_not():
+    def learned(abandoned):
+        p = planner('adaptive')
+        p.learn(frame(1.0, last=1, heads=()), abandoned)
+        return p.control.margins()
+
+    assert learned(3)[4] > learned(None)[4]
+    assert learned(1)[2] == learned(None)[2], 'it was seen at that depth'

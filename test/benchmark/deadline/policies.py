@@ -12,31 +12,36 @@ Every one of them is a planner for the same `AnytimeClassifier`: what differs is
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.planning.forecast import Forecast
+from impatient_ros.planning.frame_timing import FrameTiming
 from impatient_ros.planning.latency_profile import LatencyProfile
-from impatient_ros.planning.planner import MODES, Plan, Planner
+from impatient_ros.planning.options import MODES, OptionTable
+from impatient_ros.planning.overrun_control import OverrunControl
+from impatient_ros.planning.planner import Plan, Planner
+from impatient_ros.planning.planners import Planners
 
 __all__ = ['POLICIES', 'equip']
 
-MEANS = 0.1  # weight of the latest frame in a running mean
+MEAN_WEIGHT = 0.1  # weight of the latest frame in a running mean
 POLICIES = (*MODES, 'running_mean', 'static_p99', 'fixed_first', 'fixed_last', 'hindsight')
 
 
 class _Fixed(Planner):
     """Plans one exit before the first stage and stays with it."""
 
-    def __init__(self, profile: LatencyProfile, accuracies: tuple[float, ...]) -> None:
-        super().__init__(profile, accuracies, 'contract', forecast=Forecast(profile))
+    @property
+    def profile(self) -> LatencyProfile:
+        return self.forecast.profile
 
     def feasible(self, budget: float) -> bool:
         return True
 
-    def plan(self, budget: float, **where: object) -> Plan:
+    def plan(self, budget: float, **_: object) -> Plan:
         chosen, seconds = self.choose(budget)
-        return Plan((chosen,), protected=chosen, promise=seconds)
+        return Plan((chosen,), protected=chosen, planned_time=seconds)
 
     def choose(self, budget: float) -> tuple[int, float]:
         """The exit, and the seconds that it is expected to take at most."""
@@ -44,7 +49,7 @@ class _Fixed(Planner):
 
     def deepest(self, costs: tuple[float, ...], budget: float) -> tuple[int, float]:
         fits = [t for t, cost in enumerate(costs) if cost <= budget]
-        chosen = max(fits, key=lambda t: self.accuracies[t], default=0)
+        chosen = max(fits, key=lambda t: self.options.accuracies[t], default=0)
         return chosen, costs[chosen]
 
 
@@ -63,45 +68,40 @@ class _Static(_Fixed):
         return self.deepest(self.profile.costs('contract', 0.99), budget)
 
 
-class _Means(Forecast):
+class _RunningMean(_Fixed):
     """Running means of what each stage and head takes."""
 
-    def reset(self) -> None:
-        super().reset()
+    def __init__(self, options: OptionTable, forecast: Forecast, control: OverrunControl) -> None:
+        super().__init__(options, forecast, control)
+        fused, _ = self.profile.cumulative_stage_costs()
         exits = range(self.profile.exits)
-        boundary = [self._in_one_go[t + 1] - self._in_one_go[t] for t in exits]
-        self.stages, self.heads = boundary, [self.profile.head(t) for t in exits]
+        self._stages = [fused[t + 1] - fused[t] for t in exits]
+        self._heads = [self.profile.head_cost(t) for t in exits]
 
-    def learn(self, marks, heads, given_up=None, decided=0.0) -> None:
+    def choose(self, budget: float) -> tuple[int, float]:
+        stages, heads = self._stages, self._heads
+        costs = tuple(sum(stages[: t + 1]) + heads[t] for t in range(self.profile.exits))
+        return self.deepest(costs, budget)
+
+    def learn(self, timing: FrameTiming, abandoned: int | None = None) -> None:
         last, since = 0.0, 0
-        ended = dict(heads)
-        for t, mark in enumerate(marks[1:]):
-            if not math.isnan(mark):
-                self._scale(since, t + 1, None, mark - last)
-                last, since = mark, t + 1
+        ended = dict(timing.exit_times)
+        for t, reached in enumerate(timing.boundary_times[1:]):
+            if not math.isnan(reached):
+                self._scale(since, t + 1, None, reached - last)
+                last, since = reached, t + 1
             if t in ended:
                 self._scale(since, t + 1, t, ended[t] - last)
                 last, since = ended[t], t + 1
 
     def _scale(self, begin: int, end: int, head: int | None, took: float) -> None:
         """Stages from `begin` to `end` and a head took so long together: each its part of it."""
-        known = sum(self.stages[begin:end]) + (0.0 if head is None else self.heads[head])
-        factor = 1 + MEANS * (took / max(known, 1e-9) - 1)
+        known = sum(self._stages[begin:end]) + (0.0 if head is None else self._heads[head])
+        factor = 1 + MEAN_WEIGHT * (took / max(known, 1e-9) - 1)
         for t in range(begin, end):
-            self.stages[t] *= factor
+            self._stages[t] *= factor
         if head is not None:
-            self.heads[head] *= factor
-
-
-class _RunningMean(_Fixed):
-    def __init__(self, profile: LatencyProfile, accuracies: tuple[float, ...]) -> None:
-        super().__init__(profile, accuracies)
-        self.forecast: _Means = _Means(profile)
-
-    def choose(self, budget: float) -> tuple[int, float]:
-        means = self.forecast
-        costs = tuple(sum(means.stages[: t + 1]) + means.heads[t] for t in range(self.profile.exits))
-        return self.deepest(costs, budget)
+            self._heads[head] *= factor
 
 
 _BASELINES = {
@@ -135,6 +135,28 @@ class _Timed:
         return feasible
 
 
+class _TimedPlanners(Planners):
+    """Planners whose decisions are timed; those of a baseline are one and the same for all frames."""
+
+    def __init__(
+        self,
+        profile: LatencyProfile,
+        accuracies: Sequence[float],
+        policy: str,
+        decisions: list[float],
+    ) -> None:
+        super().__init__(profile, accuracies)
+        self._decisions = decisions
+        self._baseline: Planner | None = None
+        if policy in _BASELINES:
+            made = super().planner('', 'contract', 0.01)
+            self._baseline = _BASELINES[policy](made.options, made.forecast, made.control)
+
+    def planner(self, camera: str, mode: str, miss_rate: float) -> Planner:
+        planner = self._baseline or super().planner(camera, mode, miss_rate)
+        return _Timed(planner, self._decisions)  # type: ignore[return-value]
+
+
 def equip(
     policy: str,
     checkpoint: object,
@@ -147,17 +169,14 @@ def equip(
     """A classifier that decides by `policy`, and the list into which its decisions' microseconds go."""
     if policy not in POLICIES or policy == 'hindsight':
         raise ValueError(f'policy is {policy!r}; write some of {", ".join(POLICIES)}')
-    mode = policy if policy in MODES else 'contract'
+    decisions: list[float] = []
     classifier = AnytimeClassifier(
         checkpoint,
         runtime,
         profile,
-        mode=mode,
+        mode=policy if policy in MODES else 'contract',
         miss_rate=miss_rate,
+        planners=lambda *about: _TimedPlanners(*about, policy, decisions),
         clock=clock,  # type: ignore[arg-type]
     )
-    if policy in _BASELINES:
-        classifier._planner = _BASELINES[policy](profile, classifier.checkpoint.accuracies)
-    decisions: list[float] = []
-    classifier._planner = _Timed(classifier._planner, decisions)  # type: ignore[assignment]
     return classifier, decisions

@@ -31,7 +31,7 @@ from deadline.subjects import Subject
 from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
 from impatient_ros.perception.settings import BudgetParameters
-from impatient_ros.planning.planner import MODES
+from impatient_ros.planning.options import MODES
 from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.messages import image_message, parse_frame_status
 from impatient_ros.runtime import RUNTIMES
