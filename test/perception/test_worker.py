@@ -7,8 +7,10 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from simulation import Clock, SimulatedRuntime, checkpoint, profile
 
 from impatient_ros.answer import Answer
+from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.images.errors import ImageError
 from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.images.serialized import Unreadable
@@ -385,6 +387,42 @@ class TestBudgetParameters:
         _, more, other, _ = live(budget__reserve=0.5, budget__miss_rate=0.05)
         assert reserve < more == 0.5
         assert (miss_rate, other) == (0.01, 0.05)
+
+
+def test_each_camera_holds_its_own_miss_rate_through_the_worker():
+    """A real classifier on a simulated runtime whose speed varies from frame to frame."""
+    random, clock, outputs = np.random.default_rng(1), Clock(), Outputs()
+    runtime = SimulatedRuntime(clock)
+    classifier = AnytimeClassifier(checkpoint(clock=clock), runtime, profile(), clock=clock)
+    rates = {'front': 0.01, 'rear': 0.15}
+    parameters = parse(
+        {
+            'camera_names': list(rates),
+            'budget.fixed': 0.04,
+            'budget.reserve': 0.0,
+            **{f'cameras.{camera}.budget.miss_rate': rate for camera, rate in rates.items()},
+        }
+    )
+    ros_now_ns = lambda: round(clock.now * 1e9)  # noqa: E731
+    perception = Perception(classifier, lambda: parameters, outputs, ros_now_ns, steady_now=clock)
+    perception.start()
+    try:
+        for number in range(3000):
+            runtime.factor = float(np.exp(random.normal(0, 0.15)))
+            stamp_ns = ros_now_ns()
+            header = SimpleNamespace(stamp=SimpleNamespace(sec=stamp_ns // SECOND, nanosec=stamp_ns % SECOND))
+            perception.receive(list(rates)[number % 2], image(header=header), None)
+            outputs.wait_for(number + 1)
+    finally:
+        perception.stop()
+    for camera, rate in rates.items():
+        overruns = [
+            record.overrun
+            for record in outputs.records
+            if record.camera == camera and record.overrun is not None
+        ]
+        assert len(overruns) > 1000, camera
+        assert np.mean(overruns[200:]) == pytest.approx(rate, abs=0.01), camera
 
 
 def test_after_a_jump_back_only_frames_from_before_it_are_forgotten():
