@@ -1,1 +1,27 @@
-"""The node's engine: from camera messages to answers at their deadlines. No ROS: time and outputs come in."""
+"""The node's engine: from camera messages to answers at their deadlines.
+
+It needs no ROS: messages are read by their fields; clocks, outputs and the classifier are handed in.
+
+**An image's way.** `worker` receives a message, counts its deadline (`deadlines`) and keeps the newest of
+each camera (`latest_frames`). The thread that classifies takes the most urgent frame, makes a
+`FrameInProgress` of it with the parameters of that moment, and hands it to the classifier. There the way
+turns: the classifier tells the frame in progress what it plans and answers, and that sends an answer
+(`sending`) or leaves it to `delivery` to have it sent at the deadline.
+
+**Threads.** There are four, and each owns something:
+
+- The *node's* thread (the executor: parameters, services, timers, deadline topics, lifecycle) starts and
+  stops the others, replaces the parameters as a whole, announces deadlines and reads statistics. It owns the
+  lifecycle and the pipeline of the cameras.
+- The *receiving* thread takes images (`Perception.receive`). It owns the counts of sequence numbers.
+- The *classifying* thread takes frames, decodes, runs the network and learns from it (`Perception._work`). It
+  holds the classifier's lock for a whole frame, so that profiling anew waits for the frame in progress.
+- The *delivering* thread sends at deadlines, and the records of frames that nobody took (`Delivery._work`).
+
+**Shared between them**, each with one lock: the waiting frames (`LatestFrames`), the announcements
+(`Deadlines`), the frame in progress with the records that wait (`Delivery`; it is held while an answer is
+published), the counts (`Monitor`). Locks are taken in this order only: the classifier's, then the waiting
+frames' or the delivery's (never both), then the announcements' or the counts'. Parameters are immutable: a
+frame keeps those of its pick-up, so that nothing changes in the middle of it except its deadline, when one
+is announced.
+"""

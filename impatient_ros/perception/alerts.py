@@ -1,7 +1,7 @@
-"""What people should know about the node, raised and settled with hysteresis. No ROS import.
+"""What people should know about the node, raised and settled with hysteresis.
 
-A concern is announced once when it comes up, and once when all is fine again; in between it stays in the
-diagnostics without flickering.
+An alert is logged once when it comes up, and once more when none is raised any more; in between it stays in
+the diagnostics without flickering.
 """
 
 import logging
@@ -10,16 +10,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from impatient_ros.perception.frame_record import Outcome
-from impatient_ros.perception.monitor import CameraStatistics
+from impatient_ros.perception.statistics import CameraStatistics
 
-__all__ = ['CAMERA_CONCERNS', 'MODEL_CONCERNS', 'CameraSituation', 'Concern', 'Concerns', 'Line']
+__all__ = ['CAMERA_ALERTS', 'MODEL_ALERTS', 'Alert', 'Alerts', 'CameraSituation', 'Notice']
 
-SILENCE = 3.0  # s without a frame of an active camera
-OWN_DOING = ('deactivated', 'clock_jump')  # reasons of dropped frames that are nobody's fault
+# Seconds without a frame of an active camera: three times the pause of a camera of 1 Hz, the slowest in use.
+SILENCE = 3.0
+EXPECTED_DROPS = ('deactivated', 'clock_jump')  # reasons of dropped frames that no input caused
 
 
 @dataclass(frozen=True)
-class Line:
+class Notice:
     """What is to be said; `level` is one of `logging`."""
 
     level: int
@@ -27,41 +28,41 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Concern:
-    """Raised when `measure` of the situation reaches `on`, settled when it falls below `off`."""
+class Alert:
+    """Raised when `measure` reaches `raise_at`, settled when it falls below `settle_below`."""
 
     level: int  # of `logging`
     measure: Callable[[Any], float]
-    on: float
-    off: float
+    raise_at: float
+    settle_below: float
     text: Callable[[Any], str]
 
 
-class Concerns:
-    """Keeps which concerns are raised. Not thread-safe."""
+class Alerts:
+    """Keeps which alerts are raised. Not thread-safe."""
 
-    def __init__(self, concerns: Sequence[Concern]) -> None:
-        self._concerns = concerns
-        self._raised: list[Concern] = []
+    def __init__(self, alerts: Sequence[Alert]) -> None:
+        self._alerts = alerts
+        self._raised: list[Alert] = []
 
-    def update(self, situation: Any) -> tuple[list[Line], list[Line]]:
+    def update(self, situation: Any) -> tuple[list[Notice], list[Notice]]:
         """What is raised in this situation, the worst first, and what is to be logged: the change."""
         before = self._raised
         self._raised = [
-            concern
-            for concern in self._concerns
-            if concern.measure(situation) >= (concern.off if concern in before else concern.on)
+            alert
+            for alert in self._alerts
+            if alert.measure(situation) >= (alert.settle_below if alert in before else alert.raise_at)
         ]
-        raised = [Line(concern.level, concern.text(situation)) for concern in self._raised]
-        news = [line for concern, line in zip(self._raised, raised, strict=True) if concern not in before]
+        raised = [Notice(alert.level, alert.text(situation)) for alert in self._raised]
+        news = [notice for alert, notice in zip(self._raised, raised, strict=True) if alert not in before]
         if before and not self._raised:
-            news.append(Line(logging.INFO, 'fine again'))
-        return sorted(raised, key=lambda line: -line.level), news
+            news.append(Notice(logging.INFO, 'fine again'))
+        return sorted(raised, key=lambda notice: -notice.level), news
 
 
 @dataclass(frozen=True)
 class CameraSituation:
-    """What the concerns about one camera are judged by."""
+    """What the alerts about one camera are judged by."""
 
     statistics: CameraStatistics
     topic: str
@@ -85,7 +86,7 @@ class CameraSituation:
     @property
     def dropped(self) -> dict[str, int]:
         """Frames dropped in the window by reason."""
-        return {why: n for why, n in self.statistics.recent_reasons.items() if why not in OWN_DOING}
+        return {why: n for why, n in self.statistics.recent_reasons.items() if why not in EXPECTED_DROPS}
 
 
 def _share(part_and_whole: tuple[int, int], least: int) -> float:
@@ -98,8 +99,11 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ', '.join(f'{count} {name}' for name, count in sorted(counts.items()))
 
 
-CAMERA_CONCERNS = (
-    Concern(
+# The levels at which shares are raised and settled are chosen, not measured: far enough apart that a rate on
+# the edge does not flicker, and misses clearly above the default budget.miss_rate of 0.01. A share of fewer
+# than 5 (infeasible) or 20 frames (misses) says too little.
+CAMERA_ALERTS = (
+    Alert(
         logging.ERROR,
         lambda s: s.silent,
         SILENCE,
@@ -109,7 +113,7 @@ CAMERA_CONCERNS = (
             'transport (raw, compressed) that of the topic?'
         ),
     ),
-    Concern(
+    Alert(
         logging.WARNING,
         lambda s: _share(s.infeasible, least=5),
         0.5,
@@ -119,14 +123,14 @@ CAMERA_CONCERNS = (
             'time left; give them more (budget.*), a faster model, or images that arrive sooner'
         ),
     ),
-    Concern(
+    Alert(
         logging.WARNING,
         lambda s: _share(s.missed, least=20),
         0.05,
         0.02,
         lambda s: f'{s.missed[0]} of {s.missed[1]} frames had no answer by their deadline',
     ),
-    Concern(
+    Alert(
         logging.WARNING,
         lambda s: s.statistics.recent_not_received,
         1,
@@ -137,14 +141,14 @@ CAMERA_CONCERNS = (
             f'export FASTRTPS_DEFAULT_PROFILES_FILE={s.profile}'
         ),
     ),
-    Concern(
+    Alert(
         logging.WARNING,
         lambda s: sum(s.dropped.values()),
         1,
         1,
         lambda s: f'frames that cannot be used: {_listed(s.dropped)}',
     ),
-    Concern(
+    Alert(
         logging.WARNING,
         lambda s: sum(s.statistics.recent_faults.values()),
         1,
@@ -156,8 +160,9 @@ CAMERA_CONCERNS = (
     ),
 )
 
-MODEL_CONCERNS = (
-    Concern(
+# At half as slow again a network of five exits typically loses one of them.
+MODEL_ALERTS = (
+    Alert(
         logging.WARNING,
         lambda s: s.slowdown,
         1.5,

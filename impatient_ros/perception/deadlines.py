@@ -1,12 +1,7 @@
-"""By when a frame must be answered. Pure: instants come in, nothing here reads a clock or knows ROS.
+"""By when a frame must be answered. Nothing here reads a clock: instants come in.
 
 Instants are whole nanoseconds of the node's ROS clock, as in the messages: a float of seconds since 1970
 resolves 0.2 us only. Durations are seconds.
-
-    fixed         stamp + budget.fixed
-    control_loop  the last tick (control_phase + k * control_period) at which the frame is at most age_limit
-                  old; one that is past before the frame is picked up makes it infeasible: a negative budget
-    topic         the stamp announced last for this camera or for all, until it passes; with none ahead, fixed
 
 A stamp of zero, one more than 10 ms in the future and one older than budget.stale_after are faults of the
 input: the time of arrival stands in for them. After the ROS clock jumped back (a restarted simulation) call
@@ -14,37 +9,44 @@ input: the time of arrival stands in for them. After the ROS clock jumped back (
 in the future, they count from their arrival.
 """
 
+from __future__ import annotations
+
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from impatient_ros.perception.settings import BudgetParameters
+if TYPE_CHECKING:
+    from impatient_ros.perception.settings import BudgetParameters
 
-__all__ = ['FUTURE_TOLERANCE', 'Deadline', 'Deadlines', 'last_tick', 'stamp_fault']
+__all__ = ['BUDGET_SOURCES', 'FUTURE_TOLERANCE_NS', 'Deadline', 'Deadlines', 'last_tick', 'stamp_fault']
 
-FUTURE_TOLERANCE = 10_000_000  # ns: what clocks of two synchronised machines may differ by
+# What synchronised clocks of two machines may differ by: chrony and ptp on a robot's network stay well below.
+FUTURE_TOLERANCE_NS = 10_000_000
+
+Announced = Callable[[], int | None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Deadline:
-    """A frame's deadline and how it came about."""
+    """A frame's deadline and what was wrong with the input that it came from."""
 
-    at: int  # ns
-    reference: int  # ns: the stamp, or the time of arrival where that was faulty
-    source: str  # the rule that gave it: fixed, control_loop or topic
+    at_ns: int
     stamp_fault: str | None = None  # zero_stamp, future_stamp or stale_stamp
-    fallback: bool = False  # source topic, but no announced deadline lies ahead
+    fallback: bool = False  # the source gave none (no announcement lies ahead): budget.fixed stands in
 
     @property
     def fault(self) -> str | None:
         """What to report of the input; a faulty stamp before a missing deadline (no_deadline)."""
         return self.stamp_fault or ('no_deadline' if self.fallback else None)
 
-    def budget(self, now: int) -> float:
-        """Seconds from `now` to the deadline; negative when it has passed."""
-        return (self.at - now) * 1e-9
+    def budget(self, now_ns: int) -> float:
+        """Seconds from `now_ns` to the deadline; negative when it has passed."""
+        return (self.at_ns - now_ns) * 1e-9
 
 
 class Deadlines:
@@ -55,20 +57,14 @@ class Deadlines:
         # By camera (None: all cameras) the stamp announced last; the order is that of the announcements.
         self._announced: dict[str | None, int] = {}
 
-    def announce(self, stamp: int, camera: str | None = None) -> None:
+    def announce(self, stamp_ns: int, camera: str | None = None) -> None:
         """A deadline topic's message: the next deadline of `camera`, or of all.
 
         It replaces the topic's one before; a stamp in the past (zero, for instance) takes that one back.
         """
         with self._lock:
             self._announced.pop(camera, None)
-            self._announced[camera] = stamp
-
-    def announced(self, camera: str, now: int) -> int | None:
-        """The latest announcement for `camera` or for all that still lies ahead of `now`, in ns."""
-        with self._lock:
-            stamps = [stamp for key, stamp in self._announced.items() if key in (camera, None)]
-        return next((stamp for stamp in reversed(stamps) if stamp > now), None)
+            self._announced[camera] = stamp_ns
 
     def reset(self) -> None:
         """Forget all announcements; for when the ROS clock jumped back."""
@@ -76,47 +72,63 @@ class Deadlines:
             self._announced.clear()
 
     def of(
-        self, camera: str, stamp: int, arrival: int, budget: BudgetParameters, now: int | None = None
+        self, camera: str, stamp_ns: int, arrival_ns: int, budget: BudgetParameters, now_ns: int
     ) -> Deadline:
-        """The deadline of a frame stamped and arrived then, as it stands at `now` (default: at its arrival).
+        """The deadline of a frame stamped and arrived then, as it stands at `now_ns`.
 
-        Ask again for the frame under way whenever a deadline is announced or a parameter changes.
+        Ask again whenever a deadline is announced, and for a waiting frame when a parameter changes.
         """
-        fault = stamp_fault(stamp, arrival, budget.stale_after)
-        reference = arrival if fault else stamp
-        source, fallback = budget.source, False
-        if source == 'topic':
-            announced = self.announced(camera, arrival if now is None else now)
-            if announced is not None:
-                return Deadline(announced, reference, source, fault)
-            source, fallback = 'fixed', True
-        if source == 'control_loop':
-            at = last_tick(reference, budget)
-        else:
-            at = reference + _nanoseconds(budget.fixed)
-        return Deadline(at, reference, source, fault, fallback)
+        fault = stamp_fault(stamp_ns, arrival_ns, budget.stale_after)
+        reference_ns = arrival_ns if fault else stamp_ns
+        at_ns = BUDGET_SOURCES[budget.source](reference_ns, budget, lambda: self._ahead(camera, now_ns))
+        if at_ns is None:
+            return Deadline(_fixed(reference_ns, budget), fault, fallback=True)
+        return Deadline(at_ns, fault)
+
+    def _ahead(self, camera: str, now_ns: int) -> int | None:
+        """The latest announcement for `camera` or for all that still lies ahead, in ns."""
+        with self._lock:
+            stamps = [stamp for key, stamp in self._announced.items() if key in (camera, None)]
+        return next((stamp for stamp in reversed(stamps) if stamp > now_ns), None)
 
 
-def stamp_fault(stamp: int, arrival: int, stale_after: float) -> str | None:
-    """What is wrong with a frame's stamp (ns) when it arrives (ns), if anything."""
-    if stamp <= 0:
+def stamp_fault(stamp_ns: int, arrival_ns: int, stale_after: float) -> str | None:
+    """What is wrong with a frame's stamp when it arrives, if anything; `stale_after` is seconds."""
+    if stamp_ns <= 0:
         return 'zero_stamp'
-    if stamp - arrival > FUTURE_TOLERANCE:
+    if stamp_ns - arrival_ns > FUTURE_TOLERANCE_NS:
         return 'future_stamp'
-    if arrival - stamp > _nanoseconds(stale_after):
+    if arrival_ns - stamp_ns > _nanoseconds(stale_after):
         return 'stale_stamp'
     return None
 
 
-def last_tick(reference: int, budget: BudgetParameters) -> int:
-    """The last tick of the control loop (ns) at which a frame from `reference` (ns) is at most age_limit old.
+def last_tick(reference_ns: int, budget: BudgetParameters) -> int:
+    """The last tick of the control loop (ns) at which a frame from `reference_ns` is at most age_limit old.
 
-    It lies before `reference` where age_limit is shorter than the period and no tick falls into it.
+    It lies before `reference_ns` where age_limit is shorter than the period and no tick falls into it.
     """
     phase = _nanoseconds(budget.control_phase)
     numerator, denominator = _exact(budget.control_period)  # of ns; whole numbers stay exact
-    count = (reference + _nanoseconds(budget.age_limit) - phase) * denominator // numerator
+    count = (reference_ns + _nanoseconds(budget.age_limit) - phase) * denominator // numerator
     return phase + count * numerator // denominator
+
+
+def _fixed(reference_ns: int, budget: BudgetParameters) -> int:
+    return reference_ns + _nanoseconds(budget.fixed)
+
+
+# The values of the parameter budget.source: each is a function of the frame's reference (its stamp, or its
+# arrival where the stamp is faulty), the budget's parameters and the announcement that lies ahead. It returns
+# the deadline in ns; None: there is none, budget.fixed stands in. A deadline that is past before the frame is
+# picked up makes the frame infeasible.
+BUDGET_SOURCES: Mapping[str, Callable[[int, BudgetParameters, Announced], int | None]] = MappingProxyType(
+    {
+        'fixed': lambda reference_ns, budget, announced: _fixed(reference_ns, budget),
+        'control_loop': lambda reference_ns, budget, announced: last_tick(reference_ns, budget),
+        'topic': lambda reference_ns, budget, announced: announced(),
+    }
+)
 
 
 @lru_cache(maxsize=64)

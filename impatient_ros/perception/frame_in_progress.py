@@ -1,100 +1,217 @@
-"""A frame from being picked up to its record: what it was promised, got, and how it ended. No ROS import."""
+"""A frame from being picked up to its record: what was planned for it, what it got, and how it ended.
+
+This is where an image's way turns: the classifier tells a frame in progress about its plan and its answers,
+and the frame in progress decides what goes out and when. An answer that is ready leaves by the deadline even
+while a later stage is still being executed.
+"""
 
 from __future__ import annotations
 
 import math
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable
 
 from impatient_ros.answer import Answer
 from impatient_ros.perception.deadlines import Deadline
 from impatient_ros.perception.frame_record import CONFIDENT, FrameRecord, Outcome
 from impatient_ros.perception.latest_frames import Frame
+from impatient_ros.perception.sending import Sender
+from impatient_ros.perception.settings import CameraParameters, PerceptionParameters
+from impatient_ros.planning.planner import Plan
 
-__all__ = ['FrameUnderWay', 'Manner']
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How a frame is to be delivered: the parameters `publish_mode`, `on_miss`, `confidence_threshold`."""
-
-    every: bool = False
-    on_miss: str = 'silent'
-    confidence_threshold: float = 0.0
+__all__ = ['FrameInProgress']
 
 
-@dataclass
-class FrameUnderWay:
-    """What is known of the frame that is being worked on; seconds, instants on the classifier's clock."""
+class FrameInProgress:
+    """The frame that is being classified; exactly one record comes of it.
 
-    frame: Frame
-    deadline: Deadline
-    begun: float
-    until: float  # the deadline
-    budget: float
-    reserve: float
-    manner: Manner
-    exits: int
-    planned: int | None = None
-    promised: int | None = None
-    slowdown: float = 1.0
-    best: Answer | None = None
-    sent: Answer | None = None
-    sent_slack: float | None = None
-    ended: bool = False
-    record: FrameRecord | None = None
-    expired: bool = False  # past its deadline without an answer, and still wanted
-    lock: threading.Lock = field(default_factory=threading.Lock)  # serialises sending
+    Two threads may send, and the first one does: the thread that classifies (`planned`, `answered`,
+    `completed`, `finish`, `drop`) and the one that delivers at the deadline (`expire`). One lock, that of
+    `Delivery`, guards all of it, publishing included: no answer follows the record.
+
+    Args:
+        parameters: as they were when the frame was picked up; later changes count for later frames.
+        reserve: seconds before the deadline at which an answer must be sent.
+        exits: how many the network has.
+        lock: that of `Delivery`; re-entrant.
+        due_changed: called with the lock held when `due` may have become earlier.
+    """
+
+    def __init__(
+        self,
+        frame: Frame,
+        deadline: Deadline,
+        parameters: PerceptionParameters,
+        *,
+        reserve: float,
+        exits: int,
+        sender: Sender,
+        lock: threading.Condition,
+        due_changed: Callable[[], None],
+    ) -> None:
+        self.frame = frame
+        self.parameters = parameters
+        self.reserve = reserve
+        self._exits = exits
+        self._sender = sender
+        self._clocks = sender.clocks
+        self._lock = lock
+        self._due_changed = due_changed
+        self._deadline = deadline
+        self._start = self._clocks.steady()
+        self._budget = deadline.budget(self._clocks.ros_ns())
+        self._until = self._start + self._budget  # the deadline on the steady clock
+        self._plan: Plan | None = None
+        self._slowdown = 1.0
+        self._best: Answer | None = None
+        self._sent: Answer | None = None
+        self._sent_slack: float | None = None
+        self._awaits_late_answer = False  # past its deadline without an answer, and still wanted
+        self._record: FrameRecord | None = None  # set when it has ended
 
     @property
+    def camera(self) -> CameraParameters:
+        """The parameters of its camera."""
+        return self.parameters.camera(self.frame.camera)
+
+    # -- the thread that classifies
+
+    def until(self) -> float:
+        """Its deadline on the steady clock, in seconds; an announcement may move it."""
+        with self._lock:
+            return self._until
+
+    def planned(self, plan: Plan, slowdown: float) -> None:
+        """What it is meant to get, and the slowdown of the machine that this assumes."""
+        with self._lock:
+            self._plan, self._slowdown = plan, slowdown
+
+    def answered(self, answer: Answer) -> None:
+        """A better answer than before; a deeper exit may follow."""
+        with self._lock:
+            if self._record is not None:
+                return
+            self._best = answer
+            self._due_changed()
+            if self.parameters.publish_mode == 'every':
+                self._send(answer, self._clocks.steady())
+
+    def completed(self, answer: Answer) -> None:
+        """Nothing better will come: it is sent at once, before the classifier learns from the frame."""
+        with self._lock:
+            self._send(answer, self._start + answer.elapsed)
+
+    def finish(self, final: Answer) -> FrameRecord:
+        """The classifier has returned `final`. Returns how the frame ended, now or at its deadline."""
+        with self._lock:
+            if final.exit_index is not None:
+                self._send(final, self._start + final.elapsed)
+            return self._end(final)
+
+    def drop(self, reason: str) -> None:
+        """It cannot be used."""
+        with self._lock:
+            if self._record is None:
+                self._close(Outcome.dropped, reason)
+
+    # -- the thread of announcements
+
+    def move(self, deadline: Deadline) -> None:
+        """Its deadline is `deadline` from now on."""
+        with self._lock:
+            if self._record is None:
+                self._deadline = deadline
+                self._until = self._clocks.steady() + deadline.budget(self._clocks.ros_ns())
+                self._due_changed()
+
+    # -- the thread that delivers
+
     def due(self) -> float:
-        """When it must be looked after, infinity if no more."""
-        if self.ended or (self.expired and self.best is None):
-            return math.inf
-        # With an answer in hand it must leave in time; without one, the deadline itself ends it.
-        return self.until - (self.reserve if self.best is not None else 0.0)
+        """When `expire` must be called, on the steady clock; infinity: not at all."""
+        with self._lock:
+            if self._record is not None or (self._awaits_late_answer and self._best is None):
+                return math.inf
+            # With an answer in hand it must leave in time; without one, the deadline itself ends it.
+            return self._until - (self.reserve if self._best is not None else 0.0)
 
-    @property
-    def overrun(self) -> bool | None:
-        """Whether the promised exit came later than promised; what is not there when the frame ends, does."""
-        if self.promised is None:
-            return None
-        best, threshold = self.best, self.manner.confidence_threshold
-        if best is not None and best.overrun is not None:
-            return best.overrun
-        return best is None or not 0 < threshold <= best.confidence
+    def expire(self) -> None:
+        """The time is up: send what is there."""
+        with self._lock:
+            if self._best is not None:
+                self._send(self._best, self.due())
+            elif self.parameters.on_miss == 'late':
+                self._awaits_late_answer = True  # its first answer ends it
+                return
+            self._end(None)
 
-    def outcome(self, final: Answer | None) -> tuple[Outcome, str]:
+    # -- with the lock held
+
+    def _send(self, answer: Answer, meant: float) -> None:
+        """Publish `answer` unless the frame has ended, it is out already, or it is too late to be wanted."""
+        if self._record is not None or self._sent is answer:
+            return
+        late = self._slack() < 0
+        if late and (self.parameters.on_miss != 'late' or self._sent is not None):
+            return
+        self._sender.send(self.frame, answer, self.parameters.top_k, meant)
+        self._sent, self._sent_slack = answer, self._slack()
+
+    def _end(self, final: Answer | None) -> FrameRecord:
+        if self._record is not None:
+            return self._record
+        if self._sent is None and self.parameters.on_miss == 'empty':
+            self._sender.send_empty(self.frame, self.parameters.top_k)
+        return self._close(*self._outcome(final))
+
+    def _close(self, outcome: Outcome, reason: str) -> FrameRecord:
+        sent, plan = self._sent, self._plan
+        self._record = record = FrameRecord(
+            camera=self.frame.camera,
+            stamp=self.frame.stamp_ns * 1e-9,
+            outcome=outcome,
+            reason=reason,
+            exit_index=None if sent is None else sent.exit_index,
+            planned_exit_index=None if plan is None else plan.target,
+            exits=self._exits,
+            budget=self._budget,
+            elapsed=self._clocks.steady() - self._start,
+            slack=self._slack() if self._sent_slack is None else self._sent_slack,
+            slowdown=self._slowdown,
+            superseded=self.frame.superseded,
+            fault=self._deadline.fault,
+            label=None if sent is None else sent.label,
+            confidence=None if sent is None else sent.confidence,
+            overrun=self._overrun(),
+        )
+        self._sender.record(self.frame, record)
+        return record
+
+    def _outcome(self, final: Answer | None) -> tuple[Outcome, str]:
         """How it ended, and the reason; `final` is the classifier's last answer, where it has come."""
-        sent, threshold = self.sent, self.manner.confidence_threshold
+        sent = self._sent
         if sent is None:
             if final is not None and final.infeasible:
                 return Outcome.infeasible, 'budget below the first exit'
             return Outcome.missed, 'no exit was ready by the deadline'
-        outcome = Outcome.late if (self.sent_slack or 0.0) < 0 else Outcome.answered
+        outcome = Outcome.late if (self._sent_slack or 0.0) < 0 else Outcome.answered
         shallower = (sent.exit_index or 0) < (sent.planned_exit_index or 0)
-        if shallower and 0 < threshold <= sent.confidence:
+        if shallower and self._sure(sent):
             return outcome, CONFIDENT
-        return outcome, 'deadline_fallback' if self.deadline.fallback else ''
+        return outcome, 'deadline_fallback' if self._deadline.fallback else ''
 
-    def to_record(self, outcome: Outcome, reason: str, elapsed: float, slack: float) -> FrameRecord:
-        """Its record; `slack` is what was left when its answer went out, or is left now without one."""
-        sent = self.sent
-        return FrameRecord(
-            camera=self.frame.camera,
-            stamp=self.frame.stamp * 1e-9,
-            outcome=outcome,
-            reason=reason,
-            exit_index=None if sent is None else sent.exit_index,
-            planned_exit_index=self.planned,
-            exits=self.exits,
-            budget=self.budget,
-            elapsed=elapsed,
-            slack=slack,
-            slowdown=self.slowdown,
-            superseded=self.frame.superseded,
-            fault=self.deadline.fault,
-            label=None if sent is None else sent.label,
-            confidence=None if sent is None else sent.confidence,
-            overrun=self.overrun,
-        )
+    def _overrun(self) -> bool | None:
+        """Whether the protected exit came later than planned; None: none was protected."""
+        if self._plan is None or self._plan.protected is None:
+            return None
+        best = self._best
+        if best is not None and best.overrun is not None:
+            return best.overrun
+        # An answer that is missing when the frame ends counts as an overrun, unless an earlier one was sure.
+        return best is None or not self._sure(best)
+
+    def _sure(self, answer: Answer) -> bool:
+        return 0 < self.parameters.confidence_threshold <= answer.confidence
+
+    def _slack(self) -> float:
+        """Seconds that are left until the deadline, by the ROS clock."""
+        return self._deadline.budget(self._clocks.ros_ns())

@@ -34,7 +34,7 @@ class FrameRecord:
 
     `stamp` is the image's (s, ROS clock); `budget` what was left when it was picked up, `elapsed` from there
     to the answer, `slack` what was left at the answer (negative: late). `exits` is how many the network has.
-    `overrun` says whether the exit that the plan promised came later than promised (None: none was promised).
+    `overrun` says whether the exit that the plan protected came later than planned (None: it protected none).
     `superseded` counts the frames given up for this one; these have records of their own, so it is not added
     up again.
     """
@@ -71,7 +71,7 @@ class FrameRecord:
 
         `overrun` and `fault` are there only where there is one.
 
-        For whoever reads it back (the demo, training's budgets from a bag) without ROS.
+        The demo and training (budgets from a bag) read it back.
         """
         values = {
             'outcome': self.outcome.value,

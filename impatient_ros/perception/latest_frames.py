@@ -3,39 +3,38 @@
 One thread receives (`LatestFrames.put`), one works (`LatestFrames.take`). A frame that nobody took before the
 next one of its camera arrived is *superseded*: `put` hands it back, so that every frame can be accounted for.
 Nothing queues up behind a slow network.
-
-`stamp`, `arrival` and `deadline` are instants of one clock and only compared here; the node uses nanoseconds.
 """
 
-import math
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from impatient_ros.perception.time_sharing import PATIENCE
+from impatient_ros.perception.deadlines import Deadline
+from impatient_ros.perception.time_sharing import SUPERSEDED_LIMIT
 
 __all__ = ['Frame', 'LatestFrames', 'SequenceGaps']
 
 
 @dataclass
 class Frame:
-    """One image on its way through the node; `message` is whatever the receiver took."""
+    """One image on its way through the node; `message` is whatever the receiver took.
+
+    While it waits, `deadline` and `superseded` belong to `LatestFrames` and its lock; from being taken, or
+    handed back, on they do not change any more.
+    """
 
     camera: str
     message: Any
-    stamp: float
-    arrival: float
-    deadline: float | None  # None: no hurry, after every frame that has one
-    sequence: int | None = None  # the publisher's sequence number, where the middleware tells
+    stamp_ns: int
+    arrival_ns: int
+    deadline: Deadline
     superseded: int = 0  # frames of this camera given up since the last one that was taken
-    fault: str | None = None  # what was wrong with the stamp or the deadline, see ros/deadlines.py
 
 
 class LatestFrames:
     """Holds at most one frame per camera and gives out the one with the earliest deadline first; before all
-    others that of a camera of which PATIENCE frames in a row were superseded.
+    others that of a camera of which SUPERSEDED_LIMIT frames in a row were superseded.
 
     Thread-safe; any number of threads may put and take. A frame is given out exactly once: to `take`, or
     handed back by the `put` that supersedes it, or by `clear` or `close`.
@@ -45,10 +44,6 @@ class LatestFrames:
         self._frames: dict[str, Frame] = {}
         self._changed = threading.Condition()
         self._closed = False
-
-    def __len__(self) -> int:
-        with self._changed:
-            return len(self._frames)
 
     def put(self, frame: Frame) -> Frame | None:
         """Make `frame` its camera's newest; returns the frame that it supersedes.
@@ -66,30 +61,25 @@ class LatestFrames:
             self._changed.notify()
             return older
 
-    def take(self, timeout: float | None = None) -> Frame | None:
+    def take(self) -> Frame | None:
         """Remove and return the most urgent frame, the oldest arrival among equals.
 
-        Blocks up to `timeout` seconds of a steady clock (None: for ever). None: the time is up or the store
-        is closed.
+        Blocks until there is one. None: the store is closed.
         """
-        until = None if timeout is None else time.monotonic() + timeout
         with self._changed:
             while not self._frames and not self._closed:
-                left = None if until is None else until - time.monotonic()
-                if left is not None and left <= 0:
-                    return None
-                self._changed.wait(left)
+                self._changed.wait()
             if self._closed:
                 return None
             chosen = min(self._frames.values(), key=_urgency)
             return self._frames.pop(chosen.camera)
 
-    def deadlines(self) -> list[float]:
-        """The deadlines of the waiting frames that have one, in no order."""
+    def deadlines(self) -> list[Deadline]:
+        """The deadlines of the waiting frames, in no order."""
         with self._changed:
-            return [frame.deadline for frame in self._frames.values() if frame.deadline is not None]
+            return [frame.deadline for frame in self._frames.values()]
 
-    def reschedule(self, deadline: Callable[[Frame], float | None]) -> None:
+    def reschedule(self, deadline: Callable[[Frame], Deadline]) -> None:
         """Give every waiting frame the deadline that `deadline(frame)` says now.
 
         For a new message on a deadline topic and for changed budget parameters. The function runs under the
@@ -99,16 +89,20 @@ class LatestFrames:
             for frame in self._frames.values():
                 frame.deadline = deadline(frame)
 
-    def clear(self, later_than: float = -math.inf) -> list[Frame]:
-        """Remove and return the waiting frames that arrived after that instant, oldest arrival first.
+    def clear(self, later_than_ns: int | None = None) -> list[Frame]:
+        """Remove and return the waiting frames that arrived after that instant (None: all), oldest first.
 
         For when the clock jumped back: what arrived later than now is of the time before.
         """
         with self._changed:
-            frames = [frame for frame in self._frames.values() if frame.arrival > later_than]
+            frames = [
+                frame
+                for frame in self._frames.values()
+                if later_than_ns is None or frame.arrival_ns > later_than_ns
+            ]
             for frame in frames:
                 del self._frames[frame.camera]
-            return sorted(frames, key=lambda frame: frame.arrival)
+            return sorted(frames, key=lambda frame: frame.arrival_ns)
 
     def close(self) -> list[Frame]:
         """End it: every `take`, blocked or later, returns None. Returns the frames still waiting."""
@@ -118,9 +112,8 @@ class LatestFrames:
         return self.clear()
 
 
-def _urgency(frame: Frame) -> tuple[bool, float, float]:
-    deadline = float('inf') if frame.deadline is None else frame.deadline
-    return frame.superseded < PATIENCE, deadline, frame.arrival
+def _urgency(frame: Frame) -> tuple[bool, int, int]:
+    return frame.superseded < SUPERSEDED_LIMIT, frame.deadline.at_ns, frame.arrival_ns
 
 
 class SequenceGaps:

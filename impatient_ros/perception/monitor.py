@@ -6,8 +6,8 @@ camera).
 
     miss rate     frames without an answer by their deadline (missed, late)
                   / frames whose budget admitted one (answered, late, missed)
-    overrun rate  frames whose promised exit (the first one of their plan) came later than promised, or never
-                  / frames to which one was promised; what `budget.miss_rate` is about
+    overrun rate  frames whose protected exit came later than planned, or never
+                  / frames whose plan protected one; what `budget.miss_rate` is about
     infeasible    apart from both: their budget was below the cost of the first exit
 
 Seconds everywhere.
@@ -19,10 +19,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from impatient_ros.perception.frame_record import CONFIDENT, FrameRecord, Outcome
-from impatient_ros.perception.statistics import CameraStatistics, Summary, Tally
+from impatient_ros.perception.frame_record import FrameRecord
+from impatient_ros.perception.statistics import CameraStatistics, Tally, WindowSummary
 
-__all__ = ['CONFIDENT', 'CameraStatistics', 'FrameRecord', 'Monitor', 'Outcome', 'Snapshot']
+__all__ = ['Monitor', 'Snapshot']
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,6 @@ class Snapshot:
     """The statistics at one instant; `window` is the length of the window in seconds."""
 
     cameras: Mapping[str, CameraStatistics]
-    total: CameraStatistics
     window: float
 
 
@@ -64,38 +63,23 @@ class Monitor:
 
     def not_received(self, camera: str, count: int) -> None:
         """Count frames that were published and never arrived."""
-        if count > 0:
-            with self._lock:
-                self._of(camera).lose(self._now(), count)
+        with self._lock:
+            self._of(camera).lose(self._now(), count)
 
     def reset(self) -> None:
         """Forget everything; the cameras stay, with nothing counted."""
         with self._lock:
-            self._start = self._now()
             names = dict.fromkeys((*self._names, *self._cameras))
-            self._cameras = {name: _Camera(self._start, self._limit) for name in names}
+            self._cameras = {name: _Camera(self._now(), self._limit) for name in names}
 
-    def watch(self, cameras: Iterable[str]) -> None:
-        """The cameras are these from now on: new ones appear with nothing counted, others go."""
+    def snapshot(self) -> Snapshot:
+        """The statistics now."""
         with self._lock:
-            self._names = tuple(cameras)
-            self._cameras = {name: self._of(name) for name in self._names}
-
-    def snapshot(self, now: float | None = None) -> Snapshot:
-        """The statistics at `now` (default: the clock's)."""
-        with self._lock:
-            now = self._now() if now is None else now
+            now = self._now()
             copies = {name: camera.copy(now - self._window) for name, camera in self._cameras.items()}
         # Counting and sorting happen outside the lock: the frames' threads never wait for a snapshot.
-        cameras = {name: copy.summary(now, self._window) for name, copy in copies.items()}
-        total = Summary(self._start)
-        for summary in cameras.values():
-            total.merge(summary)
-        return Snapshot(
-            cameras={name: summary.statistics(name, now) for name, summary in cameras.items()},
-            total=total.statistics('', now),
-            window=self._window,
-        )
+        cameras = {name: copy.statistics(now, self._window) for name, copy in copies.items()}
+        return Snapshot(cameras, self._window)
 
     def _of(self, camera: str) -> '_Camera':
         if camera not in self._cameras:
@@ -107,8 +91,7 @@ class _Camera:
     """One camera's counts since the reset and its records in the window; not locked."""
 
     def __init__(self, start: float, limit: int) -> None:
-        self.start = start
-        self.last: float | None = None
+        self.start = self.last = start
         self.tally = Tally()
         self.lost = 0
         self.records: deque[tuple[float, FrameRecord]] = deque(maxlen=limit)
@@ -129,23 +112,21 @@ class _Camera:
             while entries and entries[0][0] < since:
                 entries.popleft()
         copy = _Camera(self.start, self.records.maxlen or 0)
-        copy.last, copy.lost = self.last, self.lost
-        copy.tally.merge(self.tally)
+        copy.last, copy.lost, copy.tally = self.last, self.lost, self.tally.copy()
         copy.records, copy.losses = self.records.copy(), self.losses.copy()
         return copy
 
-    def summary(self, now: float, window: float) -> 'Summary':
-        summary = Summary(self.start if self.last is None else self.last)
-        summary.tally = self.tally
-        summary.lost = self.lost
-        summary.recently_lost = sum(count for _, count in self.losses)
-        for moment, record in self.records:
-            summary.add(moment, record)
-        # The seconds that the records stand for; at least one, so that a first frame is no burst.
+    def statistics(self, now: float, window: float) -> CameraStatistics:
+        summary = WindowSummary()
+        for _, record in self.records:
+            summary.add(record)
         start = max(self.start, now - window)
         if len(self.records) == self.records.maxlen:
             start = max(start, self.records[0][0])  # older ones were pushed out by number, not by age
-        span = max(now - start, min(1.0, window))
-        summary.rate = len(self.records) / span
-        summary.answer_rate = sum(summary.recent.exits.values()) / span
-        return summary
+        return summary.statistics(
+            self.tally,
+            span=max(now - start, min(1.0, window)),  # at least a second, so that a first frame is no burst
+            not_received=self.lost,
+            recent_not_received=sum(count for _, count in self.losses),
+            silent=now - self.last,
+        )

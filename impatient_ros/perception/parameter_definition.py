@@ -1,4 +1,4 @@
-"""One parameter's definition: kind, default, meaning, limits; converts what people write. No ROS import."""
+"""One parameter's definition: kind, default, meaning, limits; converts what people write."""
 
 import difflib
 import math

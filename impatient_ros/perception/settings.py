@@ -1,7 +1,7 @@
-"""What the node can be told: every parameter with its one default, meaning, unit and limits. No ROS import.
+"""What the node can be told: every parameter with its one default, meaning, unit and limits.
 
-The dataclasses are the definition. `parameters.py` declares from them, `config/perception.yaml` repeats the
-defaults for people (a test compares), and the rest of the node reads the dataclasses.
+The dataclasses are the definition. `ros/parameters.py` declares from them, `config/perception.yaml` repeats
+the defaults for people (a test compares), and the rest of the node reads the dataclasses.
 
     settings = parse({'budget.fixed': 0.05, 'camera_names': ['front'], 'cameras.front.budget.reserve': 0.001})
     settings.camera('front').budget.fixed    # 0.05, the node's
@@ -13,9 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from impatient_ros.anytime import FrameSettings
+from impatient_ros.perception.deadlines import BUDGET_SOURCES
 from impatient_ros.perception.parameter_definition import Definition, ParameterError, defined, definitions
+from impatient_ros.planning.options import MODES
+from impatient_ros.runtime import RUNTIMES
 
 __all__ = [
+    'TRANSPORTS',
     'BudgetParameters',
     'CameraParameters',
     'PerceptionParameters',
@@ -24,6 +29,8 @@ __all__ = [
     'node_definitions',
     'parse',
 ]
+
+TRANSPORTS = ('raw', 'compressed')
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class BudgetParameters:
         'What sets the deadline of a frame: fixed (budget.fixed after its stamp), control_loop (the last '
         'tick of the control loop at which it is at most budget.max_age old) or topic (~/deadline, '
         '~/<camera>/deadline)',
-        choices=('fixed', 'control_loop', 'topic'),
+        choices=tuple(BUDGET_SOURCES),
     )
     fixed: float = defined(
         'number', 0.1, 'Seconds from header.stamp to the deadline, with source fixed', low=0.0, high=3600.0
@@ -94,7 +101,7 @@ class CameraParameters:
         'text',
         'raw',
         'Type of the images: raw (sensor_msgs/Image) or compressed (sensor_msgs/CompressedImage)',
-        choices=('raw', 'compressed'),
+        choices=TRANSPORTS,
         locked='active',
     )
     roi: tuple[int, ...] = defined(
@@ -139,7 +146,7 @@ class PerceptionParameters:
         'text',
         'auto',
         'What executes the network; auto: the fastest that is available',
-        choices=('auto', 'eager', 'onnxruntime', 'cuda_graph'),
+        choices=RUNTIMES,
         locked='configured',
     )
     mode: str = defined(
@@ -147,7 +154,7 @@ class PerceptionParameters:
         'adaptive',
         'How the time is used: contract (one exit, planned ahead), interruptible (every exit in turn) or '
         'adaptive (aims at one exit, insured by an earlier one where that pays)',
-        choices=('contract', 'interruptible', 'adaptive'),
+        choices=MODES,
     )
     camera_names: tuple[str, ...] = defined(
         'texts', ('camera',), 'Names of the cameras; each has parameters cameras.<name>.*', locked='active'
@@ -193,6 +200,15 @@ class PerceptionParameters:
     def camera(self, name: str) -> CameraParameters:
         """The camera of that name; raises `KeyError`."""
         return {camera.name: camera for camera in self.cameras}[name]
+
+    def frame_settings(self, camera: CameraParameters) -> FrameSettings:
+        """How the classifier is to treat a frame of that camera."""
+        return FrameSettings(
+            mode=self.mode,
+            miss_rate=camera.budget.miss_rate,
+            confidence_threshold=self.confidence_threshold,
+            finish_late=self.on_miss == 'late',
+        )
 
 
 _NODE = definitions(PerceptionParameters)

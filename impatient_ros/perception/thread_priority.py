@@ -1,4 +1,4 @@
-"""Waking up in time: real-time priority for the thread that publishes, Python's switch interval. No ROS."""
+"""Waking up in time: real-time priority for the thread that publishes, Python's switch interval."""
 
 import logging
 import os

@@ -2,29 +2,31 @@
 
 The first exit of a frame is its mandatory part, everything deeper is optional (imprecise computation: Liu et
 al., "Algorithms for scheduling imprecise computations", Computer 1991). Frames are taken by their deadlines,
-earliest first (`frames`), and
+earliest first (`latest_frames`).
 
-- the optional part of a frame ends where the frames that wait would get less time than it: with n waiting, it
-  may take 1 / (n + 1) of what is left until the last of their deadlines. All run the same network, in which
-  every further exit gains less per second than the one before: equal parts give the most accuracy per second;
-  A part is fixed when the frame begins; only further frames make it smaller. Exits that are not quite likely
-  to be done in it are not tried: a stage that is launched cannot be stopped;
-- the mandatory part is done in any case, by its own deadline.
+- The mandatory part is done in any case, by the frame's own deadline.
+- The optional part ends where the waiting frames would get less time than it: with n waiting, it may take
+  1 / (n + 1) of what is left until the last of their deadlines. All run the same network, in which every
+  further exit gains less per second than the one before, so equal parts give the most accuracy per second.
+  A part is fixed when the frame begins; only further frames make it smaller. Exits that are unlikely to be
+  done in it are not tried: a stage that is launched cannot be stopped.
 
-So an overload takes the deep exits from all cameras alike before it takes the first one from any. What does
-not even leave time for all first exits makes frames late in the order of their deadlines; newer frames
-supersede them, and a camera that was passed over PATIENCE times in a row goes first. None starves.
+So an overload takes the deep exits from all cameras alike before it takes the first one from any. Where there
+is not even time for all first exits, frames are late in the order of their deadlines and newer frames
+supersede them; a camera of which SUPERSEDED_LIMIT frames in a row were superseded goes first: none starves.
 
-Pure; seconds.
+Seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ['PATIENCE', 'share']
+__all__ = ['SUPERSEDED_LIMIT', 'share']
 
-PATIENCE = 3  # frames of a camera that may be superseded in a row before it goes first
+# Frames of a camera that may be superseded in a row before it goes first. Chosen, not measured: in overload
+# a camera is then served often, and the earliest deadline still decides most turns.
+SUPERSEDED_LIMIT = 3
 
 
 def share(left: float, waiting: Iterable[float]) -> float:

@@ -33,7 +33,7 @@ class ExecutorThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Return when the callback under way has ended; no other one begins. It may be called twice."""
+        """Return when the callback that runs has ended; no other one begins. It may be called twice."""
         self._stopping.set()
         if self._thread.ident is not None:
             # Spinning once ends with something done; `wake` alone lets it wait again.

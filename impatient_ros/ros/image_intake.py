@@ -29,12 +29,13 @@ __all__ = ['IMAGE_QOS', 'ImageIntake']
 # Best effort meets every publisher; depth 1 since only the newest frame is of use.
 IMAGE_QOS = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
+MESSAGE_TYPES = {'raw': Image, 'compressed': CompressedImage}  # by transport, see perception.settings
 READERS = {Image: read_image, CompressedImage: read_compressed_image}
 
-Receive = Callable[[str, Any, int | None], None]
+Receive = Callable[[str, Any, int | None, int], None]
 
 
-class _Elsewhere(CallbackGroup):
+class _NoExecutor(CallbackGroup):
     """Keeps its subscriptions out of the executor: they are waited for by `ImageIntake`."""
 
     def can_execute(self, entity: Any) -> bool:
@@ -51,22 +52,24 @@ class ImageIntake:
     """Subscribes to the cameras and hands every message to `receive` in a thread of its own.
 
     Args:
-        receive: called with camera, message (a view of `images.serialized` with a std_msgs/Header) and the
-            publisher's sequence number (None where the middleware does not tell); must be quick and must not
-            raise.
+        receive: called with camera, message (a view of `images.serialized` with a std_msgs/Header), the
+            publisher's sequence number (None where the middleware does not tell) and how many publishers the
+            topic had when they were last counted; must be quick and must not raise.
     """
 
     def __init__(self, node: Node, receive: Receive) -> None:
         self._node = node
         self._receive = receive
-        self._group = _Elsewhere()
+        self._group = _NoExecutor()
         self._cameras: dict[Subscription, str] = {}
+        self._publishers: dict[str, int] = {}  # by camera; replaced as a whole by the node's thread
         self._wake = GuardCondition(callback=None, callback_group=None, context=node.context)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name='image-intake', daemon=True)
 
-    def subscribe(self, camera: str, message_type: type, topic: str) -> None:
+    def subscribe(self, camera: str, transport: str, topic: str) -> None:
         """Add a camera; before `start`."""
+        message_type = MESSAGE_TYPES[transport]
         subscription = self._node.create_subscription(
             message_type, topic, lambda message: None, IMAGE_QOS, callback_group=self._group, raw=True
         )
@@ -86,10 +89,12 @@ class ImageIntake:
         self._cameras.clear()
         self._wake.destroy()
 
-    def publishers(self, camera: str) -> int:
-        """How many publishers the camera's topic has now."""
-        topics = [s.topic_name for s, name in self._cameras.items() if name == camera]
-        return sum(self._node.count_publishers(topic) for topic in topics)
+    def count_publishers(self) -> None:
+        """Count each topic's publishers; for the node's thread, now and then: asking the graph is slow."""
+        self._publishers = {
+            camera: self._node.count_publishers(subscription.topic_name)
+            for subscription, camera in self._cameras.items()
+        }
 
     def _run(self) -> None:
         with ExitStack() as stack:
@@ -123,4 +128,5 @@ class ImageIntake:
         except ImageError as error:
             message = Unreadable(error)
         message.header = header_message(message.header)
-        self._receive(self._cameras[subscription], message, sequence)
+        camera = self._cameras[subscription]
+        self._receive(camera, message, sequence, self._publishers.get(camera, 1))

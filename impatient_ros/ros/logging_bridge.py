@@ -1,4 +1,4 @@
-"""Python's logging of the modules that know no ROS, on the node's logger."""
+"""What the modules outside `ros/` log with Python's logging, on the node's logger."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """The messages that the node publishes, made from plain values, and read back."""
 
 import array
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -11,11 +12,13 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Classification, LabelInfo, ObjectHypothesis, VisionClass
 
 from impatient_ros.images.serialized import HeaderView
+from impatient_ros.perception.diagnostics import Status
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
 
 __all__ = [
     'classification',
     'diagnostic_status',
+    'diagnostics_message',
     'frame_status',
     'header_message',
     'image_message',
@@ -89,11 +92,22 @@ def level_of(record: FrameRecord) -> bytes:
 
 
 def diagnostic_status(
-    name: str, level: bytes, message: str, values: dict[str, str], hardware_id: str = ''
+    name: str, level: bytes, message: str, values: Mapping[str, str], hardware_id: str = ''
 ) -> DiagnosticStatus:
     """A status with values by key."""
     pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
     return DiagnosticStatus(name=name, level=level, message=message, hardware_id=hardware_id, values=pairs)
+
+
+def diagnostics_message(statuses: Iterable[Status], stamp: Time) -> DiagnosticArray:
+    """The /diagnostics message; anything above a warning is an ERROR."""
+    return DiagnosticArray(
+        header=Header(stamp=stamp),
+        status=[
+            diagnostic_status(each.name, _level(each.level), each.text, each.values, each.hardware_id)
+            for each in statuses
+        ],
+    )
 
 
 def image_message(rgb: np.ndarray, header: Header) -> Image:
@@ -105,6 +119,13 @@ def image_message(rgb: np.ndarray, header: Header) -> Image:
     data.frombytes(np.ascontiguousarray(rgb).data)
     message.data = data
     return message
+
+
+def _level(severity: int) -> bytes:
+    """A severity of `logging` as a level of DiagnosticStatus."""
+    if severity > logging.WARNING:
+        return DiagnosticStatus.ERROR
+    return DiagnosticStatus.WARN if severity == logging.WARNING else DiagnosticStatus.OK
 
 
 def _sentence(record: FrameRecord) -> str:

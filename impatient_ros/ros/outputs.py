@@ -18,7 +18,6 @@ from impatient_ros.perception.frame_record import FrameRecord
 from impatient_ros.perception.latest_frames import Frame
 from impatient_ros.perception.monitor import Monitor
 from impatient_ros.ros.messages import classification, frame_status, image_message, label_info
-from impatient_ros.ros.parameters import NodeParameters
 
 __all__ = ['OUTPUT_QOS', 'NodeOutputs']
 
@@ -52,12 +51,10 @@ class NodeOutputs:
         labels: tuple[str, ...],
         cameras: tuple[str, ...],
         monitor: Monitor,
-        parameters: NodeParameters,
     ) -> None:
         self._node = node
         self._labels = labels
         self._monitor = monitor
-        self._parameters = parameters
         self._cameras = {
             name: _Camera(
                 node.create_publisher(Classification, f'~/{name}/classification', OUTPUT_QOS),
@@ -71,10 +68,9 @@ class NodeOutputs:
         for camera in self._cameras.values():
             camera.label_info.publish(info)
 
-    def answer(self, frame: Frame, answer: Answer | None) -> None:
+    def answer(self, frame: Frame, answer: Answer | None, top_k: int) -> None:
         """Publish an answer's best classes, or a classification without results."""
         probabilities = np.empty(0) if answer is None else answer.probabilities
-        top_k = self._parameters.current.top_k
         message = classification(frame.message.header, self._labels, probabilities, top_k)
         self._cameras[frame.camera].classification.publish(message)
 
@@ -85,6 +81,10 @@ class NodeOutputs:
         if publisher.get_subscription_count():
             name = self._node.get_fully_qualified_name()
             publisher.publish(frame_status(frame.message.header, record, name))
+
+    def not_received(self, camera: str, count: int) -> None:
+        """Count frames that were published and never arrived."""
+        self._monitor.not_received(camera, count)
 
     def wants_picture(self, camera: str) -> bool:
         """Whether somebody subscribes to the annotated picture."""

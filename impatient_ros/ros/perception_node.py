@@ -4,38 +4,33 @@
 
 A lifecycle node: configure loads, warms up and profiles the model; activate subscribes and starts the
 threads; deactivate stops them; cleanup lets go of the model. With `autostart` (the default) it takes the
-first two steps by itself. Threads: the executor's (parameters, services, timers), one that takes images
-(`intake`), one that classifies (`perception`), one that sends answers when their deadline comes (`delivery`).
+first two steps by itself. `impatient_ros.perception` says which thread owns what.
 """
 
 from __future__ import annotations
 
-import time
-from functools import partial
+import logging
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CompressedImage, Image
-from std_msgs.msg import Header
 from std_srvs.srv import Trigger
 
 from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.checkpoint import CheckpointError
+from impatient_ros.perception.diagnostics import Diagnostics
+from impatient_ros.perception.lifecycle import Lifecycle
+from impatient_ros.perception.model_state import LoadedModel, model_state
 from impatient_ros.perception.monitor import Monitor
+from impatient_ros.perception.progress import throttled
 from impatient_ros.perception.thread_priority import switch_threads_every
-from impatient_ros.perception.worker import Perception
-from impatient_ros.planning.planners import PlanningState
 from impatient_ros.resources import resource_path
-from impatient_ros.ros.cv_bridge_converter import cv_bridge_converter
-from impatient_ros.ros.diagnostics import Diagnostics, ModelState
-from impatient_ros.ros.image_intake import ImageIntake
-from impatient_ros.ros.messages import nanoseconds
-from impatient_ros.ros.outputs import NodeOutputs
-from impatient_ros.ros.parameters import NodeParameters, PerceptionParameters
+from impatient_ros.ros.camera_pipeline import CameraPipeline
+from impatient_ros.ros.messages import diagnostics_message
+from impatient_ros.ros.parameters import NodeParameters
 from impatient_ros.ros.process import leave, serve
 from impatient_ros.runtime import RuntimeUnavailableError
 
@@ -43,8 +38,8 @@ __all__ = ['PerceptionNode', 'main', 'run']
 
 DEFAULT_MODEL = 'clothing10.safetensors'
 DDS_PROFILE = 'fastdds.xml'
-TRANSPORTS = {'raw': Image, 'compressed': CompressedImage}
-COMPLAINT_PERIOD = 5.0  # seconds between two log lines about unusable frames
+
+_log = logging.getLogger(__name__)
 
 
 class PerceptionNode(LifecycleNode):
@@ -52,18 +47,11 @@ class PerceptionNode(LifecycleNode):
 
     def __init__(self, **options: Any) -> None:
         super().__init__('perception', **options)
-        self._state = 'unconfigured'
-        self._classifier: AnytimeClassifier | None = None
-        self._perception: Perception | None = None
-        self._intake: ImageIntake | None = None
-        self._outputs: NodeOutputs | None = None
-        self._publishers_seen: dict[str, int] = {}
-        self._subscriptions_of_deadlines: list[Any] = []
-        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._active_since = 0.0
-        self._model_path = ''
-        self.monitor = Monitor()
-        self.parameters = NodeParameters(self, state=lambda: self._state, changed=self._adopt)
+        self._lifecycle = Lifecycle(self._load, self._serve_cameras)
+        self._monitor = Monitor()
+        self.parameters = NodeParameters(
+            self, state=lambda: self._lifecycle.state, changed=lambda parameters: self._reschedule()
+        )
         jump = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1))
         self._jump_handle = self.get_clock().create_jump_callback(jump, post_callback=self._clock_jumped)
         self._diagnostics = Diagnostics(
@@ -71,89 +59,56 @@ class PerceptionNode(LifecycleNode):
         )
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Wall time, as under a paused or slowed simulation the node must still be seen to live.
-        self.create_timer(1.0, self._diagnose, clock=self._steady)
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._diagnose, clock=steady)
         self.create_service(Trigger, '~/reprofile', self._reprofile)
         self.create_service(Trigger, '~/reset_statistics', self._reset_statistics)
         if self.parameters.current.autostart:
-            self._autostart = self.create_timer(0.0, self._start, clock=self._steady)
+            self._autostart = self.create_timer(0.0, self._start, clock=steady)
 
     # -- lifecycle
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        parameters = self.parameters.current
         try:
-            model = parameters.model or str(resource_path('models', DEFAULT_MODEL))
-            self.get_logger().info(f'loading {model}')
-            self._classifier = AnytimeClassifier.from_checkpoint(
-                model,
-                device=parameters.device,
-                runtime=parameters.runtime,
-                progress=self._progress(),
-            )
+            model = self._lifecycle.configure()
         except (CheckpointError, RuntimeUnavailableError, OSError) as error:
             self.get_logger().error(f'cannot configure: {error}')
             return TransitionCallbackReturn.FAILURE
-        costs = ', '.join(f'{cost * 1e3:.1f}' for cost in self._classifier.profile.costs('contract'))
-        runtime, self._model_path = self._classifier.runtime, model
-        self.get_logger().info(
-            f'{self._classifier.exits} exits on {runtime.name} ({runtime.device}), median {costs} ms'
-        )
-        self._state = 'inactive'
+        except Exception:  # noqa: BLE001
+            _log.exception('cannot configure')  # rclpy would not say so
+            return TransitionCallbackReturn.ERROR
+        self.get_logger().info(model.description)
         return TransitionCallbackReturn.SUCCESS
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        parameters = self.parameters.current
-        if self._classifier is None:
+        try:
+            self._lifecycle.activate()
+        except Exception:  # noqa: BLE001
+            _log.exception('cannot activate')
             return TransitionCallbackReturn.ERROR
-        switch_threads_every(parameters.switch_interval)
-        names = parameters.camera_names
-        self.monitor = Monitor(names)
-        self._outputs = NodeOutputs(self, self._classifier.labels, names, self.monitor, self.parameters)
-        self._perception = Perception(
-            self._classifier,
-            lambda: self.parameters.current,
-            self._outputs,
-            self._ros_now,
-            complain=self._complain,
-            converter=cv_bridge_converter(),
-        )
-        self._intake = ImageIntake(self, self._receive)
-        for camera in parameters.cameras:
-            self._intake.subscribe(camera.name, TRANSPORTS[camera.transport], camera.topic)
-        self._subscribe_to_deadlines(names)
-        self._perception.start()
-        self._intake.start()
-        self._state, self._active_since = 'active', time.monotonic()
-        self.get_logger().info(
-            'active: ' + ', '.join(f'{camera.name} on {camera.topic}' for camera in parameters.cameras)
-        )
+        cameras = self.parameters.current.cameras
+        self.get_logger().info('active: ' + ', '.join(f'{each.name} on {each.topic}' for each in cameras))
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop()
-        self._state = 'inactive'
+        self._lifecycle.deactivate()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._classifier = None
-        self._state = 'unconfigured'
+        self._lifecycle.clean_up()
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop()
-        self._classifier = None
-        self._state = 'finalized'
+        self._lifecycle.shut_down()
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop()
-        self._classifier = None
-        self._state = 'unconfigured'
+        self._lifecycle.clean_up()
         return TransitionCallbackReturn.SUCCESS
 
     def destroy_node(self) -> None:
         """Stop the threads and destroy the node; no executor may spin it any more."""
-        self._stop()
+        self._lifecycle.stop()
         super().destroy_node()
 
     def _start(self) -> None:
@@ -163,124 +118,66 @@ class PerceptionNode(LifecycleNode):
         else:
             self.get_logger().error('not started; after mending that, configure and activate the node')
 
-    def _stop(self) -> None:
-        # In this order nothing is handed to a part that has ended, and every frame has its record.
-        if self._intake is not None:
-            self._intake.stop()
-        if self._perception is not None:
-            self._perception.stop()
-        if self._outputs is not None:
-            self._outputs.destroy()
-        for subscription in self._subscriptions_of_deadlines:
-            self.destroy_subscription(subscription)
-        self._subscriptions_of_deadlines.clear()
-        self._intake = self._perception = self._outputs = None
+    def _load(self) -> LoadedModel:
+        parameters = self.parameters.current
+        path = parameters.model or str(resource_path('models', DEFAULT_MODEL))
+        self.get_logger().info(f'loading {path}')
+        classifier = AnytimeClassifier.from_checkpoint(
+            path, device=parameters.device, runtime=parameters.runtime, progress=self._progress()
+        )
+        return LoadedModel(path, classifier)
 
-    def _subscribe_to_deadlines(self, cameras: tuple[str, ...]) -> None:
-        # A best-effort subscription meets every publisher.
-        qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
-        for camera in (None, *cameras):
-            topic = '~/deadline' if camera is None else f'~/{camera}/deadline'
-            self._subscriptions_of_deadlines.append(
-                self.create_subscription(Header, topic, partial(self._announce, camera), qos)
-            )
+    def _serve_cameras(self, model: LoadedModel) -> CameraPipeline:
+        parameters = self.parameters.current
+        switch_threads_every(parameters.switch_interval)
+        self._monitor = Monitor(parameters.camera_names)
+        return CameraPipeline(self, model.classifier, self.parameters, self._monitor)
 
-    # -- what comes in
+    # -- what changes deadlines
 
-    def _receive(self, camera: str, message: Any, sequence: int | None) -> None:
-        perception = self._perception
-        if perception is None:
-            return
-        lost = perception.receive(camera, message, sequence, self._publishers_seen.get(camera, 1))
-        if lost:
-            self.monitor.not_received(camera, lost)
-
-    def _announce(self, camera: str | None, header: Header) -> None:
-        if self._perception is not None:
-            self._perception.deadlines.announce(nanoseconds(header.stamp), camera)
-            self._perception.reschedule()
-
-    def _adopt(self, parameters: PerceptionParameters) -> None:
-        if self._perception is not None:
-            self._perception.reschedule()
+    def _reschedule(self) -> None:
+        if self._lifecycle.running is not None:
+            self._lifecycle.running.perception.reschedule()
 
     def _clock_jumped(self, jump: Any) -> None:
-        if self._perception is not None:
+        if self._lifecycle.running is not None:
             self.get_logger().warning('the ROS clock jumped back; waiting frames and deadlines are forgotten')
-            self._perception.clock_jumped_back()
+            self._lifecycle.running.perception.clock_jumped_back()
 
     # -- services and diagnostics
 
     def _reprofile(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._classifier is None:
+        model = self._lifecycle.model
+        if model is None:
             response.message = 'no model is loaded; configure the node first'
             return response
-        profile = self._classifier.reprofile(self._progress())
-        costs = ', '.join(f'{cost * 1e3:.1f}' for cost in profile.costs('contract'))
-        response.success, response.message = True, f'median {costs} ms'
+        model.classifier.reprofile(self._progress())
+        response.success, response.message = True, model.latencies
         return response
 
     def _reset_statistics(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self.monitor.reset()
+        self._monitor.reset()
         response.success, response.message = True, 'statistics start anew'
         return response
 
     def _diagnose(self) -> None:
-        parameters, classifier, perception = self.parameters.current, self._classifier, self._perception
-        # Asking the graph is slow; the thread that takes images uses what was so within the last second.
-        if self._intake is not None:
-            for camera in parameters.camera_names:
-                self._publishers_seen[camera] = self._intake.publishers(camera)
-        model = ModelState(self._state)
-        if classifier is not None:
-            model = ModelState(
-                self._state,
-                active_for=time.monotonic() - self._active_since,
-                model=self._model_path,
-                device=classifier.runtime.device,
-                runtime=classifier.runtime.name,
-                mode=parameters.mode,
-                exits=classifier.exits,
-                slowdown=classifier.state().slowdown,
-                more=_forecast_values(classifier.state()),
-                reserve=perception.delivery.reserve(parameters.budget.reserve) if perception else None,
-            )
+        parameters, running = self.parameters.current, self._lifecycle.running
+        if running is not None:
+            running.intake.count_publishers()
+        model = model_state(
+            self._lifecycle.state,
+            self._lifecycle.model,
+            active_for=self._lifecycle.active_for,
+            mode=parameters.mode,
+            reserve=None if running is None else running.perception.reserve(parameters.budget.reserve),
+        )
         topics = {camera.name: camera.topic for camera in parameters.cameras}
-        stamp = self.get_clock().now().to_msg()
-        message = self._diagnostics.build(self.monitor.snapshot(), model, stamp, topics)
+        statuses = self._diagnostics.build(self._monitor.snapshot(), model, topics)
+        message = diagnostics_message(statuses, self.get_clock().now().to_msg())
         self._diagnostics_publisher.publish(message)
 
-    # -- helpers
-
-    def _ros_now(self) -> int:
-        return self.get_clock().now().nanoseconds
-
-    def _complain(self, camera: str, text: str) -> None:
-        self.get_logger().warning(f'{camera}: {text}', throttle_duration_sec=COMPLAINT_PERIOD)
-
-    def _progress(self) -> Any:
-        last = [time.monotonic() - 1.0]
-
-        def report(share: float, text: str) -> None:
-            now = time.monotonic()
-            if share >= 1.0 or now - last[0] >= 1.0:
-                last[0] = now
-                self.get_logger().info(f'profiling: {share:4.0%} {text}')
-
-        return report
-
-
-def _forecast_values(state: PlanningState) -> dict[str, str]:
-    """The forecast for /diagnostics; of several cameras the widest margin, and their exits together."""
-    cameras = state.cameras.values()
-    protected = sum(camera.protected for camera in cameras)
-    overruns = sum(camera.overruns for camera in cameras)
-    return {
-        'promise_margin': f'{max((camera.margin for camera in cameras), default=1.0):.4g}',
-        'prediction_error': '' if state.error is None else f'{state.error:.4g}',
-        'promises': str(protected),
-        'promise_overrun_rate': f'{overruns / protected:.4g}' if protected else '',
-    }
+    def _progress(self) -> Callable[[float, str], None]:
+        return throttled(lambda text: self.get_logger().info(f'profiling: {text}'))
 
 
 def main(args: list[str] | None = None) -> int:

@@ -23,7 +23,8 @@ from impatient_ros.ros.stop_signals import StopSignals
 
 __all__ = ['leave', 'serve']
 
-# Seconds that ending may take before it says where it hangs; a callback under way is not interrupted.
+# Seconds that ending may take before it says where it hangs. A callback that runs is not interrupted, and the
+# longest one, profiling a large network anew, takes half a minute.
 LAST_RESORT = 50.0
 
 

@@ -1,11 +1,12 @@
-"""Concerns come up and settle with hysteresis, and are announced once."""
+"""Alerts come up and settle with hysteresis, and are announced once."""
 
 import logging
 
 import pytest
 
-from impatient_ros.perception.alerts import CAMERA_CONCERNS, CameraSituation, Concern, Concerns
-from impatient_ros.perception.monitor import FrameRecord, Monitor, Outcome
+from impatient_ros.perception.alerts import CAMERA_ALERTS, Alert, Alerts, CameraSituation
+from impatient_ros.perception.frame_record import FrameRecord, Outcome
+from impatient_ros.perception.monitor import Monitor
 
 
 class Clock:
@@ -39,84 +40,84 @@ def texts(lines):
     return [line.text for line in lines]
 
 
-def test_a_concern_stays_until_it_is_clearly_settled():
-    concerns = Concerns([Concern(logging.WARNING, lambda s: s, 0.5, 0.1, lambda s: f'at {s}')])
-    told = [texts(concerns.update(measure)[1]) for measure in (0.4, 0.5, 0.4, 0.6, 0.1, 0.09, 0.4, 0.7)]
+def test_an_alert_stays_until_it_is_clearly_settled():
+    alerts = Alerts([Alert(logging.WARNING, lambda s: s, 0.5, 0.1, lambda s: f'at {s}')])
+    told = [texts(alerts.update(measure)[1]) for measure in (0.4, 0.5, 0.4, 0.6, 0.1, 0.09, 0.4, 0.7)]
     assert told == [[], ['at 0.5'], [], [], [], ['fine again'], [], ['at 0.7']]
 
 
 def test_what_is_raised_is_said_with_its_present_figures():
-    concerns = Concerns([Concern(logging.WARNING, lambda s: s, 0.5, 0.1, lambda s: f'at {s}')])
-    concerns.update(0.5)
-    assert texts(concerns.update(0.3)[0]) == ['at 0.3']
+    alerts = Alerts([Alert(logging.WARNING, lambda s: s, 0.5, 0.1, lambda s: f'at {s}')])
+    alerts.update(0.5)
+    assert texts(alerts.update(0.3)[0]) == ['at 0.3']
 
 
 def test_all_is_fine_only_when_nothing_is_raised_any_more():
-    first = Concern(logging.WARNING, lambda s: s[0], 1, 1, lambda s: 'first')
-    second = Concern(logging.ERROR, lambda s: s[1], 1, 1, lambda s: 'second')
-    concerns = Concerns([first, second])
-    raised, news = concerns.update((1, 1))
+    first = Alert(logging.WARNING, lambda s: s[0], 1, 1, lambda s: 'first')
+    second = Alert(logging.ERROR, lambda s: s[1], 1, 1, lambda s: 'second')
+    alerts = Alerts([first, second])
+    raised, news = alerts.update((1, 1))
     assert texts(raised) == ['second', 'first']  # the worst first
     assert texts(news) == ['first', 'second']
-    assert texts(concerns.update((1, 0))[1]) == []
-    assert texts(concerns.update((0, 0))[1]) == ['fine again']
+    assert texts(alerts.update((1, 0))[1]) == []
+    assert texts(alerts.update((0, 0))[1]) == ['fine again']
 
 
 def test_a_camera_that_does_well_raises_nothing(monitor):
     add(monitor, 100)
-    assert Concerns(CAMERA_CONCERNS).update(situation(monitor)) == ([], [])
+    assert Alerts(CAMERA_ALERTS).update(situation(monitor)) == ([], [])
 
 
 def test_silence_is_an_error_that_names_the_topic(monitor, clock):
-    concerns = Concerns(CAMERA_CONCERNS)
+    alerts = Alerts(CAMERA_ALERTS)
     add(monitor, 10)
     clock.time += 2.9
-    assert concerns.update(situation(monitor))[0] == []
+    assert alerts.update(situation(monitor))[0] == []
     clock.time += 1.1
-    ((error,), news) = concerns.update(situation(monitor))
+    ((error,), news) = alerts.update(situation(monitor))
     assert error.level == logging.ERROR
     assert 'no frame on /front/image_raw for 4 s' in error.text
     assert news == [error]
     clock.time += 5.0
-    assert concerns.update(situation(monitor))[1] == []
+    assert alerts.update(situation(monitor))[1] == []
     add(monitor, 1)
-    assert texts(concerns.update(situation(monitor))[1]) == ['fine again']
+    assert texts(alerts.update(situation(monitor))[1]) == ['fine again']
 
 
 def test_that_not_even_the_first_exit_fits_is_said_once_and_not_for_single_frames(monitor, clock):
-    concerns = Concerns(CAMERA_CONCERNS)
+    alerts = Alerts(CAMERA_ALERTS)
     add(monitor, 1, Outcome.infeasible)
-    assert concerns.update(situation(monitor)) == ([], [])
+    assert alerts.update(situation(monitor)) == ([], [])
     said = []
     for _ in range(30):  # 3 s of infeasible frames at 10 Hz, looked at every time
         clock.time += 0.1
         add(monitor, 1, Outcome.infeasible)
-        said += texts(concerns.update(situation(monitor))[1])
+        said += texts(alerts.update(situation(monitor))[1])
     assert len(said) == 1
     assert 'not even the first exit fits: ' in said[0]
     for index in range(400):  # every fifth frame infeasible: neither here nor there
         clock.time += 0.1
         add(monitor, 1, Outcome.answered if index % 5 else Outcome.infeasible)
-        said += texts(concerns.update(situation(monitor))[1])
+        said += texts(alerts.update(situation(monitor))[1])
     assert len(said) == 1
     for _ in range(110):
         clock.time += 0.1
         add(monitor, 1)
-        said += texts(concerns.update(situation(monitor))[1])
+        said += texts(alerts.update(situation(monitor))[1])
     assert said[1:] == ['fine again']
 
 
 def test_frames_not_received_point_to_the_dds_profile(monitor, clock):
-    concerns = Concerns(CAMERA_CONCERNS)
+    alerts = Alerts(CAMERA_ALERTS)
     add(monitor, 10)
     monitor.not_received('front', 7)
-    ((warning,), _) = concerns.update(situation(monitor))
+    ((warning,), _) = alerts.update(situation(monitor))
     assert warning.level == logging.WARNING
     assert '7 frames of /front/image_raw were published and not received' in warning.text
     assert 'export FASTRTPS_DEFAULT_PROFILES_FILE=config/fastdds.xml' in warning.text
     clock.time += 10.5
     add(monitor, 10)
-    assert texts(concerns.update(situation(monitor))[1]) == ['fine again']
+    assert texts(alerts.update(situation(monitor))[1]) == ['fine again']
 
 
 @pytest.mark.parametrize(
@@ -131,7 +132,7 @@ def test_frames_not_received_point_to_the_dds_profile(monitor, clock):
 def test_what_went_wrong_in_the_window_is_said_with_numbers(monitor, records, text):
     count, outcome, values = records
     add(monitor, count, outcome, **values)
-    ((warning,), _) = Concerns(CAMERA_CONCERNS).update(situation(monitor))
+    ((warning,), _) = Alerts(CAMERA_ALERTS).update(situation(monitor))
     assert warning.level == logging.WARNING
     assert text in warning.text
 
@@ -144,7 +145,7 @@ def test_what_went_wrong_in_the_window_is_said_with_numbers(monitor, records, te
         (19, Outcome.missed, {}),  # too few to tell
     ],
 )
-def test_what_is_nobodys_fault_is_no_concern(monitor, records):
+def test_what_is_normal_raises_nothing(monitor, records):
     count, outcome, values = records
     add(monitor, count, outcome, **values)
-    assert Concerns(CAMERA_CONCERNS).update(situation(monitor)) == ([], [])
+    assert Alerts(CAMERA_ALERTS).update(situation(monitor)) == ([], [])

@@ -10,13 +10,14 @@ import pytest
 from impatient_ros.answer import Answer
 from impatient_ros.perception.deadlines import Deadline
 from impatient_ros.perception.delivery import Delivery
-from impatient_ros.perception.frame_in_progress import Manner
 from impatient_ros.perception.frame_record import Outcome
 from impatient_ros.perception.latest_frames import Frame
+from impatient_ros.perception.sending import Clocks
+from impatient_ros.perception.settings import BudgetParameters, CameraParameters, PerceptionParameters
 from impatient_ros.planning.planner import Plan
 
 SECOND = 1_000_000_000
-FRAME = Frame('front', 'message', 5 * SECOND, 5 * SECOND, None, superseded=2)
+FRAME = Frame('front', 'message', 5 * SECOND, 5 * SECOND, Deadline(5 * SECOND), superseded=2)
 
 
 def answer(exit_index, planned=2, confidence=0.6, **options):
@@ -44,9 +45,10 @@ class Recorder:
         self.answers, self.records = [], []
         self.changed = threading.Condition()
 
-    def answer(self, frame, given):
+    def answer(self, frame, given, top_k):
         with self.changed:
             self.answers.append(given)
+            self.top_k = top_k
             self.changed.notify_all()
 
     def record(self, frame, record):
@@ -69,25 +71,27 @@ class RosClock:
 @pytest.fixture
 def scene():
     outputs, clock = Recorder(), RosClock()
-    delivery = Delivery(outputs, clock)
+    delivery = Delivery(outputs, Clocks(clock, time.perf_counter))
     delivery.start()
     yield delivery, outputs, clock
     delivery.stop()
 
 
-def begin(delivery, budget, manner=None, reserve=0.0):
-    deadline = Deadline(5 * SECOND + round(budget * SECOND), 5 * SECOND, 'fixed')
-    return delivery.begin(FRAME, deadline, reserve, manner or Manner(), exits=5)
+def begin(delivery, budget, reserve=0.0, **parameters):
+    deadline = Deadline(5 * SECOND + round(budget * SECOND))
+    camera = CameraParameters('front', budget=BudgetParameters(reserve=reserve))
+    snapshot = PerceptionParameters(**parameters, cameras=(camera,))
+    return delivery.begin(FRAME, deadline, snapshot, exits=5)
 
 
 def test_a_finished_answer_is_published_at_once_with_one_record(scene):
     delivery, outputs, clock = scene
-    assert begin(delivery, 60.0) == pytest.approx(60.0)
-    delivery.plan(Plan((1, 2), protected=1), 1.3)
+    current = begin(delivery, 60.0)
+    current.planned(Plan((1, 2), protected=1), 1.3)
     final = answer(2)
-    delivery.offer(final)
+    current.answered(final)
     clock.now += 2 * SECOND
-    assert delivery.finish(final) is outputs.records[0]
+    assert current.finish(final) is outputs.records[0]
     assert outputs.answers == [final]
     [record] = outputs.records
     assert record.outcome is Outcome.answered
@@ -99,42 +103,42 @@ def test_a_finished_answer_is_published_at_once_with_one_record(scene):
 
 def test_an_answer_in_hand_leaves_by_the_deadline_while_the_classifier_still_works(scene):
     delivery, outputs, _ = scene
-    begin(delivery, 0.05)
+    current = begin(delivery, 0.05)
     first = answer(0)
-    delivery.offer(first)
+    current.answered(first)
     outputs.wait_for(lambda: outputs.records)  # nobody has called finish
     assert outputs.answers == [first]
     assert outputs.records[0].outcome is Outcome.answered
     assert outputs.records[0].exit_index == 0
-    delivery.finish(answer(2))
+    current.finish(answer(2))
     assert outputs.answers == [first], 'a frame that has ended stays as it is'
     assert len(outputs.records) == 1
 
 
 def test_the_reserve_is_kept_free(scene):
     delivery, outputs, _ = scene
-    begin(delivery, 3600.0, reserve=3600.0)
-    delivery.offer(answer(0))
+    current = begin(delivery, 3600.0, reserve=3600.0)
+    current.answered(answer(0))
     outputs.wait_for(lambda: outputs.records)
     assert outputs.records[0].outcome is Outcome.answered
 
 
 def test_without_an_answer_the_deadline_itself_ends_the_frame(scene):
     delivery, outputs, _ = scene
-    begin(delivery, 0.02)
-    delivery.plan(Plan((1,), protected=1), 1.0)
+    current = begin(delivery, 0.02)
+    current.planned(Plan((1,), protected=1), 1.0)
     outputs.wait_for(lambda: outputs.records)
     assert outputs.answers == []
     assert outputs.records[0].outcome is Outcome.missed
     assert outputs.records[0].planned_exit_index == 1
-    delivery.finish(answer(1))
+    current.finish(answer(1))
     assert outputs.answers == []
     assert len(outputs.records) == 1
 
 
 def test_an_empty_answer_stands_for_a_miss_where_that_is_wanted(scene):
     delivery, outputs, _ = scene
-    begin(delivery, 0.02, Manner(on_miss='empty'))
+    begin(delivery, 0.02, on_miss='empty')
     outputs.wait_for(lambda: outputs.records)
     assert outputs.answers == [None]
     assert outputs.records[0].outcome is Outcome.missed
@@ -142,11 +146,11 @@ def test_an_empty_answer_stands_for_a_miss_where_that_is_wanted(scene):
 
 def test_a_late_answer_is_published_as_late_where_that_is_wanted(scene):
     delivery, outputs, clock = scene
-    begin(delivery, 0.01, Manner(on_miss='late'))
+    current = begin(delivery, 0.01, on_miss='late')
     clock.now += SECOND
     late = answer(1)
-    delivery.offer(late)
-    delivery.finish(late)
+    current.answered(late)
+    current.finish(late)
     assert outputs.answers == [late]
     [record] = outputs.records
     assert record.outcome is Outcome.late
@@ -155,8 +159,8 @@ def test_a_late_answer_is_published_as_late_where_that_is_wanted(scene):
 
 def test_an_infeasible_frame_says_so(scene):
     delivery, outputs, _ = scene
-    begin(delivery, 60.0)
-    delivery.finish(replace(NOTHING, infeasible=True))
+    current = begin(delivery, 60.0)
+    current.finish(replace(NOTHING, infeasible=True))
     assert outputs.answers == []
     assert outputs.records[0].outcome is Outcome.infeasible
     assert outputs.records[0].reason
@@ -164,11 +168,11 @@ def test_an_infeasible_frame_says_so(scene):
 
 def test_every_better_answer_is_published_where_that_is_wanted(scene):
     delivery, outputs, _ = scene
-    begin(delivery, 60.0, Manner(every=True))
+    current = begin(delivery, 60.0, publish_mode='every')
     answers = [answer(0), answer(1), answer(2)]
     for each in answers:
-        delivery.offer(each)
-    delivery.finish(answers[-1])
+        current.answered(each)
+    current.finish(answers[-1])
     assert outputs.answers == answers
     assert len(outputs.records) == 1
     assert outputs.records[0].exit_index == 2
@@ -176,21 +180,21 @@ def test_every_better_answer_is_published_where_that_is_wanted(scene):
 
 def test_a_sure_early_answer_says_that_it_was_sure(scene):
     delivery, outputs, _ = scene
-    begin(delivery, 60.0, Manner(confidence_threshold=0.9))
+    current = begin(delivery, 60.0, confidence_threshold=0.9)
     sure = answer(0, confidence=0.95)
-    delivery.offer(sure)
-    delivery.finish(sure)
+    current.answered(sure)
+    current.finish(sure)
     assert outputs.records[0].reason == 'confident'
 
 
-def test_a_deadline_that_moves_closer_ends_the_frame_under_way(scene):
+def test_a_deadline_that_moves_closer_ends_the_frame_in_progress(scene):
     delivery, outputs, _ = scene
-    begin(delivery, 3600.0)
-    delivery.offer(answer(0))
-    delivery.move(lambda frame: Deadline(frame.stamp, frame.stamp, 'topic'))
+    current = begin(delivery, 3600.0)
+    current.answered(answer(0))
+    delivery.move(lambda moved: Deadline(moved.frame.stamp_ns))
     outputs.wait_for(lambda: outputs.records)
     assert outputs.records[0].outcome in (Outcome.answered, Outcome.late)
-    assert delivery.until() < float('inf')
+    assert current.until() < float('inf')
 
 
 def test_frames_that_were_not_picked_up_get_their_records(scene):
@@ -206,16 +210,16 @@ def test_frames_that_were_not_picked_up_get_their_records(scene):
 
 def test_a_dropped_frame_has_its_reason_and_no_answer(scene):
     delivery, outputs, _ = scene
-    begin(delivery, 60.0)
-    delivery.drop('truncated')
-    delivery.finish(NOTHING)
+    current = begin(delivery, 60.0)
+    current.drop('truncated')
+    current.finish(NOTHING)
     assert [(r.outcome, r.reason) for r in outputs.records] == [(Outcome.dropped, 'truncated')]
     assert outputs.answers == []
 
 
 def test_stop_sends_what_is_due():
     outputs = Recorder()
-    delivery = Delivery(outputs, RosClock())
+    delivery = Delivery(outputs, Clocks(RosClock(), time.perf_counter))
     delivery.start()
     for _ in range(20):
         delivery.discard(FRAME, Outcome.superseded)
@@ -227,70 +231,167 @@ class TestSimulatedTime:
     """Budgets count as steady seconds; a ROS clock that does not keep step leaves no frame stuck."""
 
     @pytest.fixture(params=['half speed', 'paused', 'jumps back'])
-    def ros(self, request, scene):
-        """The delivery, its outputs, and what the ROS clock does once a frame is under way."""
-        delivery, outputs, clock = scene
+    def ros(self, request):
+        """The delivery, its outputs, and what the ROS clock does once a frame is in progress."""
+        outputs, clock = Recorder(), RosClock()
         started = time.perf_counter()
 
-        class Slow:
-            def __call__(self):
-                return 5 * SECOND + round((time.perf_counter() - started) * SECOND / 2)
+        def half_speed():
+            return 5 * SECOND + round((time.perf_counter() - started) * SECOND / 2)
 
         def change():
             if request.param == 'jumps back':
                 clock.now = SECOND
 
-        if request.param == 'half speed':
-            delivery._ros_now = Slow()
-        return delivery, outputs, change
+        ros_ns = half_speed if request.param == 'half speed' else clock
+        delivery = Delivery(outputs, Clocks(ros_ns, time.perf_counter))
+        delivery.start()
+        yield delivery, outputs, change
+        delivery.stop()
 
     def test_a_frame_ends_though_the_classifier_does_not(self, ros):
         delivery, outputs, change = ros
         for number in range(1, 4):
-            begin(delivery, 0.05)
+            current = begin(delivery, 0.05)
             change()
             outputs.wait_for(lambda number=number: len(outputs.records) == number)
             assert outputs.records[-1].outcome is Outcome.missed
-            assert delivery.finish(NOTHING).outcome is Outcome.missed
+            assert current.finish(NOTHING).outcome is Outcome.missed
         assert len(outputs.records) == 3
 
     def test_an_answer_in_hand_goes_out(self, ros):
         delivery, outputs, change = ros
         for number in range(1, 4):
-            begin(delivery, 0.05)
+            current = begin(delivery, 0.05)
             change()
-            delivery.offer(answer(0))
+            current.answered(answer(0))
             outputs.wait_for(lambda number=number: len(outputs.records) == number)
             assert outputs.records[-1].outcome is Outcome.answered
-            delivery.finish(answer(0))
+            current.finish(answer(0))
         assert len(outputs.answers) == len(outputs.records) == 3
 
 
 def test_the_answer_is_out_before_the_books_are_closed(scene):
     delivery, outputs, _ = scene
-    begin(delivery, 5.0)
+    current = begin(delivery, 5.0)
     best = answer(2)
-    delivery.offer(best)
-    delivery.send(best)
+    current.answered(best)
+    current.completed(best)
     assert outputs.answers == [best]
     assert not outputs.records
-    delivery.finish(best)
+    current.finish(best)
     assert outputs.answers == [best], 'not twice'
     assert [record.outcome for record in outputs.records] == [Outcome.answered]
 
 
-def test_the_watching_thread_is_woken_only_for_what_is_due_before_it_looks_by_itself(scene, monkeypatch):
-    delivery, outputs, _ = scene
-    begin(delivery, 60.0)
-    with outputs.changed:
-        outputs.changed.wait_for(lambda: delivery._looks_at < 1e9, 10)
-    woken = []
-    notify = delivery._changed.notify_all
-    monkeypatch.setattr(delivery._changed, 'notify_all', lambda: woken.append(1) or notify())
-    delivery.finish(answer(2))
-    begin(delivery, 70.0)  # later than the first frame's deadline
-    assert not woken
-    begin(delivery, 0.0)
-    assert woken
-    outputs.wait_for(lambda: len(outputs.records) == 2)
+def test_the_thread_is_woken_only_for_what_is_due_before_it_looks_by_itself():
+    """Seen from outside: how often it asks what time it is."""
+    looks = []
+    looked = threading.Condition()
+
+    def steady():
+        if threading.current_thread().name == 'delivery':
+            with looked:
+                looks.append(1)
+                looked.notify_all()
+        return time.perf_counter()
+
+    def wait_for_looks(least):
+        with looked:
+            assert looked.wait_for(lambda: len(looks) >= least, 10)
+
+    outputs, clock = Recorder(), RosClock()
+    delivery = Delivery(outputs, Clocks(clock, steady))
+    delivery.start()
+    try:
+        wait_for_looks(1)
+        current = begin(delivery, 60.0)
+        wait_for_looks(2)  # woken for the first frame, it has looked at the deadline
+        for _ in range(100):  # often enough that a thread that is woken has looked by the end
+            current.finish(answer(2))
+            current = begin(delivery, 70.0)  # later than the first frame's deadline
+            current.answered(answer(0))
+        assert len(looks) == 2
+        begin(delivery, 0.0)
+        outputs.wait_for(lambda: len(outputs.records) == 101)
+        assert len(looks) > 2
+    finally:
+        delivery.stop()
     assert outputs.records[-1].outcome is Outcome.missed
+
+
+def test_an_output_that_fails_costs_one_frame_not_the_thread(scene, caplog):
+    delivery, outputs, _ = scene
+    publish = outputs.answer
+    outputs.answer = lambda *given: 1 / 0
+    current = begin(delivery, 0.01)
+    current.answered(answer(0))
+    outputs.wait_for(lambda: outputs.records)
+    assert (outputs.records[0].outcome, outputs.records[0].reason) == (Outcome.dropped, 'internal_error')
+    assert 'could not be published' in caplog.text
+    outputs.answer = publish
+    begin(delivery, 0.01)
+    outputs.wait_for(lambda: len(outputs.records) == 2)
+    assert outputs.records[1].outcome is Outcome.missed
+
+
+def test_a_status_that_cannot_be_published_is_logged_and_the_thread_lives(scene, caplog):
+    delivery, outputs, _ = scene
+    publish, failed = outputs.record, threading.Event()
+
+    def fail(frame, record):
+        failed.set()
+        raise RuntimeError('no publisher')
+
+    outputs.record = fail
+    delivery.discard(FRAME, Outcome.superseded)
+    assert failed.wait(10)
+    outputs.record = publish
+    delivery.discard(FRAME, Outcome.superseded)
+    outputs.wait_for(lambda: outputs.records)
+    assert 'no publisher' in caplog.text
+
+
+def test_a_frame_keeps_the_parameters_of_its_pick_up(scene):
+    delivery, outputs, _ = scene
+    current = begin(delivery, 60.0, top_k=3)
+    current.finish(answer(2))
+    assert outputs.top_k == 3
+
+
+def test_what_sending_takes_is_kept_free_before_the_next_deadline(scene):
+    delivery, _, _ = scene
+    late_by = 0.25
+    current = begin(delivery, 60.0)
+    assert current.reserve == 0.0
+    # An answer that was there 0.25 s before it is sent.
+    sent = answer(2, elapsed=-late_by)
+    current.completed(sent)
+    current.finish(sent)
+    assert delivery.reserve(0.0) == pytest.approx(late_by, abs=0.2)
+    assert delivery.reserve(3.0) == 3.0
+    assert begin(delivery, 60.0).reserve == pytest.approx(late_by, abs=0.2)
+
+
+def test_the_record_follows_every_answer_whichever_thread_sends_it():
+    """The deadline passes while the classifier hands answers over: one record, the last thing to go out."""
+    for _ in range(50):
+        out = []
+        outputs = Recorder()
+        outputs.answer = lambda frame, given, top_k, out=out: out.append('answer')
+        record = outputs.record
+
+        def close(frame, ended, out=out, record=record):
+            out.append('record')
+            record(frame, ended)
+
+        outputs.record = close
+        delivery = Delivery(outputs, Clocks(RosClock(), time.perf_counter))
+        delivery.start()
+        current = begin(delivery, 0.002, publish_mode='every')
+        while not outputs.records:
+            current.answered(answer(0))
+        current.finish(answer(1))
+        delivery.stop()
+        assert out.count('record') == 1
+        assert out[-1] == 'record'

@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from impatient_ros.perception.deadlines import Deadline
 from impatient_ros.perception.latest_frames import Frame, LatestFrames, SequenceGaps
-from impatient_ros.perception.time_sharing import PATIENCE
+from impatient_ros.perception.time_sharing import SUPERSEDED_LIMIT
 
 
-def frame(camera='front', deadline=1.0, arrival=0.0, message=None):
-    return Frame(camera=camera, message=message, stamp=0.0, arrival=arrival, deadline=deadline)
+def frame(camera='front', deadline_ns=1, arrival_ns=0, message=None):
+    return Frame(camera, message, stamp_ns=0, arrival_ns=arrival_ns, deadline=Deadline(deadline_ns))
 
 
 def test_a_newer_frame_supersedes_the_older_one_of_its_camera_and_inherits_the_count():
@@ -21,7 +22,7 @@ def test_a_newer_frame_supersedes_the_older_one_of_its_camera_and_inherits_the_c
     assert frames.put(first) is None
     assert frames.put(second) is first
     assert frames.put(third) is second
-    taken = frames.take(0)
+    taken = frames.take()
     assert taken is third
     assert taken.superseded == 2
     frames.put(after := frame())
@@ -32,49 +33,38 @@ def test_cameras_do_not_supersede_each_other():
     frames = LatestFrames()
     assert frames.put(frame('front')) is None
     assert frames.put(frame('rear')) is None
-    assert len(frames) == 2
+    assert len(frames.deadlines()) == 2
 
 
 def test_the_earliest_deadline_is_taken_first():
     frames = LatestFrames()
-    for camera, deadline in (('a', 3.0), ('b', 1.0), ('c', 2.0)):
+    for camera, deadline in (('a', 3), ('b', 1), ('c', 2)):
         frames.put(frame(camera, deadline))
-    assert [frames.take(0).camera for _ in range(3)] == ['b', 'c', 'a']
-
-
-def test_a_frame_without_deadline_comes_after_all_that_have_one():
-    frames = LatestFrames()
-    frames.put(frame('whenever', None, arrival=0.0))
-    frames.put(frame('soon', 1e12, arrival=5.0))
-    assert [frames.take(0).camera for _ in range(2)] == ['soon', 'whenever']
+    assert [frames.take().camera for _ in range(3)] == ['b', 'c', 'a']
 
 
 def test_equal_deadlines_are_served_in_order_of_arrival():
     frames = LatestFrames()
-    for camera, arrival in (('late', 2.0), ('early', 1.0)):
-        frames.put(frame(camera, None, arrival))
-        frames.put(frame(camera + '_due', 9.0, arrival))
-    assert [frames.take(0).camera for _ in range(4)] == ['early_due', 'late_due', 'early', 'late']
+    for camera, arrival_ns in (('late', 2), ('early', 1)):
+        frames.put(frame(camera, 90, arrival_ns))
+        frames.put(frame(camera + '_due', 9, arrival_ns))
+    assert [frames.take().camera for _ in range(4)] == ['early_due', 'late_due', 'early', 'late']
 
 
 def test_rescheduling_changes_which_frame_is_next():
     frames = LatestFrames()
-    frames.put(frame('a', 1.0))
-    frames.put(frame('b', 2.0))
-    frames.reschedule(lambda waiting: {'a': 3.0, 'b': None}[waiting.camera])
-    assert frames.take(0).camera == 'a'
-    assert frames.take(0).deadline is None
-
-
-def test_take_returns_nothing_when_its_time_is_up():
-    assert LatestFrames().take(0) is None
-    assert LatestFrames().take(0.001) is None
+    frames.put(frame('a', 1))
+    frames.put(frame('b', 2))
+    moved = {'a': Deadline(3), 'b': Deadline(4, fallback=True)}
+    frames.reschedule(lambda waiting: moved[waiting.camera])
+    assert frames.take().camera == 'a'
+    assert frames.take().deadline.fault == 'no_deadline'
 
 
 def blocked_take(frames):
-    """A thread blocked in take(None) and the list that its result goes to."""
+    """A thread blocked in take() and the list that its result goes to."""
     results = []
-    thread = threading.Thread(target=lambda: results.append(frames.take(None)), daemon=True)
+    thread = threading.Thread(target=lambda: results.append(frames.take()), daemon=True)
     thread.start()
     return thread, results
 
@@ -101,33 +91,33 @@ def test_close_returns_what_was_waiting_and_keeps_nothing_more():
     frames.put(waiting := frame())
     assert frames.close() == [waiting]
     assert frames.put(after := frame()) is after
-    assert frames.take(0) is None
+    assert frames.take() is None
     assert frames.close() == []
 
 
 def test_clear_leaves_what_arrived_by_an_instant():
     frames = LatestFrames()
-    frames.put(frame('b', arrival=2.0))
-    frames.put(early := frame('a', arrival=1.0))
-    assert [left.camera for left in frames.clear(later_than=1.0)] == ['b']
-    assert frames.take(0) is early
+    frames.put(frame('b', arrival_ns=2))
+    frames.put(early := frame('a', arrival_ns=1))
+    assert [left.camera for left in frames.clear(later_than_ns=1)] == ['b']
+    assert frames.take() is early
 
 
 def test_clear_returns_the_waiting_frames_and_goes_on():
     frames = LatestFrames()
-    frames.put(second := frame('b', arrival=2.0))
-    frames.put(first := frame('a', arrival=1.0))
+    frames.put(second := frame('b', arrival_ns=2))
+    frames.put(first := frame('a', arrival_ns=1))
     assert frames.clear() == [first, second]
-    assert len(frames) == 0
+    assert frames.deadlines() == []
     frames.put(third := frame())
-    assert frames.take(0) is third
+    assert frames.take() is third
     assert third.superseded == 0
 
 
 @given(
     st.lists(
         st.one_of(
-            st.tuples(st.sampled_from('abc'), st.one_of(st.none(), st.floats(0, 10))),
+            st.tuples(st.sampled_from('abc'), st.integers(0, 10)),
             st.just('take'),
             st.just('clear'),
         )
@@ -137,13 +127,13 @@ def test_every_frame_ends_exactly_once(steps):
     frames, ends, made = LatestFrames(), [], 0
     for step in steps:
         if step == 'take':
-            if (taken := frames.take(0)) is not None:
-                ends.append(taken.message)
+            if frames.deadlines():  # it would wait for one
+                ends.append(frames.take().message)
         elif step == 'clear':
             ends += [left.message for left in frames.clear()]
         else:
             camera, deadline = step
-            older = frames.put(frame(camera, deadline, arrival=made, message=made))
+            older = frames.put(frame(camera, deadline, arrival_ns=made, message=made))
             made += 1
             if older is not None:
                 assert older.camera == camera
@@ -166,7 +156,7 @@ def test_every_frame_ends_exactly_once_between_real_threads(cameras, takers):
                 superseded[camera].append(older)
 
     def work(taker):
-        while (got := frames.take(None)) is not None:
+        while (got := frames.take()) is not None:
             taken[taker].append(got)
 
     workers = [threading.Thread(target=work, args=(index,), daemon=True) for index in range(takers)]
@@ -224,19 +214,19 @@ def test_received_and_missing_together_are_what_was_published(numbers):
 
 def test_a_camera_that_was_passed_over_often_goes_before_earlier_deadlines():
     frames = LatestFrames()
-    for number in range(PATIENCE + 1):
-        frames.put(frame('rear', deadline=50.0 + number))
-        frames.put(frame('front', deadline=1.0 + number))
-        if number < PATIENCE:
+    for number in range(SUPERSEDED_LIMIT + 1):
+        frames.put(frame('rear', 50 + number))
+        frames.put(frame('front', 1 + number))
+        if number < SUPERSEDED_LIMIT:
             assert frames.take().camera == 'front'
     assert frames.take().camera == 'rear'
-    frames.put(frame('rear', deadline=99.0))
+    frames.put(frame('rear', 99))
     assert frames.take().camera == 'front'
 
 
 def test_the_deadlines_of_the_waiting_frames_are_told():
     frames = LatestFrames()
     assert frames.deadlines() == []
-    frames.put(frame('front', deadline=3.0))
-    frames.put(frame('rear', deadline=None))
-    assert frames.deadlines() == [3.0]
+    frames.put(frame('front', 3))
+    frames.put(frame('rear', 4))
+    assert sorted(each.at_ns for each in frames.deadlines()) == [3, 4]

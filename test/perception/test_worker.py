@@ -4,10 +4,16 @@ import threading
 from array import array
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
+from simulation import Clock, SimulatedRuntime, checkpoint, profile
 
 from impatient_ros.answer import Answer
+from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.images.errors import ImageError
+from impatient_ros.images.preprocessing import Preprocessing
+from impatient_ros.images.serialized import Unreadable
 from impatient_ros.perception.frame_record import Outcome
 from impatient_ros.perception.settings import parse
 from impatient_ros.perception.worker import Perception
@@ -49,9 +55,10 @@ class Classifier:
     """Answers as `script` says; remembers what happened to it."""
 
     exits = 2
+    checkpoint = SimpleNamespace(preprocessing=Preprocessing.for_image_size(224))
 
     def __init__(self):
-        self.calls, self.threads, self.given = [], [], []
+        self.calls, self.threads, self.requests, self.given = [], [], [], []
         self.script = lambda decode: answer()
 
     def warm_up(self):
@@ -60,6 +67,7 @@ class Classifier:
 
     def run(self, request, observer):
         self.calls.append('run')
+        self.requests.append(request)
         self.given.append((request.deadline(), request.reserve, request.settings.miss_rate))
         self.threads.append(threading.current_thread())
         given = self.script(request.image)
@@ -71,22 +79,28 @@ class Classifier:
 
 class Outputs:
     def __init__(self):
-        self.records = []
+        self.records, self.lost, self.pictures, self.top_k = [], [], [], []
+        self.watched = False
         self.changed = threading.Condition()
 
-    def answer(self, frame, given):
-        pass
+    def answer(self, frame, given, top_k):
+        self.top_k.append(top_k)
 
     def record(self, frame, record):
         with self.changed:
             self.records.append(record)
             self.changed.notify_all()
 
+    def not_received(self, camera, count):
+        self.lost.append((camera, count))
+
     def picture(self, frame, rgb, record):
-        pass
+        with self.changed:
+            self.pictures.append((rgb, record))
+            self.changed.notify_all()
 
     def wants_picture(self, camera):
-        return False
+        return self.watched
 
     def wait_for(self, count):
         with self.changed:
@@ -97,16 +111,16 @@ class Outputs:
 @pytest.fixture
 def scene():
     classifier, outputs = Classifier(), Outputs()
-    complaints = []
+    warnings = []
     parameters = parse({'camera_names': ['front'], 'budget.fixed': 5.0, 'budget.source': 'fixed'})
     perception = Perception(
         classifier,
         lambda: parameters,
         outputs,
         lambda: NOW,
-        complain=lambda camera, text: complaints.append((camera, text)),
+        warn=lambda camera, text: warnings.append((camera, text)),
     )
-    yield perception, classifier, outputs, complaints
+    yield perception, classifier, outputs, warnings
     perception.stop()
 
 
@@ -133,22 +147,22 @@ def test_a_failing_warm_up_costs_no_frame(scene, caplog):
 
 
 def test_a_broken_image_is_dropped_with_its_reason_and_the_next_one_answered(scene):
-    perception, classifier, outputs, complaints = scene
+    perception, classifier, outputs, warnings = scene
     classifier.script = lambda decode: (decode(), answer())[1]
     perception.start()
     dropped = ask(perception, outputs, image(data=array('B', b'123')))
     assert dropped.outcome is Outcome.dropped
     assert dropped.reason
-    assert complaints[0][0] == 'front'
+    assert warnings[0][0] == 'front'
     assert ask(perception, outputs).outcome is Outcome.answered
 
 
 def test_an_error_of_our_own_drops_one_frame_not_the_thread(scene):
-    perception, classifier, outputs, complaints = scene
+    perception, classifier, outputs, warnings = scene
     perception.start()
     classifier.script = lambda decode: 1 / 0
     assert ask(perception, outputs).reason == 'internal_error'
-    assert 'ZeroDivisionError' in complaints[0][1]
+    assert 'ZeroDivisionError' in warnings[0][1]
     classifier.script = lambda decode: answer()
     assert ask(perception, outputs).outcome is Outcome.answered
 
@@ -178,6 +192,131 @@ def test_what_waits_is_superseded_by_newer_frames_and_accounted_for_at_the_end(s
     assert (Outcome.dropped, 'deactivated') in outcomes
     assert (Outcome.answered, '') in outcomes
     assert len(outcomes) == 3
+
+
+def test_a_message_that_cannot_be_read_is_dropped_with_its_reason(scene):
+    perception, classifier, outputs, warnings = scene
+    classifier.script = lambda decode: (decode(), answer())[1]
+    perception.start()
+    unreadable = Unreadable(ImageError('malformed', 'too short'))
+    unreadable.header = image().header
+    record = ask(perception, outputs, unreadable)
+    assert (record.outcome, record.reason) == (Outcome.dropped, 'malformed')
+    assert 'too short' in warnings[0][1]
+
+
+def test_messages_that_never_arrived_are_counted(scene):
+    perception, _, outputs, _ = scene
+    for sequence, publishers in ((7, 1), (10, 1), (90, 2), (11, 2)):
+        perception.receive('front', image(), sequence, publishers)
+    assert outputs.lost == [('front', 2)]
+
+
+@pytest.mark.parametrize(('watched', 'height'), [(False, 540), (True, 1080)])
+def test_a_large_jpeg_is_decoded_whole_only_where_somebody_looks(watched, height):
+    data = cv2.imencode('.jpg', np.zeros((1080, 1920, 3), np.uint8))[1].tobytes()
+    message = SimpleNamespace(header=image().header, format='jpeg', data=data)
+    classifier, outputs, decoded = Classifier(), Outputs(), []
+    outputs.watched = watched
+    classifier.script = lambda decode: (decoded.append(decode()), answer())[1]
+    parameters = parse({**BASE, 'cameras.front.transport': 'compressed'})
+    perception = Perception(classifier, lambda: parameters, outputs, lambda: NOW)
+    perception.start()
+    try:
+        record = ask(perception, outputs, message)
+        if watched:
+            with outputs.changed:
+                assert outputs.changed.wait_for(lambda: outputs.pictures, 10)
+    finally:
+        perception.stop()
+    assert [rgb.shape[0] for rgb in decoded] == [height]
+    assert [(rgb.shape[0], drawn) for rgb, drawn in outputs.pictures] == [(1080, record)] * watched
+
+
+class TestParametersOfAFrame:
+    """A frame keeps the parameters of its pick-up; only its deadline may move, by an announcement."""
+
+    @pytest.fixture
+    def held(self):
+        """Holds a frame while it is classified: the engine, its parse()d parameters, and the way to go on."""
+        classifier, outputs = Classifier(), Outputs()
+        busy, go_on = threading.Event(), threading.Event()
+
+        def hold(decode):
+            busy.set()
+            assert go_on.wait(10)
+            return answer()
+
+        classifier.script = hold
+        current = [parse({**BASE, 'budget.source': 'topic', 'top_k': 2})]
+        perception = Perception(
+            classifier, lambda: current[0], outputs, lambda: NOW, steady_now=lambda: 1000.0
+        )
+        perception.start()
+        perception.receive('front', image(), None)
+        assert busy.wait(10)
+
+        def change(**values):
+            current[0] = parse({**BASE, **{name.replace('__', '.'): v for name, v in values.items()}})
+            perception.reschedule()
+
+        yield perception, classifier.requests, outputs, change, go_on
+        go_on.set()
+        perception.stop()
+
+    def test_what_changes_in_the_middle_counts_from_the_next_one(self, held):
+        perception, requests, outputs, change, go_on = held
+        change(mode='contract', top_k=1, budget__fixed=2.0, budget__miss_rate=0.2, on_miss='late')
+        assert requests[0].deadline() == pytest.approx(1005.0)
+        go_on.set()
+        outputs.wait_for(1)
+        ask(perception, outputs)
+        before, after = (request.settings for request in requests)
+        assert (before.mode, before.miss_rate, before.finish_late) == ('adaptive', 0.01, False)
+        assert (after.mode, after.miss_rate, after.finish_late) == ('contract', 0.2, True)
+        assert requests[1].deadline() == pytest.approx(1002.0)
+        assert outputs.top_k == [2, 1]
+
+    def test_an_announcement_moves_its_deadline(self, held):
+        perception, requests, *_ = held
+        perception.announce(NOW + 9 * SECOND, 'rear')
+        assert requests[0].deadline() == pytest.approx(1005.0)
+        perception.announce(NOW + 8 * SECOND, 'front')
+        assert requests[0].deadline() == pytest.approx(1008.0)
+        perception.announce(NOW + 3 * SECOND)
+        assert requests[0].deadline() == pytest.approx(1003.0)
+
+    def test_parameters_move_the_deadlines_of_the_frames_that_wait(self, held):
+        perception, _, outputs, change, go_on = held
+        perception.receive('front', image(), None)
+        change(budget__source='fixed', budget__fixed=3.0)
+        go_on.set()
+        outputs.wait_for(2)
+        assert [record.fault for record in outputs.records] == ['no_deadline', None]
+        assert outputs.records[1].budget == pytest.approx(3.0)
+
+
+def test_each_camera_is_asked_for_by_name_with_its_own_miss_rate():
+    classifier, outputs = Classifier(), Outputs()
+    parameters = parse(
+        {
+            'camera_names': ['front', 'rear'],
+            'budget.fixed': 5.0,
+            'budget.miss_rate': 0.02,
+            'cameras.rear.budget.miss_rate': 0.1,
+        }
+    )
+    perception = Perception(classifier, lambda: parameters, outputs, lambda: NOW)
+    perception.start()
+    try:
+        for number, camera in enumerate(('front', 'rear', 'front'), start=1):
+            perception.receive(camera, image(), None)
+            outputs.wait_for(number)
+    finally:
+        perception.stop()
+    asked = [(request.camera, request.settings.miss_rate) for request in classifier.requests]
+    assert asked == [('front', 0.02), ('rear', 0.1), ('front', 0.02)]
+    assert all(request.time_share is not None for request in classifier.requests)
 
 
 BASE = {
@@ -248,6 +387,42 @@ class TestBudgetParameters:
         _, more, other, _ = live(budget__reserve=0.5, budget__miss_rate=0.05)
         assert reserve < more == 0.5
         assert (miss_rate, other) == (0.01, 0.05)
+
+
+def test_each_camera_holds_its_own_miss_rate_through_the_worker():
+    """A real classifier on a simulated runtime whose speed varies from frame to frame."""
+    random, clock, outputs = np.random.default_rng(1), Clock(), Outputs()
+    runtime = SimulatedRuntime(clock)
+    classifier = AnytimeClassifier(checkpoint(clock=clock), runtime, profile(), clock=clock)
+    rates = {'front': 0.01, 'rear': 0.15}
+    parameters = parse(
+        {
+            'camera_names': list(rates),
+            'budget.fixed': 0.04,
+            'budget.reserve': 0.0,
+            **{f'cameras.{camera}.budget.miss_rate': rate for camera, rate in rates.items()},
+        }
+    )
+    ros_now_ns = lambda: round(clock.now * 1e9)  # noqa: E731
+    perception = Perception(classifier, lambda: parameters, outputs, ros_now_ns, steady_now=clock)
+    perception.start()
+    try:
+        for number in range(3000):
+            runtime.factor = float(np.exp(random.normal(0, 0.15)))
+            stamp_ns = ros_now_ns()
+            header = SimpleNamespace(stamp=SimpleNamespace(sec=stamp_ns // SECOND, nanosec=stamp_ns % SECOND))
+            perception.receive(list(rates)[number % 2], image(header=header), None)
+            outputs.wait_for(number + 1)
+    finally:
+        perception.stop()
+    for camera, rate in rates.items():
+        overruns = [
+            record.overrun
+            for record in outputs.records
+            if record.camera == camera and record.overrun is not None
+        ]
+        assert len(overruns) > 1000, camera
+        assert np.mean(overruns[200:]) == pytest.approx(rate, abs=0.01), camera
 
 
 def test_after_a_jump_back_only_frames_from_before_it_are_forgotten():

@@ -21,6 +21,7 @@ from deadline.subjects import Subject
 from deadline.summary import wilson
 from deadline.trace import Trace
 from impatient_ros.anytime import AnytimeClassifier, FrameRequest
+from impatient_ros.perception.deadlines import Deadline
 from impatient_ros.perception.latest_frames import Frame, LatestFrames
 from impatient_ros.perception.time_sharing import share
 
@@ -130,12 +131,14 @@ class _Run:
         return self._figures(rule, cameras, rounds, period, demand)
 
     def _waiting(self) -> int:
-        return len(self._latest) if self._rules else len(self._queue)
+        return len(self._latest.deadlines()) if self._rules else len(self._queue)
 
     def _let_in(self) -> None:
         while self._timetable and self._timetable[0][0] <= self._clock():
             arrival, camera = self._timetable.popleft()
-            frame = Frame(camera, None, arrival, arrival, arrival + self._period)
+            arrival_ns = round(arrival * 1e9)
+            deadline = Deadline(round((arrival + self._period) * 1e9))
+            frame = Frame(camera, None, arrival_ns, arrival_ns, deadline)
             if self._rules:
                 older = self._latest.put(frame)
                 if older is not None:
@@ -149,15 +152,15 @@ class _Run:
 
     def _share(self, left: float) -> float:
         self._let_in()
-        now = self._clock()
-        return share(left, (deadline - now for deadline in self._latest.deadlines()))
+        now_ns = round(self._clock() * 1e9)
+        return share(left, (deadline.budget(now_ns) for deadline in self._latest.deadlines()))
 
     def _classify(self) -> None:
-        frame = self._latest.take(0) if self._rules else self._queue.popleft()
+        frame = self._latest.take() if self._rules else self._queue.popleft()
         assert frame is not None
         self._next_frame()
         settings = replace(self._classifier.settings, finish_late=not self._rules)
-        deadline = frame.deadline
+        deadline = frame.deadline.at_ns * 1e-9
         answer = self._classifier.run(
             FrameRequest(
                 self._image,

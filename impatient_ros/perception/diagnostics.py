@@ -1,44 +1,36 @@
 """/diagnostics, once a second: how the cameras and the model are doing, and what people should know.
 
-    publisher.publish(diagnostics.build(monitor.snapshot(), model, stamp, topics))
+    statuses = diagnostics.build(monitor.snapshot(), model, topics)
 
-Counts are totals since the last reset; rates, shares and quantiles are of the monitor's window. Concerns
-are logged when they come up and when all is fine again, not with every message.
+Counts are totals since the last reset; rates, shares and quantiles are of the monitor's window. Alerts are
+logged when they come up and when all is fine again, not with every message.
 """
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from std_msgs.msg import Header
-
-from impatient_ros.perception.alerts import CAMERA_CONCERNS, MODEL_CONCERNS, CameraSituation, Concerns, Line
+from impatient_ros.perception.alerts import CAMERA_ALERTS, MODEL_ALERTS, Alerts, CameraSituation, Notice
 from impatient_ros.perception.frame_record import Outcome
-from impatient_ros.perception.monitor import CameraStatistics, Snapshot
-from impatient_ros.ros.messages import diagnostic_status
+from impatient_ros.perception.model_state import ModelState
+from impatient_ros.perception.monitor import Snapshot
+from impatient_ros.perception.statistics import CameraStatistics
+from impatient_ros.planning.overrun_control import OverrunState
 
-__all__ = ['Diagnostics', 'ModelState']
+__all__ = ['Diagnostics', 'Status']
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ModelState:
-    """What the node says of its model and runtime; seconds."""
+class Status:
+    """How a camera or the model is doing; `level` is one of `logging` (INFO: fine)."""
 
-    state: str = 'active'  # of the lifecycle: unconfigured, inactive, active
-    active_for: float = math.inf  # since the activation
-    model: str = ''
-    device: str = ''
-    runtime: str = ''
-    mode: str = ''
-    exits: int = 0
-    slowdown: float = 1.0
-    reserve: float | None = None  # kept for waking up and publishing
-    more: Mapping[str, str] = field(default_factory=dict)  # further values, shown as they are
+    name: str
+    level: int
+    text: str
+    values: Mapping[str, str]
+    hardware_id: str
 
 
 class Diagnostics:
@@ -50,54 +42,47 @@ class Diagnostics:
     def __init__(self, node: str = 'perception', profile: str = 'config/fastdds.xml') -> None:
         self._node = node
         self._profile = profile
-        self._cameras: dict[str, Concerns] = {}
-        self._model = Concerns(MODEL_CONCERNS)
+        self._cameras: dict[str, Alerts] = {}
+        self._model = Alerts(MODEL_ALERTS)
 
-    def build(
-        self, snapshot: Snapshot, model: ModelState, stamp: Time, topics: Mapping[str, str] | None = None
-    ) -> DiagnosticArray:
-        """The message at `stamp` on the model and on the cameras of `topics` (None: all that were seen)."""
-        topics = dict.fromkeys(snapshot.cameras, 'its topic') if topics is None else topics
+    def build(self, snapshot: Snapshot, model: ModelState, topics: Mapping[str, str]) -> list[Status]:
+        """A status for each camera of `topics` (camera to topic), then one for the model."""
         if model.state != 'active':
             self._cameras.clear()
         statuses = [self._camera(name, topic, snapshot, model) for name, topic in topics.items()]
         text = f'{model.runtime} on {model.device}, {model.mode}' if model.state == 'active' else model.state
         raised = self._raised('model', self._model, model)
-        statuses.append(self._status('model', text, raised, _model_values(model), model.device))
-        return DiagnosticArray(header=Header(stamp=stamp), status=statuses)
+        return [*statuses, self._status('model', text, raised, _model_values(model), model.device)]
 
-    def _camera(self, name: str, topic: str, snapshot: Snapshot, model: ModelState) -> DiagnosticStatus:
+    def _camera(self, name: str, topic: str, snapshot: Snapshot, model: ModelState) -> Status:
         statistics = snapshot.cameras.get(name)
         if statistics is None:
             return self._status(name, model.state, (), {}, name)
-        values = _values(statistics, model.exits)
+        values = _values(statistics, model.exits, model.overruns.get(name))
         if model.state != 'active':
             return self._status(name, model.state, (), values, name)
         silent = min(statistics.silent, model.active_for)
         situation = CameraSituation(statistics, topic, silent, snapshot.window, self._profile)
-        concerns = self._cameras.setdefault(name, Concerns(CAMERA_CONCERNS))
+        alerts = self._cameras.setdefault(name, Alerts(CAMERA_ALERTS))
         text = f'{statistics.rate:.1f} frames/s, {statistics.answer_rate:.1f} answers/s'
-        return self._status(name, text, self._raised(name, concerns, situation), values, name)
+        return self._status(name, text, self._raised(name, alerts, situation), values, name)
 
     @staticmethod
-    def _raised(name: str, concerns: Concerns, situation: object) -> Sequence[Line]:
-        raised, news = concerns.update(situation)
-        for line in news:
-            _log.log(line.level, '%s: %s', name, line.text)
+    def _raised(name: str, alerts: Alerts, situation: object) -> Sequence[Notice]:
+        raised, news = alerts.update(situation)
+        for notice in news:
+            _log.log(notice.level, '%s: %s', name, notice.text)
         return raised
 
     def _status(
-        self, name: str, text: str, raised: Sequence[Line], values: dict[str, str], hardware_id: str
-    ) -> DiagnosticStatus:
-        level = DiagnosticStatus.OK
-        if raised:
-            error = any(line.level == logging.ERROR for line in raised)
-            level = DiagnosticStatus.ERROR if error else DiagnosticStatus.WARN
-            text = '; '.join(line.text for line in raised)
-        return diagnostic_status(f'{self._node}: {name}', level, text, values, hardware_id)
+        self, name: str, text: str, raised: Sequence[Notice], values: dict[str, str], hardware_id: str
+    ) -> Status:
+        level = max((notice.level for notice in raised), default=logging.INFO)
+        text = '; '.join(notice.text for notice in raised) or text
+        return Status(f'{self._node}: {name}', level, text, values, hardware_id)
 
 
-def _values(statistics: CameraStatistics, exits: int) -> dict[str, str]:
+def _values(statistics: CameraStatistics, exits: int, overruns: OverrunState | None) -> dict[str, str]:
     """A camera's values; `exits_used` counts the window's answers per exit, the first exit first."""
     exits = max(exits, *(index + 1 for index in statistics.recent_exits), 0)
     return {
@@ -110,6 +95,7 @@ def _values(statistics: CameraStatistics, exits: int) -> dict[str, str]:
         'slack_p99_s': _number(statistics.slack_p99),
         'miss_rate': _number(statistics.miss_rate),
         'overrun_rate': _number(statistics.overrun_rate),
+        **_overrun_values(overruns),
         'slowdown': _number(statistics.slowdown),
         'frames': str(statistics.frames),
         **{outcome.value: str(statistics.counts.get(outcome, 0)) for outcome in Outcome},
@@ -117,6 +103,15 @@ def _values(statistics: CameraStatistics, exits: int) -> dict[str, str]:
         'input_faults': str(sum(statistics.faults.values())),
         **{f'input_faults.{name}': str(count) for name, count in sorted(statistics.faults.items())},
         **{f'dropped.{reason}': str(count) for reason, count in sorted(statistics.reasons.items())},
+    }
+
+
+def _overrun_values(overruns: OverrunState | None) -> dict[str, str]:
+    """How a camera's miss rate is held, counted since the profile was made; empty before its first frame."""
+    return {
+        'overrun_margin': _number(None if overruns is None else overruns.margin),
+        'protected_exits': str(0 if overruns is None else overruns.protected),
+        'protected_overrun_rate': _number(None if overruns is None else overruns.overrun_rate),
     }
 
 
@@ -130,7 +125,7 @@ def _model_values(model: ModelState) -> dict[str, str]:
         'exits': str(model.exits),
         'slowdown': _number(model.slowdown),
         'reserve_s': _number(model.reserve),
-        **model.more,
+        'prediction_error': _number(model.prediction_error),
     }
 
 

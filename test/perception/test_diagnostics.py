@@ -1,13 +1,14 @@
-"""The 1 Hz message: a status per camera and one for the model."""
+"""The reports of every second: a status per camera and one for the model."""
 
 import logging
 
 import pytest
-from builtin_interfaces.msg import Time
-from diagnostic_msgs.msg import DiagnosticStatus
 
-from impatient_ros.perception.monitor import FrameRecord, Monitor, Outcome
-from impatient_ros.ros.diagnostics import Diagnostics, ModelState
+from impatient_ros.perception.diagnostics import Diagnostics
+from impatient_ros.perception.frame_record import FrameRecord, Outcome
+from impatient_ros.perception.model_state import ModelState
+from impatient_ros.perception.monitor import Monitor
+from impatient_ros.planning.overrun_control import OverrunState
 
 TOPICS = {'front': '/front/image_raw', 'rear': '/rear/image_raw'}
 ACTIVE = ModelState(
@@ -19,10 +20,9 @@ ACTIVE = ModelState(
     mode='contract',
     exits=3,
     reserve=0.0021,
-    more={'profile': 'cached'},
+    prediction_error=0.1,
+    overruns={'front': OverrunState(1.25, 40, 2)},
 )
-
-pytestmark = pytest.mark.ros
 
 
 class Clock:
@@ -58,16 +58,12 @@ def monitor(clock):
     return monitor
 
 
-def statuses(message):
-    return {status.name: status for status in message.status}
-
-
-def values(status):
-    return {pair.key: pair.value for pair in status.values}
+def by_name(statuses):
+    return {status.name: status for status in statuses}
 
 
 def report(monitor, model=ACTIVE, diagnostics=None):
-    return (diagnostics or Diagnostics('perception')).build(monitor.snapshot(), model, Time(sec=7), TOPICS)
+    return (diagnostics or Diagnostics('perception')).build(monitor.snapshot(), model, TOPICS)
 
 
 @pytest.fixture
@@ -79,10 +75,9 @@ def said(caplog):
 
 def test_there_is_a_status_per_camera_and_one_for_the_model(monitor, said):
     found = report(monitor)
-    assert found.header.stamp == Time(sec=7)
-    assert list(statuses(found)) == ['perception: front', 'perception: rear', 'perception: model']
-    assert all(status.level == DiagnosticStatus.OK for status in found.status)
-    assert [status.hardware_id for status in found.status] == ['front', 'rear', 'cpu']
+    assert list(by_name(found)) == ['perception: front', 'perception: rear', 'perception: model']
+    assert all(status.level == logging.INFO for status in found)
+    assert [status.hardware_id for status in found] == ['front', 'rear', 'cpu']
     assert said() == []
 
 
@@ -91,8 +86,8 @@ def test_a_camera_tells_rate_exits_slack_misses_slowdown_faults_and_losses(monit
     monitor.record(FrameRecord('front', 1.0, Outcome.dropped, 'truncated'))
     monitor.not_received('front', 4)
     clock.time += 2.0
-    status = statuses(report(monitor))['perception: front']
-    told = values(status)
+    status = by_name(report(monitor))['perception: front']
+    told = status.values
     assert told['rate_hz'] == '11.00'
     assert told['exits_used'] == '10 10 0'
     assert told['slack_p50_s'] == told['slack_min_s'] == '0.01'
@@ -103,34 +98,41 @@ def test_a_camera_tells_rate_exits_slack_misses_slowdown_faults_and_losses(monit
     assert (told['input_faults'], told['input_faults.zero_stamp']) == ('1', '1')
     assert told['dropped.truncated'] == '1'
     assert told['not_received'] == '4'
-    assert status.level == DiagnosticStatus.WARN
+    assert status.level == logging.WARNING
     for part in ('not received', 'truncated', 'zero_stamp'):
-        assert part in status.message
+        assert part in status.text
+
+
+def test_a_camera_tells_how_its_own_miss_rate_is_held(monitor):
+    front, rear, _ = (status.values for status in report(monitor))
+    assert (front['overrun_margin'], front['protected_exits']) == ('1.25', '40')
+    assert front['protected_overrun_rate'] == '0.05'
+    assert (rear['overrun_margin'], rear['protected_exits'], rear['protected_overrun_rate']) == ('', '0', '')
 
 
 def test_a_camera_that_has_answered_nothing_yet_has_empty_values():
-    status = statuses(report(Monitor(TOPICS)))['perception: front']
-    told = values(status)
+    status = by_name(report(Monitor(TOPICS)))['perception: front']
+    told = status.values
     assert told['miss_rate'] == told['slack_p50_s'] == told['slowdown'] == ''
     assert told['exits_used'] == '0 0 0'
 
 
 def test_the_model_tells_what_runs_where(monitor):
-    status = statuses(report(monitor))['perception: model']
-    assert status.message == 'eager on cpu, contract'
-    told = values(status)
+    status = by_name(report(monitor))['perception: model']
+    assert status.text == 'eager on cpu, contract'
+    told = status.values
     assert told['model'] == 'clothing10'
     assert told['exits'] == '3'
     assert told['reserve_s'] == '0.0021'
-    assert told['profile'] == 'cached'
+    assert told['prediction_error'] == '0.1'
 
 
 def test_a_silent_camera_is_an_error_once_the_node_has_been_active_long_enough(monitor, clock, said):
     clock.time += 60.0
     fresh = ModelState('active', active_for=1.0, exits=3)
-    assert statuses(report(monitor, fresh))['perception: front'].level == DiagnosticStatus.OK
+    assert by_name(report(monitor, fresh))['perception: front'].level == logging.INFO
     found = report(monitor)
-    assert statuses(found)['perception: front'].level == DiagnosticStatus.ERROR
+    assert by_name(found)['perception: front'].level == logging.ERROR
     expected = [('ERROR', f'{camera}: no frame on {topic} for 60 s') for camera, topic in TOPICS.items()]
     assert [(level, text.partition(':  ')[0].split(': is')[0]) for level, text in said()] == expected
 
@@ -141,8 +143,8 @@ def test_nothing_is_wrong_with_cameras_while_the_node_is_inactive(monitor, clock
     report(monitor, diagnostics=diagnostics)
     before = said()
     found = report(monitor, ModelState('inactive'), diagnostics)
-    assert {status.message for status in found.status} == {'inactive'}
-    assert {status.level for status in found.status} == {DiagnosticStatus.OK}
+    assert {status.text for status in found} == {'inactive'}
+    assert {status.level for status in found} == {logging.INFO}
     assert said() == before
 
 
@@ -157,10 +159,5 @@ def test_a_slow_machine_is_announced_once_and_when_it_recovers(monitor, said):
 
 
 def test_a_camera_that_the_monitor_does_not_know_yet_is_listed(clock):
-    found = Diagnostics('p').build(Monitor(now=clock).snapshot(), ACTIVE, Time(), {'new': '/new'})
-    assert list(statuses(found)) == ['p: new', 'p: model']
-
-
-def test_without_topics_the_cameras_that_were_seen_are_listed(monitor):
-    found = Diagnostics('p').build(monitor.snapshot(), ModelState(), Time())
-    assert list(statuses(found)) == ['p: front', 'p: rear', 'p: model']
+    found = Diagnostics('p').build(Monitor(now=clock).snapshot(), ACTIVE, {'new': '/new'})
+    assert list(by_name(found)) == ['p: new', 'p: model']

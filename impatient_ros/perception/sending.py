@@ -1,0 +1,86 @@
+"""Sending: where answers and records go, and what waking up and publishing take."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from impatient_ros.answer import Answer
+from impatient_ros.perception.frame_record import FrameRecord
+from impatient_ros.perception.latest_frames import Frame
+from impatient_ros.planning.preparation_cost import RollingQuantile
+
+__all__ = ['Clocks', 'Outputs', 'Sender']
+
+# Of the latest 100 frames' seconds from the instant that was meant to the answer being out. One frame in
+# twenty takes longer: a higher quantile would follow single outliers and take their time from every frame.
+SEND_LATENCY_QUANTILE = 0.95
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """Lateness is judged by the ROS clock (simulated time works), execution by the steady one."""
+
+    ros_ns: Callable[[], int]  # nanoseconds of the node's ROS clock
+    steady: Callable[[], float]  # seconds of the clock that the classifier uses
+
+
+class Outputs(Protocol):
+    """Where a node's answers, records and pictures go.
+
+    `answer` and `record` are called from the threads that classify and deliver, never for one frame at once;
+    `not_received` from the one that receives.
+    """
+
+    def answer(self, frame: Frame, answer: Answer | None, top_k: int) -> None:
+        """Publish an answer's `top_k` best classes, or (None) that there is none."""
+
+    def record(self, frame: Frame, record: FrameRecord) -> None:
+        """Publish and count how a frame ended."""
+
+    def not_received(self, camera: str, count: int) -> None:
+        """Count frames that were published and never arrived."""
+
+    def wants_picture(self, camera: str) -> bool:
+        """Whether somebody subscribes to the annotated picture."""
+
+    def picture(self, frame: Frame, rgb: np.ndarray, record: FrameRecord) -> None:
+        """Publish the annotated picture; `rgb` is uint8 [height, width, 3]."""
+
+
+class Sender:
+    """Publishes answers and learns how long after the meant instant they are out.
+
+    `send` and `reserve` are called with the lock of `Delivery` held.
+    """
+
+    def __init__(self, outputs: Outputs, clocks: Clocks) -> None:
+        self.clocks = clocks
+        self._outputs = outputs
+        self._latency = RollingQuantile(SEND_LATENCY_QUANTILE, start=0.0)
+
+    def reserve(self, floor: float) -> float:
+        """Seconds to keep free before a deadline: what sending takes, `floor` at least."""
+        return max(floor, self._latency.value)
+
+    def send(self, frame: Frame, answer: Answer, top_k: int, meant: float) -> None:
+        """Publish an answer that was meant to be out at `meant` (steady clock, s)."""
+        self._outputs.answer(frame, answer, top_k)
+        self._latency.observe(max(0.0, self.clocks.steady() - meant))
+
+    def send_empty(self, frame: Frame, top_k: int) -> None:
+        """Publish that there is no answer."""
+        self._outputs.answer(frame, None, top_k)
+
+    def record(self, frame: Frame, record: FrameRecord) -> None:
+        """Publish and count how a frame ended; it is the last thing, so an error here is logged only."""
+        try:
+            self._outputs.record(frame, record)
+        except Exception:  # noqa: BLE001
+            _log.exception('the status of a frame of %s could not be published', frame.camera)
