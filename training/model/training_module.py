@@ -285,11 +285,12 @@ def _of(parameters: Iterable[nn.Parameter], *, matrices: bool) -> list[nn.Parame
 def memory_layout(network: nn.Module) -> torch.memory_format:
     """Channels last, the quicker layout, unless torch would crash in it.
 
-    oneDNN 3.12 (torch 2.14) on processors without AVX-512 writes beyond its memory in the weight gradient of a
-    strided 1x1 convolution with fewer than 8 input channels.
+    oneDNN 3.12 (torch 2.14) on processors without AVX-512 writes beyond its memory in the weight gradient of
+    a strided 1x1 convolution with fewer than 8 input channels.
     """
     for layer in network.modules():
-        narrow = isinstance(layer, nn.Conv2d) and layer.in_channels < 8
-        if narrow and tuple(layer.kernel_size) == (1, 1) and tuple(layer.stride) != (1, 1):
+        if not isinstance(layer, nn.Conv2d) or layer.in_channels >= 8:
+            continue
+        if layer.kernel_size == (1, 1) and layer.stride != (1, 1):
             return torch.contiguous_format
     return torch.channels_last
