@@ -60,7 +60,7 @@ def _check_network(network: Mapping[str, Any]) -> None:
         return
     if (
         not isinstance(backbone, dict)
-        or backbone.get('source') != 'torchvision'
+        or not isinstance(backbone.get('source'), str)
         or not isinstance(backbone.get('name'), str)
         or not isinstance(backbone.get('options'), dict)
         or len(shape) != 3
