@@ -1,11 +1,12 @@
-"""Lists where a classifier of torchvision can be cut, and where its exits would go."""
+"""Lists where a classifier can be cut, and where its exits would go."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 
 from impatient_ros.network import families
-from impatient_ros.network.cut_points import CutPoint, CutPoints, find_cut_points, place_exits
+from impatient_ros.network.cut_points import CutPoint, CutPoints, find_cut_points
+from impatient_ros.network.exit_placement import place_exits
 from impatient_ros.network.heads import plan_heads
 from impatient_ros.network.model import image_sides
 
@@ -13,16 +14,21 @@ __all__ = ['main']
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """List the cut points of a classifier of torchvision and where its exits go."""
+    """List the cut points of a classifier and where its exits go."""
     parser = argparse.ArgumentParser(prog='python -m impatient_ros.network', description=main.__doc__)
-    parser.add_argument('name', help='a classifier of torchvision, such as resnet18')
+    parser.add_argument('name', help='a classifier of the family, such as resnet18')
+    parser.add_argument(
+        '--family', default='torchvision', help=f'one of {", ".join(families.names())} (default: %(default)s)'
+    )
     parser.add_argument('--image-size', type=int, default=224, help='pixels (default: %(default)s)')
     parser.add_argument('--exits', type=int, default=5, help='how many (default: %(default)s)')
     parser.add_argument('--classes', type=int, default=1000, help='how many (default: %(default)s)')
     given = parser.parse_args(arguments)
     try:
         size = image_sides(given.image_size)
-        module = families.build(given.name, classes=given.classes, image_size=size, options={}, empty=True)
+        module = families.find(given.family).build(
+            given.name, classes=given.classes, image_size=size, options={}, empty=True
+        )
         points = find_cut_points(module, (3, *size))
         places = place_exits(points, given.exits)
         heads = plan_heads(places[:-1], points.classes, points.macs, size)

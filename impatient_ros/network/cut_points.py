@@ -1,27 +1,33 @@
-"""Where a classifier can be cut, and where its exits should go.
+"""Where a classifier can be cut.
 
 A classifier can be cut where a single tensor is live: everything after the cut is computed from that tensor
 (and from parameters, which travel with the stage that uses them).
 
     points = find_cut_points(module, (3, 224, 224))
-    names = [point.name for point in place_exits(points, exits=5)]
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+import logging
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from math import prod
 
 import torch
 from torch import fx, nn
 
-from impatient_ros.network.macs import Observation, observe, without_data
+from impatient_ros.network.macs import Observation, observe, run, without_data
+from impatient_ros.network.shape_values import shape_values
 from impatient_ros.network.tracing import CutError, Trace, trace, undisturbed
 
-__all__ = ['CutError', 'CutPoint', 'CutPoints', 'find_cut_points', 'place_exits']
+__all__ = ['CutError', 'CutPoint', 'CutPoints', 'find_cut_points']
+
+logger = logging.getLogger(__name__)
+
+# Not offered: a module that is called whole gives a tuple where, opened, it gives the items, so that their
+# numbers (getitem_3) are others when stages are built.
+_ITEMS = ('getitem', 'getattr')
 
 
 @dataclass(frozen=True)
@@ -69,72 +75,74 @@ def find_cut_points(module: nn.Module, input_shape: Sequence[int]) -> CutPoints:
     """Find where `module` can be cut; `input_shape` is that of one input, such as (3, 224, 224).
 
     Nothing is computed, except where a forward looks at values. Raises CutError, with the reason, where the
-    classifier cannot be traced or cut.
+    classifier cannot be traced or cut, or does not take such an input.
     """
+    shape = tuple(input_shape)
     try:
         twin = without_data(module)
         with torch.device('meta'):
             traced = trace(twin)
-        return _find(twin, traced, tuple(input_shape))
+            views = _views(twin, traced, shape)
     except Exception as error:
-        if not isinstance(error, CutError):
-            error = _refusal(module, input_shape, error)
         if any(each.is_meta for each in module.parameters()):
-            raise error from error.__cause__
-    try:
-        with undisturbed(module):
-            return _find(module, trace(module), tuple(input_shape))
-    except CutError:
-        raise
-    except Exception as error:
-        raise _refusal(module, input_shape, error) from error
+            raise error if isinstance(error, CutError) else _refusal(module, shape, error) from error
+        logger.debug('%s has to be run with data: %s', type(module).__name__, error)
+    else:
+        return _find(twin, traced, shape, views)
+    with undisturbed(module):
+        traced = trace(module)
+        try:
+            views = _views(module, traced, shape)
+        except Exception as error:
+            raise _refusal(module, shape, error) from error
+        return _find(module, traced, shape, views)
 
 
-def place_exits(
-    points: CutPoints, exits: int | None = None, names: Sequence[str] | None = None
-) -> list[CutPoint]:
-    """The points after which the `exits` (default 5) stand: evenly by cost, or at `names`.
+@dataclass(frozen=True)
+class _Views:
+    """What was seen of a graph: on one image, on two that are larger where it takes these, and its sizes.
 
-    Evenly means as near to 1/T, 2/T, ... of the MACs as possible, between the classifier's blocks rather than
-    within them where that is within a quarter of a stage; the last stands before the own classifier. `names`
-    are those of all exits but the last, or of all. Raises CutError where they do not fit.
+    `sizes` are the nodes whose values follow from the input's shape, which a stage can have anew.
     """
-    if exits is None:
-        exits = 5 if names is None else len(names) + 1
-    if isinstance(exits, bool) or not isinstance(exits, int) or exits < 1:
-        raise CutError(f'exits is {exits!r}: write a whole number, at least 1')
-    if names is not None:
-        return _placed_by_name(points, exits, names)
-    best: list[CutPoint] = []
-    for depth in sorted({point.depth for point in points.points}):
-        offered = _one_per_cost(points, depth)
-        if len(offered) < exits - 1:
-            continue
-        best = _nearest(offered, [k / exits for k in range(1, exits)])
-        if all(abs(point.cost_share - k / exits) <= 0.25 / exits for k, point in enumerate(best, 1)):
-            break
-    if len(best) < exits - 1:
-        most = len(_one_per_cost(points, max(point.depth for point in points.points))) + 1
-        raise CutError(f'{exits} exits do not fit: this classifier has places for at most {most}')
-    return [*best, points.last]
+
+    one: dict[fx.Node, Observation]
+    other: dict[fx.Node, Observation]
+    sizes: Collection[fx.Node]
 
 
-def _find(module: nn.Module, traced: Trace, shape: tuple[int, ...]) -> CutPoints:
+def _views(module: nn.Module, traced: Trace, shape: tuple[int, ...]) -> _Views:
+    graph = traced.graph
+    one = observe(module, graph, (1, *shape))
+    # Where the image is doubled, the axes that grow are the picture's. Some classifiers take only one size.
+    larger = (shape[0], *(2 * side for side in shape[1:])) if len(shape) == 3 else shape
+    other = observe(module, graph, (2, *larger), partial=True)
+    answer = one[traced.output].value
+    # With data, a number may come from the data: then no value counts as a size.
+    plain = any(each.plain is not None for each in one.values()) and answer is not None and answer.is_meta
+    again = plain or traced.output not in other
+    two = observe(module, graph, (2, *shape), partial=True) if again else {}
+    if traced.output not in other:
+        other = two | other
+    return _Views(one, other, shape_values(one, two) if plain else ())
+
+
+def _find(module: nn.Module, traced: Trace, shape: tuple[int, ...], views: _Views) -> CutPoints:
     what = type(module).__name__
-    seen = observe(module, traced.graph, (1, *shape))
+    seen, probe = views.one, views.other
     answer = seen[traced.output]
     if len(answer.shape) != 2 or answer.shape[0] != 1:
         raise CutError(f'{what} answers {list(answer.shape)}: a classifier answers one score per class')
-    # Where the image is doubled, the axes that grow are the picture's. Some classifiers take only one size.
-    larger = (shape[0], *(2 * side for side in shape[1:])) if len(shape) == 3 else shape
-    probe = observe(module, traced.graph, (2, *larger), partial=True)
-    if traced.output not in probe:
-        probe = observe(module, traced.graph, (2, *shape), partial=True) | probe
 
     points: dict[fx.Node, CutPoint] = {}
-    for node in _single_live(traced):
+    for node in _single_live(traced, views.sizes):
         value = seen[node]
-        if node in traced.depths and node in probe and _carries(node, module, value, probe[node]):
+        item = traced.names[node].rpartition('.')[2].startswith(_ITEMS)
+        if (
+            not item
+            and node in traced.depths
+            and node in probe
+            and _carries(node, module, value, probe[node])
+        ):
             points[node] = CutPoint(
                 name=traced.names[node],
                 shape=value.shape[1:],
@@ -153,11 +161,13 @@ def _find(module: nn.Module, traced: Trace, shape: tuple[int, ...]) -> CutPoints
     return CutPoints(found, last, answer.macs, answer.shape[1], aliases)
 
 
-def _single_live(traced: Trace) -> list[fx.Node]:
-    """The nodes after which theirs is the only value that later nodes need."""
-    nodes = list(traced.graph.nodes)
+def _single_live(traced: Trace, sizes: Collection[fx.Node]) -> list[fx.Node]:
+    """The nodes after which theirs is the only value that later nodes need, `sizes` aside."""
+    nodes = [node for node in traced.graph.nodes if node not in sizes]
     position = {node: index for index, node in enumerate(nodes)}
-    last_use = {node: max((position[user] for user in node.users), default=-1) for node in nodes}
+    last_use = {
+        node: max((position[user] for user in node.users if user in position), default=-1) for node in nodes
+    }
     live: set[fx.Node] = set()
     found: dict[fx.Node, None] = {}
     for index, node in enumerate(nodes[: position[traced.output]]):
@@ -208,48 +218,18 @@ def _last(points: Sequence[CutPoint], macs: int) -> CutPoint | None:
     return next((point for point in reversed(run) if prod(point.shape) == prod(run[0].shape)), None)
 
 
-def _one_per_cost(points: CutPoints, depth: int) -> list[CutPoint]:
-    """Points at most `depth` deep before the last, one for each cost: the least deep, of these the latest."""
-    by_cost: dict[int, CutPoint] = {}
-    for point in points.points:
-        if point.depth <= depth and 0 < point.macs < points.last.macs:
-            other = by_cost.get(point.macs)
-            if other is None or point.depth <= other.depth:
-                by_cost[point.macs] = point
-    return list(by_cost.values())
-
-
-def _nearest(points: Sequence[CutPoint], targets: Sequence[float]) -> list[CutPoint]:
-    """One point per target, in order, with the least sum of squared distances (by dynamic programming)."""
-    # best[j]: cost and choice for the targets so far, all of it among points[:j]
-    best: list[tuple[float, list[CutPoint]]] = [(0.0, [])] * (len(points) + 1)
-    for target in targets:
-        row: list[tuple[float, list[CutPoint]]] = [(float('inf'), [])]
-        for j, point in enumerate(points):
-            cost = best[j][0] + (point.cost_share - target) ** 2
-            row.append(min(row[-1], (cost, [*best[j][1], point]), key=lambda each: each[0]))
-        best = row
-    return best[-1][1]
-
-
-def _placed_by_name(points: CutPoints, exits: int, names: Sequence[str]) -> list[CutPoint]:
-    if isinstance(names, str) or len(names) not in (exits - 1, exits):
-        raise CutError(
-            f'cuts is {names!r} for {exits} exits: write {exits - 1} names, the last exit is the classifier'
-        )
-    chosen = [points.find(name) for name in names]
-    if len(chosen) < exits:
-        chosen.append(points.last)
-    for first, second in pairwise(chosen):
-        if first.macs >= second.macs:
-            raise CutError(
-                f'nothing is computed between the cuts {first.name!r} and {second.name!r}: name cuts in the '
-                'order in which they run, each costing more than the one before'
-            )
-    return chosen
-
-
 def _refusal(module: nn.Module, shape: Sequence[int], error: Exception) -> CutError:
-    size = 'x'.join(str(side) for side in shape)
-    reason = str(error).strip().split('\n', 1)[0] or type(error).__name__
-    return CutError(f'{type(module).__name__} does not take an input of {size}: {reason}')
+    """What to say of a graph that failed with `error`: the input may be at fault, or the tracing."""
+    what, size = type(module).__name__, 'x'.join(str(side) for side in shape)
+    try:
+        run(module, (1, *shape))
+    except Exception as own:  # noqa: BLE001  a forward fails in ways of its own
+        return CutError(f'{what} does not take an input of {size}: {_reason(own)}')
+    return CutError(
+        f'{what} cannot be cut: it takes an input of {size}, but fails when it runs as torch.fx has traced '
+        f'it: {_reason(error)}'
+    )
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().split('\n', 1)[0] or type(error).__name__

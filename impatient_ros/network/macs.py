@@ -15,15 +15,20 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ['Observation', 'count_macs', 'observe', 'without_data']
+__all__ = ['Observation', 'count_macs', 'observe', 'run', 'without_data']
 
 
 class Observation:
-    """What was seen of one node: its shape, () where it is no tensor, and the MACs up to it."""
+    """What was seen of one node: its shape, () where it is no tensor, and the MACs up to it.
+
+    `value` is the tensor, `plain` whatever else it was.
+    """
 
     def __init__(self, value: Any, macs: int) -> None:
         self.value = value if isinstance(value, Tensor) else None
+        self.plain = None if isinstance(value, Tensor) else value
         self.shape: tuple[int, ...] = tuple(value.shape) if isinstance(value, Tensor) else ()
+        self.dtype = value.dtype if isinstance(value, Tensor) else None
         self.macs = macs
         self._version = value._version if isinstance(value, Tensor) else 0
 
@@ -78,9 +83,13 @@ def observe(
 
 def count_macs(module: nn.Module, shape: Sequence[int]) -> int:
     """Multiply-accumulates, in convolutions and matrix products, on an input of `shape` with its batch."""
-    twin = without_data(module)
-    with _counting(twin) as (counter, image):
-        twin(image(shape))
+    return run(without_data(module), shape)
+
+
+def run(module: nn.Module, shape: Sequence[int]) -> int:
+    """Run `module` itself on an input of `shape` with its batch, on its device; returns the MACs."""
+    with _counting(module) as (counter, image):
+        module(image(shape))
     return counter.get_total_flops() // 2
 
 

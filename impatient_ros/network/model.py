@@ -4,13 +4,12 @@
     scores = net(images)                    # list of 5 tensors [N, 10], from the first exit to the last
     scores = net.forward_to(images, 1)      # stages 1 and 2 and the second exit, nothing else
 
-The last exit is the classifier's own. Any classifier that torch.fx can trace will do, one of timm for
-instance:
+The last exit is the classifier's own. Any classifier that torch.fx can trace will do:
 
-    module = timm.create_model('resnet10t', pretrained=True, num_classes=10)
-    net = ImpatientNetwork.from_module(module, torch.zeros(1, 3, 224, 224), exits=4)
+    net = ImpatientNetwork.from_timm('resnet10t', exits=4, classes=10, weights='DEFAULT')
+    net = ImpatientNetwork.from_module(MyClassifier(), torch.zeros(1, 3, 224, 224), exits=4)
 
-`python -m impatient_ros.network resnet18` lists where a classifier of torchvision can be cut.
+`python -m impatient_ros.network resnet18` lists where a classifier can be cut.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ import torch
 from torch import Tensor, nn
 
 from impatient_ros.network import families
-from impatient_ros.network.cut_points import CutPoint, find_cut_points, place_exits
+from impatient_ros.network.cut_points import CutPoint, find_cut_points
+from impatient_ros.network.exit_placement import place_exits
 from impatient_ros.network.heads import Head, HeadSpec, plan_heads
 from impatient_ros.network.splitting import cut
 
@@ -70,19 +70,61 @@ class ImpatientNetwork(nn.Module):
         together may cost, in parts of the backbone's MACs. `options` go to torchvision's constructor. Raises
         ValueError.
         """
-        size = image_sides(image_size)
+        return cls.from_family(
+            'torchvision', name, exits, classes, weights, image_size, cuts, head_share=head_share, **options
+        )
+
+    @classmethod
+    def from_timm(
+        cls,
+        name: str,
+        exits: int | None = None,
+        classes: int | None = None,
+        weights: str | Path | None = None,
+        image_size: int | Sequence[int] | None = None,
+        cuts: Sequence[str] | None = None,
+        *,
+        head_share: float = 0.05,
+        **options: Any,
+    ) -> ImpatientNetwork:
+        """One of timm's classifiers; see `from_torchvision`.
+
+        `name` may have the tag of weights, as in `resnet10t.c3_in1k`; `weights` is None, 'DEFAULT' (of that
+        tag, or timm's choice) or a path. `image_size` defaults to that of timm's weights. `options` go to
+        `timm.create_model` and must be what JSON can say. Raises ValueError, UnknownFamilyError without timm.
+        """
+        return cls.from_family(
+            'timm', name, exits, classes, weights, image_size, cuts, head_share=head_share, **options
+        )
+
+    @classmethod
+    def from_family(
+        cls,
+        family: str,
+        name: str,
+        exits: int | None = None,
+        classes: int | None = None,
+        weights: str | Path | None = None,
+        image_size: int | Sequence[int] | None = None,
+        cuts: Sequence[str] | None = None,
+        *,
+        head_share: float = 0.05,
+        **options: Any,
+    ) -> ImpatientNetwork:
+        """A classifier of any family in `families.names()`; see `from_torchvision`.
+
+        Raises UnknownFamilyError where the family or what it needs is not installed, ValueError, OSError.
+        """
+        source = families.find(family)
         if classes is not None and (isinstance(classes, bool) or not isinstance(classes, int) or classes < 1):
             raise ValueError(f'classes is {classes!r}: write a whole number, at least 1')
-        options = families.default_options(name, weights) | options
-        state = None
-        if weights is not None:
-            empty = families.build(name, classes=1000, image_size=size, options=options, empty=True)
-            state = families.read_weights(name, weights)
-            classes = classes or families.classes_of(empty, state)
-        module = families.build(name, classes=classes or 1000, image_size=size, options=options)
-        if state is not None:
-            families.load_weights(module, state, name)
-        backbone = {'source': 'torchvision', 'name': name, 'options': options}
+        size = image_sides(source.preprocessing(name).size if image_size is None else image_size)
+        options = source.default_options(name, weights) | options
+        if weights is None:
+            module = source.build(name, classes=classes or 1000, image_size=size, options=options)
+        else:
+            module = source.load(name, classes=classes, image_size=size, options=options, weights=weights)
+        backbone = {'source': family, 'name': name, 'options': options}
         return cls._assemble(module, (3, *size), exits, cuts, head_share, backbone)
 
     @classmethod
@@ -115,22 +157,22 @@ class ImpatientNetwork(nn.Module):
         """The network that `config` describes, with fresh weights; nothing is downloaded.
 
         `module` is needed where the network was made by `from_module`. With `empty` parameters have no data
-        yet. Raises ValueError.
+        yet. Raises ValueError, UnknownFamilyError where the classifier's family is not installed.
         """
         backbone, shape = config['backbone'], config['input_shape']
         if module is None:
-            if backbone['source'] != 'torchvision':
+            if backbone['source'] == 'module':
                 raise ValueError(
                     f'this network was made from a module, {backbone["class"]}: pass it as module='
                 )
-            module = families.build(
+            module = families.find(backbone['source']).build(
                 backbone['name'],
                 classes=config['classes'],
                 image_size=(shape[1], shape[2]),
                 options=backbone['options'],
                 empty=empty,
             )
-        *stages, classifier = cut(module, config['cuts'])
+        *stages, classifier = cut(module, config['cuts'], shape)
         with torch.device('meta' if empty else 'cpu'):
             heads = [Head(HeadSpec.from_dict(head)) for head in config['heads']]
         return cls(stages, [*heads, classifier], config)
@@ -154,7 +196,7 @@ class ImpatientNetwork(nn.Module):
             )
         chosen = place_exits(points, exits, names)
         specs = plan_heads(chosen[:-1], points.classes, points.macs, input_shape[1:], head_share)
-        config = {
+        config: dict[str, Any] = {
             'backbone': backbone,
             'input_shape': list(input_shape),
             'classes': points.classes,
@@ -165,7 +207,7 @@ class ImpatientNetwork(nn.Module):
             ],
             'exit_macs': [*(spec.macs for spec in specs), points.macs - chosen[-1].macs],
         }
-        *stages, classifier = cut(module, [point.name for point in chosen])
+        *stages, classifier = cut(module, config['cuts'], input_shape)
         return cls(stages, [*(Head(spec) for spec in specs), classifier], config)
 
     @staticmethod

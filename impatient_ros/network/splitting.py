@@ -9,20 +9,26 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
+from functools import cache, cached_property
 from itertools import pairwise
 from typing import Any
 
 from torch import fx, nn
 
+from impatient_ros.network.macs import Observation, observe, without_data
+from impatient_ros.network.shape_values import ShapeValues, shape_values
 from impatient_ros.network.tracing import CONSTANT, CutError, Trace, trace, undisturbed
 
 __all__ = ['cut']
 
 
-def cut(module: nn.Module, names: Sequence[str]) -> list[fx.GraphModule]:
+def cut(
+    module: nn.Module, names: Sequence[str], input_shape: Sequence[int] | None = None
+) -> list[fx.GraphModule]:
     """Cut `module` after the nodes `names`: one stage per name, and what is left after the last.
 
-    The stages use the module's own layers, not copies. Raises CutError.
+    The stages use the module's own layers, not copies. `input_shape` is that of one input; without it a size
+    that is read before a cut and needed after it is refused. Raises CutError.
     """
     what = type(module).__name__
     opened = {'.'.join(name.split('.')[:n]) for name in names for n in range(1, name.count('.') + 1)}
@@ -37,28 +43,61 @@ def cut(module: nn.Module, names: Sequence[str]) -> list[fx.GraphModule]:
         order = {node: position for position, node in enumerate(traced.graph.nodes)}
         if any(order[first] >= order[second] for first, second in pairwise(ends)):
             raise CutError(f'{what} does not run in the order of the cuts {", ".join(names)}')
-        return [_segment(module, traced, start, end) for start, end in pairwise(ends)]
+        sizes = _Sizes(module, traced, input_shape)
+        return [_segment(module, traced, sizes, start, end) for start, end in pairwise(ends)]
 
 
-def _segment(module: nn.Module, traced: Trace, start: fx.Node, end: fx.Node) -> fx.GraphModule:
+class _Sizes:
+    """The values of a trace that follow from the input's shape; looked at only where a stage lacks one."""
+
+    def __init__(self, module: nn.Module, traced: Trace, input_shape: Sequence[int] | None) -> None:
+        self._module, self._graph, self._shape = module, traced.graph, input_shape
+
+    @cached_property
+    def seen(self) -> dict[fx.Node, Observation]:
+        return self._observe(1)
+
+    @cached_property
+    def values(self) -> dict[fx.Node, Any]:
+        return shape_values(self.seen, self._observe(2))
+
+    def _observe(self, batch: int) -> dict[fx.Node, Observation]:
+        if self._shape is None:
+            return {}
+        return observe(without_data(self._module), self._graph, (batch, *self._shape), partial=True)
+
+
+def _segment(module: nn.Module, traced: Trace, sizes: _Sizes, start: fx.Node, end: fx.Node) -> fx.GraphModule:
     """The nodes after `start` up to `end` as a module of their own that takes the value of `start`."""
     graph = fx.Graph()
-    values = {start: graph.placeholder('x')}
+    values: dict[fx.Node, Any] = {start: graph.placeholder('x')}
 
-    def value(node: fx.Node) -> fx.Node:
+    def value(node: fx.Node) -> Any:
         if node not in values:
-            if node.op != 'get_attr':
+            if node.op == 'get_attr':
+                values[node] = graph.create_node('get_attr', node.target)
+            elif node in sizes.values:
+                values[node] = written().write(sizes.values[node])
+            else:
                 raise CutError(
                     f'{traced.names.get(node, node)} is still needed after {traced.names.get(start, start)}: '
                     'not a place to cut'
                 )
-            values[node] = graph.create_node('get_attr', node.target)
         return values[node]
+
+    @cache
+    def written() -> ShapeValues:
+        seen = sizes.seen[start]
+        return ShapeValues(graph, values[start], seen.shape, seen.dtype)
 
     nodes = list(traced.graph.nodes)
     for node in nodes[nodes.index(start) + 1 : nodes.index(end) + 1]:
-        if node.op not in ('get_attr', 'placeholder', 'output'):
-            values[node] = graph.node_copy(node, value)
+        if node.op in ('get_attr', 'placeholder', 'output'):
+            continue
+        before = [each for each in node.all_input_nodes if each not in values and each.op != 'get_attr']
+        if before and node in sizes.values:
+            continue  # a size of something before this stage: `value` writes it where it is used
+        values[node] = graph.node_copy(node, value)
     graph.output(values[end])
     return fx.GraphModule(module, graph, class_name='Stage')
 

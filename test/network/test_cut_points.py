@@ -1,17 +1,13 @@
 """Where classifiers can be cut, and that the pieces do what the whole did."""
 
-from itertools import combinations
-
 import pytest
 import torch
 import torchvision
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
 from impatient_ros.network import families
-from impatient_ros.network.cut_points import CutError, CutPoint, _nearest, find_cut_points, place_exits
+from impatient_ros.network.cut_points import CutError, CutPoint, find_cut_points
 from impatient_ros.network.macs import count_macs
 from impatient_ros.network.splitting import cut
 
@@ -48,7 +44,9 @@ def names(module, shape=SHAPE):
 
 
 def empty(name, **options):
-    return families.build(name, classes=1000, image_size=(224, 224), options=options, empty=True)
+    return families.find('torchvision').build(
+        name, classes=1000, image_size=(224, 224), options=options, empty=True
+    )
 
 
 def staged(module, cuts):
@@ -142,14 +140,151 @@ def test_nothing_is_offered_while_a_second_value_is_live():
     assert not {'sin', 'cos'} & set(found)
 
 
-def test_nothing_is_offered_while_a_size_is_live():
-    class Size(Small):
-        def between(self, x):
-            side = x.shape[2]
-            return x.sin() * side
+# --- sizes that a forward reads
 
-    found = names(Size())
-    assert 'mul' in found
+
+class Batch(Small):
+    """Reads the size of the batch first and needs it last."""
+
+    def forward(self, x):
+        n = x.size(0)
+        x = self.second(self.first(x))
+        return self.classifier(x.view(n, 4, -1).mean(2))
+
+
+class Shape(Small):
+    """Unpacks a shape, computes with it and needs it after both blocks."""
+
+    def forward(self, x):
+        n, _, height, width = x.shape
+        tokens = height * width
+        x = self.second(self.first(x))
+        return self.classifier(x.reshape(2 * n, 2, tokens).reshape(n, 4, height, width).mean((2, 3)))
+
+
+class Windows(Small):
+    """A block that hands the size of its map on, between parts of the batch that are worked on alone."""
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mix = nn.Linear(4, 4)
+
+        def forward(self, x, size):
+            windows = x.reshape(x.shape[0] * 4, -1, x.shape[-1])
+            return self.mix(windows).reshape(-1, size[0] * size[1], 4), [size[0], size[1]]
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = nn.ModuleList([self.Block(), self.Block()])
+
+    def forward(self, x):
+        x = self.first(x)
+        size = x.shape[-2:]
+        x = x.flatten(2).transpose(1, 2)
+        for block in self.blocks:
+            x, size = block(x, size)
+        x = x.transpose(1, 2).reshape(-1, 4, size[0], size[1])
+        return self.classifier(self.second(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize('kind', [Batch, Shape, Windows])
+@pytest.mark.parametrize('device', ['cpu', 'meta'])
+def test_a_size_that_is_live_does_not_stop_the_cutting(kind, device):
+    class Plain(Small):
+        def forward(self, x):
+            return self.classifier(self.second(self.first(x)).mean((2, 3)))
+
+    found = names(kind().to(device))
+    assert {'first.0', 'first.1', 'second.0', 'second.1'} <= set(found)
+    assert set(names(Plain())) - {'mean'} <= set(found)
+
+
+@pytest.mark.parametrize('kind', [Batch, Shape, Windows])
+@torch.no_grad()
+def test_stages_have_a_size_anew_whatever_the_batch(kind):
+    module = kind().eval()
+    points = [point.name for point in find_cut_points(module, SHAPE).points]
+    for name in points:
+        pieces = cut(module, [name], SHAPE)
+        for batch in (1, 2, 5):
+            x = torch.randn(batch, *SHAPE)
+            torch.testing.assert_close(pieces[1](pieces[0](x)), module(x))
+    pieces = cut(module, points[:-1:2], SHAPE)
+    x = y = torch.randn(3, *SHAPE)
+    for piece in pieces:
+        y = piece(y)
+    torch.testing.assert_close(y, module(x))
+
+
+def test_a_size_of_the_image_is_a_constant_of_the_stage_and_another_image_is_refused():
+    class Side(Small):
+        def between(self, x):
+            return x.sin() * x.shape[2]
+
+    module = Side().eval()
+    assert 'sin' in names(module)
+    first, second = cut(module, ['sin'], SHAPE)
+    x = torch.randn(2, *SHAPE)
+    torch.testing.assert_close(second(first(x)), module(x))
+    with pytest.raises(ValueError, match='cut for inputs of 4x16x16 and got 4x32x32'):
+        second(first(torch.randn(2, 3, 32, 32)))
+    with pytest.raises(CutError, match='not a place to cut'):
+        cut(module, ['sin'])  # the size of the images is not known
+
+
+def test_what_is_computed_from_a_size_is_not_taken_for_one():
+    class Ramp(Small):
+        def between(self, x):
+            ramp = torch.arange(x.shape[3], device=x.device, dtype=x.dtype)
+            return x.sin() + ramp
+
+    found = names(Ramp())
+    assert 'add' in found
+    assert 'sin' not in found
+
+
+def test_the_type_and_the_device_of_a_tensor_do_not_stop_the_cutting():
+    class Typed(Small):
+        def between(self, x):
+            kind, device = x.dtype, x.device
+            return (x.sin().double() * torch.ones(1, device=device)).to(kind)
+
+    module = Typed().eval()
+    assert 'sin' in names(module)
+    pieces = cut(module, ['first', 'sin'], SHAPE)
+    for kind in (torch.float32, torch.float64):
+        module.to(kind)
+        x = y = torch.randn(2, *SHAPE, dtype=kind)
+        for piece in pieces:
+            y = piece(y)
+        torch.testing.assert_close(y, module(x))
+
+
+def test_a_number_that_is_neither_constant_nor_proportional_to_the_batch_stops_the_cutting():
+    class Odd(Small):
+        def between(self, x):
+            odd = x.shape[0] + 1
+            return x.sin() * odd
+
+    assert 'sin' not in names(Odd())
+
+
+def test_a_number_that_comes_from_the_values_stops_the_cutting():
+    class Loudness(nn.Module):
+        def forward(self, x):
+            return float(x.abs().max())
+
+    class Loud(Small):
+        def __init__(self):
+            super().__init__()
+            self.loudness = Loudness()
+
+        def between(self, x):
+            return x.sin() / self.loudness(x)
+
+    found = names(Loud())
+    assert 'truediv' in found
     assert 'sin' not in found
 
 
@@ -369,68 +504,28 @@ def test_an_image_that_is_too_small_is_refused_with_the_reason():
         find_cut_points(empty('alexnet'), SHAPE)
 
 
-def test_exits_are_placed_evenly_between_blocks():
-    points = find_cut_points(empty('resnet18'), (3, 224, 224))
-    chosen = place_exits(points, 5)
-    assert [point.name for point in chosen] == ['layer1.0', 'layer2.0', 'layer3.0', 'layer3.1', 'layer4.1']
-    assert [point.name for point in place_exits(points, 1)] == ['layer4.1']
-    assert place_exits(points, None) == chosen
+def test_a_graph_that_fails_where_the_classifier_does_not_is_not_blamed_on_the_image():
+    class Twofaced(Small):
+        def between(self, x):
+            return x.relu() if type(x) is torch.Tensor else x.no_such_method()
+
+    with pytest.raises(
+        CutError, match=r'Twofaced cannot be cut: it takes .* 3x16x16, .*no_such_method'
+    ) as told:
+        find_cut_points(Twofaced(), SHAPE)
+    assert isinstance(told.value.__cause__, AttributeError)
+    with pytest.raises(CutError) as told:
+        find_cut_points(Twofaced().to('meta'), SHAPE)
+    assert isinstance(told.value.__cause__, AttributeError)
 
 
-def test_exits_go_into_blocks_only_where_needed():
-    points = find_cut_points(empty('vit_b_32'), (3, 224, 224))
-    assert all('.add' not in point.name for point in place_exits(points, 5))
-    assert any('.add' in point.name for point in place_exits(points, 20))
+def test_a_bug_of_our_own_is_not_blamed_on_the_image(monkeypatch):
+    def broken(*_):
+        raise KeyError('bug')
 
-
-def test_exits_can_be_placed_by_name():
-    points = find_cut_points(empty('resnet18'), (3, 224, 224))
-    chosen = place_exits(points, 3, ['layer1', 'layer3.1'])
-    assert [point.name for point in chosen] == ['layer1.1', 'layer3.1', 'layer4.1']
-    assert place_exits(points, None, ['layer1', 'layer3.1']) == chosen
-    assert place_exits(points, 3, ['layer1', 'layer3.1', 'layer4.1']) == chosen
-    assert place_exits(points, 2, ['layer1', 'layer3.1'])[-1].name == 'layer3.1'
-
-
-@pytest.mark.parametrize(
-    ('exits', 'cuts', 'message'),
-    [
-        (0, None, 'exits is 0: write a whole number, at least 1'),
-        (2.5, None, 'exits is 2.5'),
-        (True, None, 'exits is True'),
-        (40, None, 'has places for at most 9'),
-        (2, ['layer22.1'], r"'layer22.1' is not a cut point \(near ones: layer2.1"),
-        (4, ['layer1'], 'write 3 names'),
-        (2, 'layer1', 'write 1 names'),
-        (3, ['layer3', 'layer1'], "between the cuts 'layer3.1' and 'layer1.1'"),
-        (3, ['relu', 'maxpool'], "between the cuts 'relu' and 'maxpool'"),
-        (2, ['avgpool'], "between the cuts 'avgpool' and 'layer4.1'"),
-    ],
-)
-def test_exits_that_cannot_be_placed_are_refused(exits, cuts, message):
-    points = find_cut_points(empty('resnet18'), (3, 224, 224))
-    with pytest.raises(CutError, match=message):
-        place_exits(points, exits, cuts)
-
-
-@given(
-    st.lists(st.floats(0, 1, width=16), min_size=1, max_size=8, unique=True),
-    st.lists(st.floats(0, 1, width=16), min_size=1, max_size=4),
-)
-def test_the_nearest_points_are_really_the_nearest(shares, targets):
-    points = [CutPoint('', (), share, 0, 'NCHW', 0) for share in sorted(shares)]
-    targets = sorted(targets)
-
-    def distance(chosen):
-        return sum((point.cost_share - target) ** 2 for point, target in zip(chosen, targets, strict=True))
-
-    chosen = _nearest(points, targets)
-    if len(points) < len(targets):
-        assert len(chosen) < len(targets)
-        return
-    best = min(distance(each) for each in combinations(points, len(targets)))
-    assert distance(chosen) == pytest.approx(best)
-    assert [points.index(point) for point in chosen] == sorted({points.index(point) for point in chosen})
+    monkeypatch.setattr('impatient_ros.network.cut_points._layout', broken)
+    with pytest.raises(KeyError, match='bug'):
+        find_cut_points(Small(), SHAPE)
 
 
 def test_names_that_do_not_run_in_that_order_are_refused_when_cutting():

@@ -15,6 +15,7 @@ from torch import nn
 
 from impatient_ros.network import CutError, ImpatientNetwork, families
 from impatient_ros.network.__main__ import main
+from impatient_ros.network.families.weights import classifier_of
 from impatient_ros.network.macs import count_macs
 
 
@@ -102,7 +103,7 @@ def test_every_layer_of_the_original_runs_once():
 def test_in_training_it_computes_what_the_original_computes(name, options):
     extra = {'image_size': 64} if name == 'vit_b_32' else {'aux_logits': False} if name == 'googlenet' else {}
     original = torchvision.models.get_model(name, num_classes=6, **options, **extra)
-    nn.init.normal_(original.get_submodule(families.classifier_of(original)).weight)
+    nn.init.normal_(original.get_submodule(classifier_of(original)).weight)
     network = ImpatientNetwork.from_module(copy.deepcopy(original), torch.zeros(1, 3, 64, 64), exits=4)
     x = torch.randn(2, 3, 64, 64)
 
@@ -149,7 +150,7 @@ def test_gradients_reach_every_parameter(build):
     torch.manual_seed(0)
     module = build()
     classes = 1000 if build is torchvision.models.squeezenet1_1 else 4
-    nn.init.normal_(module.get_submodule(families.classifier_of(module)).weight)
+    nn.init.normal_(module.get_submodule(classifier_of(module)).weight)
     network = ImpatientNetwork.from_module(module, torch.zeros(1, 3, 32, 32), exits=3, head_share=0.5)
     scores = network(torch.randn(4, 3, 32, 32))
     assert all(each.shape == (4, classes) for each in scores)
@@ -282,7 +283,7 @@ def test_position_embeddings_are_interpolated_to_other_sizes(caplog):
     state = tiny_transformer(48).state_dict()
     module = tiny_transformer(32)
     with caplog.at_level(logging.INFO):
-        families.load_weights(module, state, 'vit')
+        families.find('torchvision').load_weights(module, state, 'vit')
     assert 'interpolated to images of 32 pixels' in caplog.text
     own = module.state_dict()
     assert own['encoder.pos_embedding'].shape == (1, 5, 32)

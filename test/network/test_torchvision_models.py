@@ -9,6 +9,8 @@ import torchvision
 from torch import nn
 
 from impatient_ros.network import ImpatientNetwork, families
+from impatient_ros.network.families.family import _Empty
+from impatient_ros.network.families.weights import classifier_of
 
 # One of each family is checked in every run, all of them by `make test-all`.
 FAMILIES = {
@@ -31,7 +33,7 @@ FAMILIES = {
 SIZES = {'vit_h_14': 28, 'vit_b_16': 32, 'vit_l_16': 32, 'inception_v3': 96, 'maxvit_t': 224}
 NAMES = [
     pytest.param(name, marks=() if name in FAMILIES else pytest.mark.slow(reason='80 models take minutes'))
-    for name in families.known()
+    for name in families.find('torchvision').classifiers()
 ]
 
 
@@ -53,7 +55,7 @@ def original_of(network: ImpatientNetwork) -> nn.Module:
         options['image_size'] = network.input_shape[1]
     if name.startswith('maxvit'):
         options['input_size'] = network.input_shape[1:]
-    with families._Empty():
+    with _Empty():
         module = torchvision.models.get_model(name, num_classes=network.classes, **options)
     state = module.state_dict()  # with torchvision's own marks of its version
     for part in (*network.stages, network.exits[-1]):
@@ -64,7 +66,7 @@ def original_of(network: ImpatientNetwork) -> nn.Module:
 
 def settle(module: nn.Module, size: int) -> None:
     """Batch-norm statistics of two random batches, a normal classifier: fresh networks answer constants."""
-    layer = module.get_submodule(families.classifier_of(module))
+    layer = module.get_submodule(classifier_of(module))
     nn.init.normal_(layer.weight, std=layer.weight[0].numel() ** -0.5)
     nn.init.normal_(layer.bias) if layer.bias is not None else None
     if any(isinstance(each, nn.BatchNorm2d) for each in module.modules()):

@@ -1,4 +1,4 @@
-"""From options to the network that is trained: torchvision's classifiers or a module of one's own.
+"""From options to the network that is trained: a classifier of some family or a module of one's own.
 
 network = build(NetworkOptions(backbone='resnet18', exits=5), classes=10, image_size=(224, 224))
 """
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from impatient_ros.network import ImpatientNetwork
-from impatient_ros.network.families import read_weights
+from impatient_ros.network.families.weights import read_state
 
 __all__ = ['NetworkOptions', 'build', 'carry_over', 'module_of', 'trusted']
 
@@ -32,15 +32,16 @@ class NetworkOptions:
     """Which network, and what it starts from.
 
     Attributes:
-        backbone: one of torchvision's classifiers; left out where `module` is given.
+        backbone: one of the family's classifiers; left out where `module` is given.
         module: a class of one's own, as package.module.Class, that traces with torch.fx.
         module_options: what the class is built with; `classes` or `num_classes` is added where it takes one.
         exits: how many, the backbone's own classifier included.
         cuts: after which layers the first exits go; default: evenly by cost.
         head_share: what the heads together may cost, in parts of the backbone.
-        weights: pretrained ones of the backbone: DEFAULT or another name of torchvision's, or a state dict.
+        weights: pretrained ones of the backbone: DEFAULT or another name of the family's, or a state dict.
         start: a checkpoint (.safetensors) of the same build to start from, exits included; layers whose shape
             differs, such as those for other classes, start afresh.
+        family: whose classifier `backbone` is: torchvision, timm or an installed one.
     """
 
     backbone: str | None = None
@@ -51,6 +52,7 @@ class NetworkOptions:
     head_share: float = 0.05
     weights: str | None = None
     start: str | None = None
+    family: str = 'torchvision'
 
     def described(self) -> dict[str, Any]:
         """What there is to say of it in a checkpoint's provenance."""
@@ -61,7 +63,7 @@ def build(options: NetworkOptions, *, classes: int, image_size: tuple[int, int])
     """The network with fresh heads, or with those of `options.start`. Raises ValueError, OSError."""
     if (options.backbone is None) == (options.module is None):
         raise ValueError(
-            'model.network: write either backbone (one of torchvision, such as resnet18) or module (a class '
+            'model.network: write either backbone (one of the family, such as resnet18) or module (a class '
             'of your own, such as training.model.small_backbones.SmallResNet)'
         )
     if type(options.exits) is not int or options.exits < 1:
@@ -69,7 +71,7 @@ def build(options: NetworkOptions, *, classes: int, image_size: tuple[int, int])
     if options.module is not None:
         own = module_of(options.module, options.module_options, classes)
         if options.weights is not None:
-            own.load_state_dict(read_weights(options.module, Path(options.weights)))
+            own.load_state_dict(read_state(options.weights))
         network = ImpatientNetwork.from_module(
             own,
             torch.zeros(1, 3, *image_size),
@@ -79,7 +81,8 @@ def build(options: NetworkOptions, *, classes: int, image_size: tuple[int, int])
             head_share=options.head_share,
         )
     else:
-        network = ImpatientNetwork.from_torchvision(
+        network = ImpatientNetwork.from_family(
+            options.family,
             str(options.backbone),
             exits=options.exits,
             classes=classes,
@@ -89,7 +92,7 @@ def build(options: NetworkOptions, *, classes: int, image_size: tuple[int, int])
             head_share=options.head_share,
         )
     if options.start is not None:
-        carry_over(network, read_weights('', Path(options.start)), options.start)
+        carry_over(network, read_state(options.start), options.start)
     return network
 
 

@@ -61,7 +61,7 @@ def test_a_start_for_other_classes_keeps_all_but_the_last_layers(tmp_path: Path)
         ({**OWN, 'cuts': ['nowhere']}, 'nowhere'),
         ({'module': 'Net'}, 'cannot be imported'),
         ({'module': 'training.model.small_backbones.BigResNet'}, 'cannot be imported'),
-        ({'module': 'training.model.networks.read_weights'}, 'cannot be built'),
+        ({'module': 'training.model.networks.read_state'}, 'cannot be built'),
         (
             {
                 'module': 'training.risk.methods.chosen_exits',
