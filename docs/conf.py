@@ -65,6 +65,7 @@ html_additional_pages = {'index': 'index.html'}
 html_static_path = ['_static']
 html_css_files = ['site.css']
 html_show_sourcelink = False
+html_show_copyright = False
 
 
 def add_contents(_app, name, source):

@@ -8,6 +8,7 @@ from autodoc2.render.myst_ import MystRenderer
 from myst_parser.parsers.sphinx_ import MystParser
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
+FIELD = re.compile(r'^:(?:ivar|param|raises) [^:]+:', re.MULTILINE)
 SECTION = re.compile(r'^(Args|Attributes|Raises|Returns|Yields):$', re.MULTILINE)
 
 
@@ -15,7 +16,9 @@ class Parser(MystParser):
     """Markdown, after the sections became field lists."""
 
     def parse(self, inputstring, document):
-        super().parse(str(GoogleDocstring(inputstring, Config(napoleon_use_ivar=True))), document)
+        text = str(GoogleDocstring(inputstring, Config(napoleon_use_ivar=True)))
+        # Several names before one colon: Sphinx would take all but the last for its type.
+        super().parse(FIELD.sub(lambda field: field[0].replace(', ', ','), text), document)
 
 
 class Renderer(MystRenderer):
