@@ -11,7 +11,7 @@ DEMO := $(if $(FRAMES),--frames "$(FRAMES)") $(if $(SOURCE),--source "$(SOURCE)"
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-run demo lint train-smoke test test-all
+.PHONY: help env env-run demo lint docs train-smoke test test-all
 
 help:
 	@echo 'make demo              watch the perception node answer a replay camera; Ctrl-C ends it'
@@ -23,6 +23,7 @@ help:
 	@echo 'make test-all          linters and all tests, hypotheses with new examples'
 	@echo 'make train-smoke       two epochs on generated pictures, evaluated and reported in runs/smoke; part of make test'
 	@echo 'make lint              linters only'
+	@echo 'make docs              the documentation as a site in build/docs, warnings are errors; part of make test'
 	@echo 'make env               only set up the environment for development, in $(VENV)'
 	@echo 'make env-run           only set up what the node and the demo need, without torch'
 	@echo 'Every target sets up what it needs first. VENV=path puts the environment elsewhere, PYTHON=path picks the'
@@ -42,11 +43,14 @@ lint: env
 	@"$(PY)" -m ruff format --check --quiet
 	@"$(PY)" -m mypy --no-error-summary
 
+docs: env
+	@"$(PY)" -m sphinx --quiet --fail-on-warning --jobs auto -d build/doctrees -c docs . build/docs
+
 train-smoke: env
 	@"$(PY)" -m training.smoke runs/smoke
 
-test: lint train-smoke
+test: lint docs train-smoke
 	@"$(PY)" -m pytest -q -m 'not slow' $(PYTEST)
 
-test-all: lint train-smoke
+test-all: lint docs train-smoke
 	@"$(PY)" -m pytest -q --hypothesis-profile=searching $(PYTEST)

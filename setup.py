@@ -42,6 +42,7 @@ setup(
     maintainer_email='impatient-ros@users.noreply.github.com',
     python_requires='>=3.10',
     packages=find_packages(include=[NAME, f'{NAME}.*']),
+    package_data={NAME: ['py.typed']},  # our annotations count for whoever imports us
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{NAME}']),
         (SHARE, ['package.xml']),

@@ -68,6 +68,7 @@ def test_package_xml_names_every_ros_package_that_is_imported():
 def test_the_wheel_carries_every_module_and_resource(wheel):
     modules = {str(file.relative_to(ROOT)) for file in (ROOT / 'impatient_ros').rglob('*.py')}
     assert modules - set(wheel) == set()
+    assert 'impatient_ros/py.typed' in wheel  # or type checkers ignore our annotations
     resources = {
         f'data/data/share/impatient_ros/{file.relative_to(ROOT)}'
         for folder in RESOURCES
@@ -108,15 +109,16 @@ def test_make_demo_passes_only_the_options_that_are_given():
 
 def test_make_help_names_every_target():
     shown = run('make', '--no-print-directory', 'help').stdout
-    for target in ('demo', 'test', 'test-all', 'train-smoke', 'env'):
+    for target in ('demo', 'test', 'test-all', 'train-smoke', 'docs', 'env'):
         assert f'make {target} ' in shown
 
 
 def test_every_target_sets_up_first_and_make_test_leaves_slow_tests_out():
-    for target in ('env', 'demo', 'train-smoke', 'test', 'test-all'):
+    for target in ('env', 'demo', 'docs', 'train-smoke', 'test', 'test-all'):
         assert 'environment/interpreter.sh' in dry_run(target)[0]
     assert any('pytest' in line and 'not slow' in line for line in dry_run('test'))
     assert any('training.smoke' in line for line in dry_run('test'))
+    assert any('sphinx' in line and '--fail-on-warning' in line for line in dry_run('test'))
     assert not any('not slow' in line for line in dry_run('test-all'))
 
 
