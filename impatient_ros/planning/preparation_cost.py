@@ -8,7 +8,7 @@ __all__ = ['PreparationCost', 'RollingQuantile']
 
 
 class RollingQuantile:
-    """The lower quantile of the latest observations: one of them, and with few of them never the maximum.
+    """The lower quantile of the latest observations: one of them, and from the second on not their maximum.
 
     Args:
         probability: which quantile.
