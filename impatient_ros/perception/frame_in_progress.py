@@ -61,6 +61,7 @@ class FrameInProgress:
         self._start = self._clocks.steady()
         self._budget = deadline.budget(self._clocks.ros_ns())
         self._until = self._start + self._budget  # the deadline on the steady clock
+        self._ready_since = self._start  # when its best answer came, or its deadline was moved
         self._plan: Plan | None = None
         self._slowdown = 1.0
         self._best: Answer | None = None
@@ -92,6 +93,7 @@ class FrameInProgress:
             if self._record is not None:
                 return
             self._best = answer
+            self._ready_since = self._clocks.steady()
             self._due_changed()
             if self.parameters.publish_mode == 'every':
                 self._send(answer, self._clocks.steady())
@@ -121,7 +123,8 @@ class FrameInProgress:
         with self._lock:
             if self._record is None:
                 self._deadline = deadline
-                self._until = self._clocks.steady() + deadline.budget(self._clocks.ros_ns())
+                self._ready_since = self._clocks.steady()
+                self._until = self._ready_since + deadline.budget(self._clocks.ros_ns())
                 self._due_changed()
 
     # -- the thread that delivers
@@ -138,7 +141,8 @@ class FrameInProgress:
         """The time is up: send what is there."""
         with self._lock:
             if self._best is not None:
-                self._send(self._best, self.due())
+                # What sending takes counts from when it was due and possible.
+                self._send(self._best, max(self.due(), self._ready_since))
             elif self.parameters.on_miss == 'late':
                 self._awaits_late_answer = True  # its first answer ends it
                 return

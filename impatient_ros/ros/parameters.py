@@ -20,20 +20,11 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 from rclpy.validate_topic_name import validate_topic_name
 
 from impatient_ros.perception.parameter_definition import Definition, ParameterError, nearest
-from impatient_ros.perception.settings import (
-    BudgetParameters,
-    CameraParameters,
-    PerceptionParameters,
-    known_definitions,
-    parse,
-)
+from impatient_ros.perception.parameter_values import known_definitions, parse
+from impatient_ros.perception.settings import PerceptionParameters
 
 __all__ = [
-    'BudgetParameters',
-    'CameraParameters',
     'NodeParameters',
-    'ParameterError',
-    'PerceptionParameters',
     'check',
     'converted',
     'declare',

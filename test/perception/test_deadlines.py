@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from impatient_ros.perception.deadlines import FUTURE_TOLERANCE_NS, Deadlines, last_tick, stamp_fault
+from impatient_ros.perception.parameter_values import node_definitions
 from impatient_ros.perception.settings import BudgetParameters
 
 MS = 1_000_000
@@ -177,6 +178,15 @@ def test_the_arrival_stands_in_for_a_faulty_stamp(budget, stamp):
     assert faulty.at_ns == sound.at_ns
     assert faulty.fault is not None
     assert faulty.fault.endswith('_stamp')  # before no_deadline
+
+
+@pytest.mark.parametrize('source', node_definitions()['budget.source'].choices)
+def test_every_source_that_can_be_set_gives_a_deadline(source):
+    deadlines = Deadlines()
+    deadlines.announce(NOW + 50 * MS)
+    found = deadline(BudgetParameters(source=source), NOW, deadlines=deadlines)
+    assert NOW < found.at_ns <= NOW + 100 * MS
+    assert found.fault is None
 
 
 def test_how_old_is_stale_can_be_set():

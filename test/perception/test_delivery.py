@@ -2,7 +2,6 @@
 
 import threading
 import time
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -84,23 +83,6 @@ def begin(delivery, budget, reserve=0.0, **parameters):
     return delivery.begin(FRAME, deadline, snapshot, exits=5)
 
 
-def test_a_finished_answer_is_published_at_once_with_one_record(scene):
-    delivery, outputs, clock = scene
-    current = begin(delivery, 60.0)
-    current.planned(Plan((1, 2), protected=1), 1.3)
-    final = answer(2)
-    current.answered(final)
-    clock.now += 2 * SECOND
-    assert current.finish(final) is outputs.records[0]
-    assert outputs.answers == [final]
-    [record] = outputs.records
-    assert record.outcome is Outcome.answered
-    assert (record.camera, record.stamp, record.superseded, record.exits) == ('front', 5.0, 2, 5)
-    assert (record.exit_index, record.planned_exit_index, record.slowdown) == (2, 2, 1.3)
-    assert record.slack == pytest.approx(58.0)
-    assert record.budget == pytest.approx(60.0)
-
-
 def test_an_answer_in_hand_leaves_by_the_deadline_while_the_classifier_still_works(scene):
     delivery, outputs, _ = scene
     current = begin(delivery, 0.05)
@@ -136,57 +118,6 @@ def test_without_an_answer_the_deadline_itself_ends_the_frame(scene):
     assert len(outputs.records) == 1
 
 
-def test_an_empty_answer_stands_for_a_miss_where_that_is_wanted(scene):
-    delivery, outputs, _ = scene
-    begin(delivery, 0.02, on_miss='empty')
-    outputs.wait_for(lambda: outputs.records)
-    assert outputs.answers == [None]
-    assert outputs.records[0].outcome is Outcome.missed
-
-
-def test_a_late_answer_is_published_as_late_where_that_is_wanted(scene):
-    delivery, outputs, clock = scene
-    current = begin(delivery, 0.01, on_miss='late')
-    clock.now += SECOND
-    late = answer(1)
-    current.answered(late)
-    current.finish(late)
-    assert outputs.answers == [late]
-    [record] = outputs.records
-    assert record.outcome is Outcome.late
-    assert record.slack == pytest.approx(-0.99)
-
-
-def test_an_infeasible_frame_says_so(scene):
-    delivery, outputs, _ = scene
-    current = begin(delivery, 60.0)
-    current.finish(replace(NOTHING, infeasible=True))
-    assert outputs.answers == []
-    assert outputs.records[0].outcome is Outcome.infeasible
-    assert outputs.records[0].reason
-
-
-def test_every_better_answer_is_published_where_that_is_wanted(scene):
-    delivery, outputs, _ = scene
-    current = begin(delivery, 60.0, publish_mode='every')
-    answers = [answer(0), answer(1), answer(2)]
-    for each in answers:
-        current.answered(each)
-    current.finish(answers[-1])
-    assert outputs.answers == answers
-    assert len(outputs.records) == 1
-    assert outputs.records[0].exit_index == 2
-
-
-def test_a_sure_early_answer_says_that_it_was_sure(scene):
-    delivery, outputs, _ = scene
-    current = begin(delivery, 60.0, confidence_threshold=0.9)
-    sure = answer(0, confidence=0.95)
-    current.answered(sure)
-    current.finish(sure)
-    assert outputs.records[0].reason == 'confident'
-
-
 def test_a_deadline_that_moves_closer_ends_the_frame_in_progress(scene):
     delivery, outputs, _ = scene
     current = begin(delivery, 3600.0)
@@ -206,15 +137,6 @@ def test_frames_that_were_not_picked_up_get_their_records(scene):
         (Outcome.superseded, ''),
         (Outcome.dropped, 'deactivated'),
     ]
-
-
-def test_a_dropped_frame_has_its_reason_and_no_answer(scene):
-    delivery, outputs, _ = scene
-    current = begin(delivery, 60.0)
-    current.drop('truncated')
-    current.finish(NOTHING)
-    assert [(r.outcome, r.reason) for r in outputs.records] == [(Outcome.dropped, 'truncated')]
-    assert outputs.answers == []
 
 
 def test_stop_sends_what_is_due():
@@ -269,19 +191,6 @@ class TestSimulatedTime:
             assert outputs.records[-1].outcome is Outcome.answered
             current.finish(answer(0))
         assert len(outputs.answers) == len(outputs.records) == 3
-
-
-def test_the_answer_is_out_before_the_books_are_closed(scene):
-    delivery, outputs, _ = scene
-    current = begin(delivery, 5.0)
-    best = answer(2)
-    current.answered(best)
-    current.completed(best)
-    assert outputs.answers == [best]
-    assert not outputs.records
-    current.finish(best)
-    assert outputs.answers == [best], 'not twice'
-    assert [record.outcome for record in outputs.records] == [Outcome.answered]
 
 
 def test_the_thread_is_woken_only_for_what_is_due_before_it_looks_by_itself():
@@ -350,13 +259,6 @@ def test_a_status_that_cannot_be_published_is_logged_and_the_thread_lives(scene,
     delivery.discard(FRAME, Outcome.superseded)
     outputs.wait_for(lambda: outputs.records)
     assert 'no publisher' in caplog.text
-
-
-def test_a_frame_keeps_the_parameters_of_its_pick_up(scene):
-    delivery, outputs, _ = scene
-    current = begin(delivery, 60.0, top_k=3)
-    current.finish(answer(2))
-    assert outputs.top_k == 3
 
 
 def test_what_sending_takes_is_kept_free_before_the_next_deadline(scene):

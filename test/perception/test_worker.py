@@ -15,7 +15,7 @@ from impatient_ros.images.errors import ImageError
 from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.images.serialized import Unreadable
 from impatient_ros.perception.frame_record import Outcome
-from impatient_ros.perception.settings import parse
+from impatient_ros.perception.parameter_values import parse
 from impatient_ros.perception.worker import Perception
 from impatient_ros.planning.planner import Plan
 

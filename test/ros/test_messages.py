@@ -1,5 +1,6 @@
 """The published messages say what the records and answers say, and are read back."""
 
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -11,9 +12,13 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 from std_msgs.msg import Header
 
+from impatient_ros.perception.diagnostics import Status
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
+from impatient_ros.perception.settings import TRANSPORTS
+from impatient_ros.ros.image_intake import MESSAGE_TYPES, READERS
 from impatient_ros.ros.messages import (
     classification,
+    diagnostics_message,
     frame_status,
     image_message,
     label_info,
@@ -145,6 +150,23 @@ def test_other_diagnostics_are_no_frame_status():
         parse_frame_status(DiagnosticArray(status=[DiagnosticStatus(name='cpu')]))
 
 
+def test_the_report_of_every_second_has_a_level_for_each_severity():
+    reports = [
+        Status(f'perception: {severity}', severity, 'text', {'rate_hz': '9.5'}, 'front')
+        for severity in (logging.INFO, logging.WARNING, logging.ERROR)
+    ]
+    message = diagnostics_message(reports, Time(sec=7))
+    assert message.header.stamp == Time(sec=7)
+    assert [status.level for status in message.status] == [
+        DiagnosticStatus.OK,
+        DiagnosticStatus.WARN,
+        DiagnosticStatus.ERROR,
+    ]
+    first = message.status[0]
+    assert (first.name, first.message, first.hardware_id) == ('perception: 20', 'text', 'front')
+    assert [(pair.key, pair.value) for pair in first.values] == [('rate_hz', '9.5')]
+
+
 def test_an_image_message_holds_the_picture():
     rgb = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     message = image_message(rgb, HEADER)
@@ -156,3 +178,8 @@ def test_an_image_message_holds_the_picture():
 def test_a_view_that_is_not_contiguous_is_copied_in_order():
     rgb = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)[::2, ::-1]
     assert bytes(image_message(rgb, HEADER).data) == rgb.tobytes()
+
+
+def test_every_transport_that_can_be_set_has_a_message_and_a_reader():
+    assert tuple(MESSAGE_TYPES) == TRANSPORTS
+    assert set(MESSAGE_TYPES.values()) == set(READERS)

@@ -13,8 +13,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_dict_from_yaml_file
 from rclpy.parameter_client import AsyncParameterClient
 
-from impatient_ros.perception.settings import BudgetParameters, PerceptionParameters, known_definitions, parse
-from impatient_ros.ros.parameters import NodeParameters, ParameterError, check, hints, read
+from impatient_ros.perception.parameter_definition import ParameterError
+from impatient_ros.perception.parameter_values import known_definitions, parse
+from impatient_ros.perception.settings import BudgetParameters, PerceptionParameters
+from impatient_ros.ros.parameters import NodeParameters, check, hints, read
 
 YAML = Path(__file__).parents[2] / 'config' / 'perception.yaml'
 

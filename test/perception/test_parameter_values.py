@@ -7,15 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from impatient_ros.perception.parameter_definition import ParameterError, nearest
-from impatient_ros.perception.settings import (
-    BudgetParameters,
-    CameraParameters,
-    PerceptionParameters,
+from impatient_ros.perception.parameter_values import (
     camera_definitions,
     known_definitions,
     node_definitions,
     parse,
 )
+from impatient_ros.perception.settings import BudgetParameters, CameraParameters, PerceptionParameters
 
 
 def refusal(**values):
