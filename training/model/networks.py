@@ -101,8 +101,11 @@ def trusted(path: str) -> bool:
     return path.startswith(TRUSTED)
 
 
-def module_of(path: str, options: Mapping[str, Any], classes: int) -> nn.Module:
-    """The module `path` (package.module.Class) with `options` and the number of classes. ValueError."""
+def module_of(path: str, options: Mapping[str, Any], classes: int | None) -> nn.Module:
+    """The module `path` (package.module.Class) with `options` and, where given, the number of classes.
+
+    Raises ValueError.
+    """
     package, _, name = path.rpartition('.')
     try:
         kind = getattr(importlib.import_module(package), name)
@@ -112,7 +115,8 @@ def module_of(path: str, options: Mapping[str, Any], classes: int) -> nn.Module:
         ) from error
     try:
         accepted = inspect.signature(kind).parameters
-        added = {key: classes for key in ('classes', 'num_classes') if key in accepted and key not in options}
+        takes = [key for key in ('classes', 'num_classes') if key in accepted and key not in options]
+        added = {key: classes for key in takes if classes is not None}
         return _checked(kind(**options, **added), path)
     except TypeError as error:
         raise ValueError(f'module {path} cannot be built with {dict(options)}: {error}') from error
