@@ -3,6 +3,7 @@
 import hashlib
 import json
 
+import numpy as np
 import onnx
 import torch
 from safetensors import safe_open
@@ -78,7 +79,7 @@ def with_graph(source, target, change):
         model = onnx.load_model_from_string(tensors['graph'].numpy().tobytes())
         data = change(model)
         data = data if isinstance(data, bytes) else model.SerializeToString()
-        tensors['graph'] = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        tensors['graph'] = torch.from_numpy(np.frombuffer(data, np.uint8).copy())
 
     return rewrite(source, target, change_graph)
 

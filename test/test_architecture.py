@@ -121,10 +121,14 @@ def test_only_the_ros_folder_reaches_rclpy_or_messages(module):
 # Packages that must load on a robot without torch.
 WITHOUT_TORCH = ('planning', 'images', 'replay', 'demo')
 SINGLE_MODULES_WITHOUT_TORCH = ('answer', 'budgets', 'resources')
+# What reads a checkpoint; what saves and loads networks is the package's other half.
+READING_CHECKPOINTS = tuple(
+    f'checkpoint.{name}' for name in ('container', 'description', 'graph', 'graph_check', 'reading')
+)
 
 
-@pytest.mark.parametrize('package', WITHOUT_TORCH + SINGLE_MODULES_WITHOUT_TORCH)
-def test_planning_images_and_replay_know_no_torch(package):
+@pytest.mark.parametrize('package', WITHOUT_TORCH + SINGLE_MODULES_WITHOUT_TORCH + READING_CHECKPOINTS)
+def test_what_runs_without_torch_knows_none(package):
     name = f'impatient_ros.{package}'
     modules = [module for module in RUNTIME if module == name or module.startswith(f'{name}.')]
     assert modules, f'{name} is gone: correct this list'

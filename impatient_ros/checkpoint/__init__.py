@@ -27,7 +27,13 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in ('load', 'save'):
-        from impatient_ros.checkpoint import store
-
+        try:
+            from impatient_ros.checkpoint import store
+        except ModuleNotFoundError as error:
+            if error.name not in ('torch', 'torchvision'):
+                raise
+            raise ImportError(
+                'save and load need torch: install torch and torchvision, or use read'
+            ) from error
         return getattr(store, name)
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
