@@ -10,6 +10,7 @@ else can publish it at the deadline while a later stage is still being executed.
 
 from __future__ import annotations
 
+import json
 import math
 import threading
 import time
@@ -20,12 +21,12 @@ import numpy as np
 
 from impatient_ros.answer import Answer
 from impatient_ros.anytime.execution import FrameExecution, Image
+from impatient_ros.cache import cache_file
 from impatient_ros.checkpoint import Checkpoint, load
 from impatient_ros.planning.forecast import Forecast
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.planner import Plan, Planner
 from impatient_ros.planning.preparation_cost import PreparationCost
-from impatient_ros.planning.profile_cache import cached_profile
 from impatient_ros.planning.profiling import PAUSE, measure
 from impatient_ros.runtime import Runtime, select_runtime
 
@@ -35,6 +36,7 @@ Progress = Callable[[float, str], None]
 # Infeasible frames in a row after which costs are looked at again: nothing is executed for such frames, so
 # nothing would ever tell that the machine has become faster.
 LOOK_AGAIN = 5
+PROFILES_KEPT = 64  # in the cache: a few kilobytes each, one per model, runtime and number of threads
 WARM_UP_SHAPE = (480, 640, 3)  # any usual camera's: it is the first call of all that is slow
 
 
@@ -264,25 +266,33 @@ def _profile(
     size = checkpoint.network.input_shape
     tensor = np.zeros((1, *size), np.float32)
 
-    profile, cached = cached_profile(
-        {**runtime.describe(), 'model': checkpoint.digest, 'pause': PAUSE},
-        lambda: measure(
+    key = {**runtime.describe(), 'model': checkpoint.digest, 'pause': PAUSE}
+    file = cache_file('latency', key, suffix='.json', keep=PROFILES_KEPT)
+
+    def decode(content: bytes) -> LatencyProfile:
+        profile = LatencyProfile.from_dict(json.loads(content)['profile'])
+        if profile.exits != runtime.exits:
+            raise ValueError(f'{profile.exits} exits instead of {runtime.exits}')
+        return profile
+
+    cached = None if refresh else file.read(decode)
+    if cached is None:
+        profile = measure(
             lambda: runtime.start(tensor),
             runtime.exits,
             time.perf_counter,
             progress=progress,
             rest=lambda: time.sleep(PAUSE),
-        ),
-        refresh=refresh,
-    )
-    if cached:
-        # A cached profile spares the measurement, not the warm-up: the first runs of a process are its
-        # slowest.
-        for _ in range(3):
-            _run_all_exits(runtime, tensor)
-        if progress is not None:
-            progress(1.0, 'latency profile taken from the cache')
-    return profile
+        )
+        # The key is for people who look into the file.
+        file.write(json.dumps({'key': key, 'profile': profile.to_dict()}).encode())
+        return profile
+    # A cached profile spares the measurement, not the warm-up: the first runs of a process are its slowest.
+    for _ in range(3):
+        _run_all_exits(runtime, tensor)
+    if progress is not None:
+        progress(1.0, 'latency profile taken from the cache')
+    return cached
 
 
 def _run_all_exits(runtime: Runtime, tensor: np.ndarray) -> None:

@@ -82,6 +82,13 @@ def test_tables_that_do_not_fit_are_refused(tables):
         LatencyProfile(*tables)
 
 
+def test_a_stored_profile_in_which_an_exit_costs_nothing_is_refused():
+    tables = profile().to_dict()
+    tables['interruptible'][0] = [[0.0] for _ in tables['interruptible'][0]]
+    with pytest.raises(ValueError, match='costs nothing'):
+        LatencyProfile.from_dict(tables)
+
+
 def test_boundaries_cost_what_a_path_in_one_go_saves():
     tables = profile().to_dict()
     assert [LatencyProfile.from_dict(tables).boundaries(t) for t in range(4)] == pytest.approx([0.0] * 4)
