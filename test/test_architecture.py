@@ -120,7 +120,7 @@ def test_only_the_ros_folder_reaches_rclpy_or_messages(module):
 
 # Packages that must load on a robot without torch.
 WITHOUT_TORCH = ('planning', 'images', 'replay', 'demo')
-SINGLE_MODULES_WITHOUT_TORCH = ('answer', 'budgets', 'resources')
+SINGLE_MODULES_WITHOUT_TORCH = ('answer', 'budgets', 'cache', 'resources')
 # What reads a checkpoint; what saves and loads networks is the package's other half.
 READING_CHECKPOINTS = tuple(
     f'checkpoint.{name}' for name in ('container', 'description', 'graph', 'graph_check', 'reading')

@@ -219,7 +219,7 @@ class AnytimeClassifier:
     def _time_first_exit(self) -> None:
         """Run the first exit on an empty image to learn how fast the machine is now."""
         self._infeasible = 0
-        run = self.runtime.start(np.zeros((1, *self.checkpoint.network.input_shape), np.float32))
+        run = self.runtime.start(np.zeros((1, *self.checkpoint.input_shape), np.float32))
         begin = self.clock()
         run.stage(0)
         run.exit()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 
 import numpy as np
 
+from impatient_ros.cache import cache_file
 from impatient_ros.checkpoint import Checkpoint
 from impatient_ros.planning.latency_profile import LatencyProfile
-from impatient_ros.planning.profile_cache import cached_profile
 from impatient_ros.planning.profiling import PAUSE, measure
 from impatient_ros.runtime import Runtime
 
 __all__ = ['Progress', 'cached_or_measured', 'run_all_exits']
 
+KEPT = 64  # profiles in the cache: a few kilobytes each, one per model, runtime and number of threads
 Progress = Callable[[float, str], None]
 
 
@@ -28,28 +30,34 @@ def cached_or_measured(
         progress: called with the share done (0..1) and a text.
         refresh: measure in any case.
     """
-    size = checkpoint.network.input_shape
-    tensor = np.zeros((1, *size), np.float32)
+    tensor = np.zeros((1, *checkpoint.input_shape), np.float32)
+    key = {**runtime.describe(), 'model': checkpoint.digest, 'pause': PAUSE}
+    file = cache_file('latency', key, suffix='.json', keep=KEPT)
 
-    profile, cached = cached_profile(
-        {**runtime.describe(), 'model': checkpoint.digest, 'pause': PAUSE},
-        lambda: measure(
+    def decode(content: bytes) -> LatencyProfile:
+        profile = LatencyProfile.from_dict(json.loads(content)['profile'])
+        if profile.exits != runtime.exits:
+            raise ValueError(f'{profile.exits} exits instead of {runtime.exits}')
+        return profile
+
+    cached = None if refresh else file.read(decode)
+    if cached is None:
+        profile = measure(
             lambda: runtime.start(tensor),
             runtime.exits,
             time.perf_counter,
             progress=progress,
             rest=lambda: time.sleep(PAUSE),
-        ),
-        refresh=refresh,
-    )
-    if cached:
-        # A cached profile spares the measurement, not the warm-up: the first runs of a process are its
-        # slowest.
-        for _ in range(3):
-            run_all_exits(runtime, tensor)
-        if progress is not None:
-            progress(1.0, 'latency profile taken from the cache')
-    return profile
+        )
+        # The key is for people who look into the file.
+        file.write(json.dumps({'key': key, 'profile': profile.to_dict()}).encode())
+        return profile
+    # A cached profile spares the measurement, not the warm-up: the first runs of a process are its slowest.
+    for _ in range(3):
+        run_all_exits(runtime, tensor)
+    if progress is not None:
+        progress(1.0, 'latency profile taken from the cache')
+    return cached
 
 
 def run_all_exits(runtime: Runtime, tensor: np.ndarray) -> None:

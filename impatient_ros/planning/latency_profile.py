@@ -115,11 +115,14 @@ class LatencyProfile:
         """The inverse of `to_dict`.
 
         Raises:
-            ValueError: another format, or tables that do not fit.
+            ValueError: another format, tables that do not fit, or an exit that costs nothing.
         """
         if values.get('format') != CACHE_FORMAT:
             raise ValueError(f'latency profile of format {values.get("format")!r}, this is {CACHE_FORMAT}')
         try:
-            return cls(values['contract'], values['interruptible'])
+            profile = cls(values['contract'], values['interruptible'])
         except (KeyError, TypeError, IndexError) as error:
             raise ValueError(f'not a latency profile: {error!r}') from error
+        if not all(cost > 0 for mode in profile._tables for cost in profile.costs(mode)):
+            raise ValueError('not a measured latency profile: an exit costs nothing')
+        return profile

@@ -1,4 +1,7 @@
+import json
+import os
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -453,6 +456,25 @@ def cache(tmp_path_factory):
         yield
 
 
+def _stored_profile_of(clf):
+    for path in Path(os.environ['XDG_CACHE_HOME']).rglob('latency/*.json'):
+        if json.loads(path.read_text())['profile'] == clf.profile.to_dict():
+            return path
+    raise AssertionError('this profile is not in the cache')
+
+
+def _without_an_exit(profile):
+    contract = [row[:-1] for row in profile['contract'][:-1]]
+    return {**profile, 'contract': contract, 'interruptible': [r[:-1] for r in profile['interruptible'][:-1]]}
+
+
+def _costing_nothing(profile):
+    return {
+        **profile,
+        'contract': [[[0.0] * len(samples) for samples in row] for row in profile['contract']],
+    }
+
+
 class TestRealNetwork:
     """Real torch, real time, a real file."""
 
@@ -468,6 +490,16 @@ class TestRealNetwork:
         assert answer.label in clf.labels
         assert answer.probabilities.sum() == pytest.approx(1.0)
         assert answer.met
+
+    @pytest.mark.parametrize('damage', [lambda profile: None, _without_an_exit, _costing_nothing])
+    def test_a_damaged_profile_is_measured_anew(self, file, damage):
+        clf = AnytimeClassifier.from_checkpoint(file, device='cpu', runtime='eager')
+        path = _stored_profile_of(clf)
+        stored = json.loads(path.read_text())
+        path.write_text(json.dumps({'profile': damage(stored['profile'])}))
+        clf = AnytimeClassifier.from_checkpoint(file, device='cpu', runtime='eager')
+        assert json.loads(path.read_text()) == {'key': stored['key'], 'profile': clf.profile.to_dict()}
+        assert min(clf.profile.costs('contract')) > 0
 
     def test_stages_behind_the_chosen_exit_never_run(self, file):
         clf = AnytimeClassifier.from_checkpoint(file, device='cpu', runtime='eager', mode='contract')

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 
+from impatient_ros.cache import cache_file
 from impatient_ros.checkpoint import load
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.resources import resource_path
 from impatient_ros.runtime.onnx.export import export_whole
-from impatient_ros.runtime.onnx.model_cache import model_cache
 
 MODELS = ('resnet18', 'resnet50', 'mobilenet_v3_large', 'efficientnet_b0', 'default')
 DEFAULT = 'clothing10.safetensors'
@@ -38,9 +39,13 @@ def digest(name: str) -> str:
 
 
 def exported(name: str, of: ImpatientNetwork) -> Path:
-    """The whole network as ONNX with a 32-byte checksum before it, exported once (in the user's cache)."""
-    cached = model_cache({'benchmark': digest(name), 'file': _stamp(name)})
-    cached.read_or_make(lambda: export_whole(of).SerializeToString())
+    """The whole network as ONNX, exported once (in the user's cache)."""
+    key = {'benchmark': digest(name), 'file': _stamp(name)}
+    cached = cache_file('benchmark', key, suffix='.onnx', keep=len(MODELS))
+    if cached.path is None:
+        raise SystemExit('the peers read the network from the cache: set HOME')
+    if cached.read(onnx.load_from_string) is None:
+        cached.write(export_whole(of).SerializeToString())
     return cached.path
 
 

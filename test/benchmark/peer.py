@@ -56,7 +56,7 @@ def onnxruntime(name: str, file: str, threads: str) -> dict[str, Callable[[], An
 
     from impatient_ros.runtime.onnx.export import boundary, logits, standalone
 
-    model = onnx.load_from_string(Path(file).read_bytes()[32:])
+    model = onnx.load_from_string(Path(file).read_bytes())
     of = network(name)
     image = picture(of.input_shape)
     options = ort.SessionOptions()

@@ -79,6 +79,13 @@ def test_tables_that_do_not_fit_are_refused(tables):
         LatencyProfile(*tables)
 
 
+def test_a_stored_profile_in_which_an_exit_costs_nothing_is_refused():
+    tables = profile().to_dict()
+    tables['interruptible'][0] = [[0.0] for _ in tables['interruptible'][0]]
+    with pytest.raises(ValueError, match='costs nothing'):
+        LatencyProfile.from_dict(tables)
+
+
 def test_boundaries_cost_what_a_fused_path_saves():
     tables = profile().to_dict()
     assert [LatencyProfile.from_dict(tables).boundary_overhead(t) for t in range(4)] == pytest.approx(

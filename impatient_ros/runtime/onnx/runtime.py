@@ -6,12 +6,13 @@ import importlib.metadata
 import logging
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from impatient_ros.cache import cache_file
 from impatient_ros.runtime.base import Run, Runtime, RuntimeUnavailableError
 from impatient_ros.runtime.machine import processor_name
 from impatient_ros.runtime.onnx.export import (
@@ -21,7 +22,6 @@ from impatient_ros.runtime.onnx.export import (
     feature_shapes,
     logits,
 )
-from impatient_ros.runtime.onnx.model_cache import model_cache
 from impatient_ros.runtime.onnx.shared_weights import Models
 from impatient_ros.runtime.onnx.switch import (
     INPUT,
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 __all__ = ['OnnxRuntime', 'onnxruntime_installed']
 
-FORMAT = 6  # of what is cached and of the pieces; part of the keys of caches
+FORMAT = 7  # of what is cached and of the pieces; part of the keys of caches
+EXPORTS_KEPT = 8  # in the cache: up to hundreds of megabytes each
 # Microseconds that a worker thread looks for work before it sleeps. Within a run, and between two pieces of
 # one, work comes within microseconds, after an operation that uses one thread in a hundred or two; waking a
 # sleeping thread costs 0.1 ms and more (with 50 us, networks of 1 to 3 ms take 1.3 to 2 times as long). More
@@ -89,7 +90,6 @@ class OnnxRuntime(Runtime):
         digest: str | None = None,
         *,
         threads: int | None = None,
-        environ: Mapping[str, str] = os.environ,
     ) -> None:
         if not onnxruntime_installed():
             raise RuntimeUnavailableError(
@@ -105,7 +105,7 @@ class OnnxRuntime(Runtime):
             for piece, taken in codes(self.exits).items()
         }
         try:
-            self._open(network.eval(), digest, environ)
+            self._open(network.eval(), digest)
         except ExportError as error:
             raise RuntimeUnavailableError(
                 f"runtime 'onnxruntime' cannot run this network ({error}); write auto or eager"
@@ -148,15 +148,15 @@ class OnnxRuntime(Runtime):
             **_versions(),
         }
 
-    def _open(self, network: ImpatientNetwork, digest: str | None, environ: Mapping[str, str]) -> None:
+    def _open(self, network: ImpatientNetwork, digest: str | None) -> None:
         cache = None
         if digest is not None:
             key = {'checkpoint': digest, 'format': FORMAT, 'processor': processor_name(), **_versions()}
-            cache = model_cache(key, environ)
-            stored = cache.read()
+            cache = cache_file('onnx', key, suffix='.npz', keep=EXPORTS_KEPT)
+            stored = cache.read(Models.from_bytes)
             if stored is not None:
                 try:
-                    self._load(Models.from_bytes(stored))
+                    self._load(stored)
                     self._compare(network)
                     return
                 except Exception as error:  # noqa: BLE001  ONNX Runtime's own types

@@ -119,9 +119,9 @@ def test_threads_that_are_given_are_used_and_others_only_where_they_pay(small, m
 
 
 class TestCache:
-    @pytest.fixture
-    def environ(self, tmp_path):
-        return {'XDG_CACHE_HOME': str(tmp_path)}
+    @pytest.fixture(autouse=True)
+    def empty_cache(self, tmp_path, monkeypatch):
+        monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
 
     @pytest.fixture
     def exports(self, monkeypatch):
@@ -132,27 +132,28 @@ class TestCache:
         monkeypatch.setattr(module, 'export_whole', lambda network: done.append(1) or export(network))
         return done
 
-    def test_a_checkpoint_is_exported_once_and_again_when_it_changes(self, small, environ, exports):
-        OnnxRuntime(small, 'a', environ=environ)
-        again = OnnxRuntime(small, 'a', environ=environ)
+    def test_a_checkpoint_is_exported_once_and_again_when_it_changes(self, small, exports):
+        OnnxRuntime(small, 'a')
+        again = OnnxRuntime(small, 'a')
         assert len(exports) == 1
         check_every_way(small, again)
-        OnnxRuntime(small, 'b', environ=environ)
+        OnnxRuntime(small, 'b')
         assert len(exports) == 2
 
-    def test_a_damaged_file_is_made_anew(self, small, environ, exports, tmp_path):
-        OnnxRuntime(small, 'a', environ=environ)
-        [file] = tmp_path.rglob('*.onnx')
+    def test_a_damaged_file_is_made_anew(self, small, exports, tmp_path):
+        OnnxRuntime(small, 'a')
+        [file] = tmp_path.rglob('*.npz')
         whole = file.read_bytes()
         file.write_bytes(whole[:-1])
-        check_every_way(small, OnnxRuntime(small, 'a', environ=environ))
+        check_every_way(small, OnnxRuntime(small, 'a'))
         assert len(exports) == 2
         assert len(file.read_bytes()) == len(whole)
         assert [entry.name for entry in file.parent.iterdir()] == [file.name], 'nothing half written is left'
 
-    def test_a_cache_that_cannot_be_written_is_done_without(self, small, tmp_path):
+    def test_a_cache_that_cannot_be_written_is_done_without(self, small, tmp_path, monkeypatch):
         (tmp_path / 'file').write_text('in the way')
-        made = OnnxRuntime(small, 'a', environ={'XDG_CACHE_HOME': str(tmp_path / 'file')})
+        monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'file'))
+        made = OnnxRuntime(small, 'a')
         assert made.exits == 3
 
 
