@@ -6,7 +6,6 @@ load_weights(module, read_weights('resnet18', 'DEFAULT'), 'resnet18')
 
 from __future__ import annotations
 
-import difflib
 import logging
 import pickle
 from collections.abc import Mapping
@@ -21,6 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
+
+from impatient_ros.suggestions import did_you_mean
 
 __all__ = ['build', 'classes_of', 'classifier_of', 'default_options', 'known', 'load_weights', 'read_weights']
 
@@ -43,8 +44,7 @@ def build(
     Auxiliary classifiers (googlenet, inception_v3) are left out. Raises ValueError.
     """
     if name not in known():
-        near = difflib.get_close_matches(name, known(), n=3)
-        hint = f'near: {", ".join(near)}' if near else f'there are {", ".join(known())}'
+        hint = did_you_mean(name, known(), f'there are {", ".join(known())}')
         raise ValueError(f'torchvision has no classifier {name!r}; {hint}')
     arguments = dict(options) | {'num_classes': classes}
     if name in _AUXILIARY:
