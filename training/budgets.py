@@ -24,6 +24,7 @@ from rosbags.typesys import Stores, get_typestore
 
 from impatient_ros.budgets import Empirical
 from impatient_ros.perception.frame_record import FrameRecord
+from impatient_ros.standard_output import run_command
 from training.evaluate import load_checkpoint
 from training.risk.costs import exit_costs
 from training.risk.expected_accuracy import chosen_share
@@ -203,4 +204,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_command(main)

@@ -24,6 +24,7 @@ import torch
 from impatient_ros.budgets import NAMED_DISTRIBUTIONS, BudgetDistribution
 from impatient_ros.checkpoint import Checkpoint, CheckpointError, load
 from impatient_ros.checkpoint.reading import contents_of
+from impatient_ros.standard_output import run_command
 from training.data.labelled_pictures import DataError, Pictures, read
 from training.model.networks import module_of, trusted
 from training.risk.costs import exit_costs
@@ -272,4 +273,4 @@ def _parser() -> argparse.ArgumentParser:
 
 if __name__ == '__main__':
     torch.set_flush_denormal(True)  # for the whole process: tiny numbers would slow it down
-    sys.exit(main())
+    run_command(main)

@@ -21,6 +21,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
+from impatient_ros.standard_output import run_command
 from training.reporting.experiment_table import load_runs, markdown, summary
 
 __all__ = ['Run', 'main', 'plan']
@@ -201,4 +202,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_command(main)

@@ -27,6 +27,7 @@ from impatient_ros.runtime.onnx.export import (
     logits,
     standalone,
 )
+from impatient_ros.standard_output import run_command
 
 __all__ = ['export', 'main']
 
@@ -84,4 +85,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_command(main)

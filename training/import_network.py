@@ -83,7 +83,8 @@ def _import(given: argparse.Namespace, command: str) -> None:
     if exits > 1:
         log.warning(
             'only the last of %d exits is trained, the others answer at random: train them with python -m '
-            'training.train fit --model.network.start %s ... before a robot relies on them', exits, given.output,
+            'training.train fit --model.network.start %s ... before a robot relies on them',
+            exits, given.output,
         )  # fmt: skip
     output = Path(given.output)
     output.parent.mkdir(parents=True, exist_ok=True)

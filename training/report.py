@@ -16,6 +16,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from impatient_ros.standard_output import run_command
 from training.reporting.charts import COLOURS, Line, bars, lines, reliability_diagram
 
 __all__ = ['main', 'page']
@@ -245,4 +246,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_command(main)

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from impatient_ros.standard_output import run_command
 from training import evaluate, report, train
 
 __all__ = ['CLASSES', 'main', 'picture', 'write']
@@ -65,4 +66,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_command(main)

@@ -28,6 +28,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 from impatient_ros.budgets import SUPPORT
 from impatient_ros.checkpoint import save
+from impatient_ros.standard_output import run_command
 from training.data.data_module import PictureData
 from training.model.callbacks import Curve
 from training.model.training_module import ImpatientModule
@@ -263,4 +264,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == '__main__':
     torch.set_flush_denormal(True)  # for the whole process: tiny numbers would slow it down
-    sys.exit(main())
+    run_command(main)

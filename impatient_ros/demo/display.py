@@ -15,7 +15,7 @@ __all__ = ['DemoView', 'live_view', 'plain_line', 'plural', 'summary_table']
 
 BAR = 20  # characters
 COLUMNS = {'frame': 6, 'picture': 17, 'answer': 11, 'confidence': 17, 'exit': 13, 'budget': 8, 'slack': 8}
-ROOMY = sum(COLUMNS.values()) + 2 * len(COLUMNS)  # narrower screens do without the picture's name
+WIDE = sum(COLUMNS.values()) + 2 * len(COLUMNS)  # characters; narrower screens leave out the picture's name
 EIGHTHS = ' ▏▎▍▌▋▊▉█'
 
 COLOURS = {
@@ -33,7 +33,7 @@ class DemoView:
     """What there is to show at one moment."""
 
     source: str  # what is replayed
-    place: str  # topic and domain, for whoever wants to look at it from another terminal
+    place: str  # topic and domain, for commands in another terminal
     activity: str = ''  # what is going on: 'starting the perception node', 'replaying', ...; '' in the end
     elapsed: float = 0.0  # s since that began
     rows: Sequence[FrameRow] = ()
@@ -108,8 +108,8 @@ def summary_table(summary: Summary, seconds: float) -> Table:
     line('not received', summary.not_received, 'gaps in the sequence' if summary.not_received else '')
     if summary.unaccounted:
         line('unaccounted', summary.unaccounted, 'published, and nothing heard of them', 'bold red')
-    if summary.foreign:
-        line('foreign', summary.foreign, 'reported twice, or never published', 'bold red')
+    if summary.unexpected:
+        line('unexpected', summary.unexpected, 'reported twice, or never published', 'bold red')
     if summary.slack_p50 is not None and summary.slack_p99 is not None:
         table.add_row('slack p50', _signed_ms(summary.slack_p50), '', 'half of the answers had more')
         table.add_row('slack p99', _signed_ms(summary.slack_p99), '', '99% of the answers had at least this')
@@ -122,8 +122,8 @@ def plural(count: int, what: str) -> str:
 
 def _frames(view: DemoView) -> Table:
     table = Table(box=None, pad_edge=False, header_style='bright_black')
-    named = any(row.name for row in view.rows) and view.width >= ROOMY
-    # fixed widths, or the columns jump about from frame to frame
+    named = any(row.name for row in view.rows) and view.width >= WIDE
+    # Fixed widths, so that columns do not move from frame to frame.
     for title, width in COLUMNS.items():
         if title != 'picture' or named:
             justify = 'right' if title in ('frame', 'budget', 'slack') else 'left'
@@ -161,12 +161,12 @@ def _exits(summary: Summary) -> Table:
 
 
 def _counts(summary: Summary) -> Text:
-    pending = summary.published - summary.settled
+    pending = summary.published - summary.reported
     parts = [f'published {summary.published}']
     parts += [f'{outcome.value} {summary.outcomes.get(outcome, 0)}' for outcome in Outcome]
     parts += [f'not received {summary.not_received}'] if summary.not_received else []
-    under_way = pending - summary.not_received
-    parts += [f'under way {under_way}'] if under_way else []
+    in_progress = pending - summary.not_received
+    parts += [f'in progress {in_progress}'] if in_progress else []
     return Text(' · '.join(parts))
 
 

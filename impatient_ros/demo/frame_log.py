@@ -1,14 +1,14 @@
-"""The demo's books: what became of every frame that the replay camera published.
+"""The demo's frame log: what became of every frame that the replay camera published.
 
-    books = FrameBooks()
-    books.publish(stamp_ns, number=1, name='01-hat.jpg')   # from the camera's ledger
-    books.settle(stamp_ns, record)                         # from frame_status
-    books.answer(stamp_ns, 'hat', 0.97)                    # from classification
-    books.summary().balanced
+    frame_log = FrameLog()
+    frame_log.add_frame(stamp_ns, number=1, name='01-hat.jpg')  # from the camera's event log
+    frame_log.add_status(stamp_ns, record)                      # from frame_status
+    frame_log.add_answer(stamp_ns, 'hat', 0.97)                 # from classification
+    frame_log.summary().complete
 
-Frames are told apart by their stamps. Every published frame has one outcome; where none was reported it
-counts as not received as far as the node counted gaps in the camera's sequence, as unaccounted beyond that.
-Memory does not grow with the number of frames, but for one float per answer. Not thread-safe.
+A frame is identified by its stamp. Every published frame has one outcome. Of the frames without a reported
+outcome as many count as not received as the node counted gaps in the camera's sequence, and the rest as
+unaccounted. Memory grows by one float per answer and otherwise not at all. Not thread-safe.
 """
 
 from array import array
@@ -20,10 +20,10 @@ import numpy as np
 
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
 
-__all__ = ['FrameBooks', 'FrameRow', 'Summary']
+__all__ = ['FrameLog', 'FrameRow', 'Summary']
 
-ROWS = 200  # frames remembered for display
-REMEMBERED = 10_000  # settled stamps by which a second status for the same frame is recognised
+ROWS = 200  # frames kept for display: more than any terminal has lines
+REMEMBERED = 10_000  # stamps kept to recognise a second status for the same frame: 5 min at 30 Hz
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class FrameRow:
 
 @dataclass(frozen=True)
 class Summary:
-    """The books at one moment; slack in seconds, None without answers."""
+    """The counts at one moment; slack in seconds, None without answers."""
 
     published: int
     outcomes: Mapping[Outcome, int]
@@ -54,36 +54,36 @@ class Summary:
     reasons: Mapping[tuple[Outcome, str], int]  # why, of the frames that were not answered
     not_received: int
     unaccounted: int
-    foreign: int  # statuses of frames that the camera did not publish, or of one frame again
+    unexpected: int  # statuses of frames that the camera did not publish, or of one frame again
     slack_p50: float | None
     slack_p99: float | None  # 99% of the answers had at least this
 
     @property
-    def settled(self) -> int:
+    def reported(self) -> int:
         return sum(self.outcomes.values())
 
     @property
-    def balanced(self) -> bool:
-        """Whether every published frame is accounted for, once."""
-        return self.unaccounted == 0 and self.foreign == 0
+    def complete(self) -> bool:
+        """Whether every published frame is accounted for, exactly once."""
+        return self.unaccounted == 0 and self.unexpected == 0
 
 
-class FrameBooks:
-    """Collects entries in whatever order they come: a status can be quicker than the ledger."""
+class FrameLog:
+    """Collects frames, statuses and answers in any order: a status can arrive before the event log's line."""
 
     def __init__(self) -> None:
         self._published = 0
         self._open: dict[int, FrameRow] = {}  # published, no status yet
         self._early: dict[int, FrameRecord] = {}  # status, not published yet
         self._answers: OrderedDict[int, tuple[str, float]] = OrderedDict()
-        self._settled: OrderedDict[int, None] = OrderedDict()
+        self._reported: OrderedDict[int, None] = OrderedDict()
         self._rows: OrderedDict[int, FrameRow] = OrderedDict()
-        self._fresh: deque[int] = deque(maxlen=ROWS)
+        self._new: deque[int] = deque(maxlen=ROWS)
         self._outcomes: Counter[Outcome] = Counter()
         self._exits_used: Counter[int] = Counter()
         self._reasons: Counter[tuple[Outcome, str]] = Counter()
         self._exits = 0
-        self._again = 0
+        self._repeated = 0
         self._gaps = 0
         self._slack = array('d')
 
@@ -92,7 +92,7 @@ class FrameBooks:
         return self._published
 
     @property
-    def settled(self) -> int:
+    def reported(self) -> int:
         return sum(self._outcomes.values())
 
     @property
@@ -100,23 +100,23 @@ class FrameBooks:
         """Published frames without a status, that no gap explains."""
         return max(0, len(self._open) - self._gaps)
 
-    def publish(self, stamp_ns: int, number: int, name: str = '') -> None:
+    def add_frame(self, stamp_ns: int, number: int, name: str = '') -> None:
         self._published += 1
         self._open[stamp_ns] = self._rows[stamp_ns] = FrameRow(stamp_ns, number, name)
         self._trim(self._rows, ROWS)
         if (record := self._early.pop(stamp_ns, None)) is not None:
-            self.settle(stamp_ns, record)
+            self.add_status(stamp_ns, record)
 
-    def settle(self, stamp_ns: int, record: FrameRecord) -> None:
+    def add_status(self, stamp_ns: int, record: FrameRecord) -> None:
         row = self._open.pop(stamp_ns, None)
         if row is None:
-            if stamp_ns in self._settled or stamp_ns in self._early:
-                self._again += 1
+            if stamp_ns in self._reported or stamp_ns in self._early:
+                self._repeated += 1
             else:
                 self._early[stamp_ns] = record
             return
-        self._settled[stamp_ns] = None
-        self._trim(self._settled, REMEMBERED)
+        self._reported[stamp_ns] = None
+        self._trim(self._reported, REMEMBERED)
         self._outcomes[record.outcome] += 1
         self._exits = max(self._exits, record.exits)
         if record.outcome is Outcome.answered and record.exit_index is not None:
@@ -127,10 +127,10 @@ class FrameBooks:
             self._slack.append(record.slack)
         label, confidence = self._answers.pop(stamp_ns, (None, None))
         self._rows[stamp_ns] = replace(row, record=record, label=label, confidence=confidence)
-        self._rows.move_to_end(stamp_ns)  # rows are shown in the order in which they were settled
-        self._fresh.append(stamp_ns)
+        self._rows.move_to_end(stamp_ns)  # rows are shown in the order of their statuses
+        self._new.append(stamp_ns)
 
-    def answer(self, stamp_ns: int, label: str, confidence: float) -> None:
+    def add_answer(self, stamp_ns: int, label: str, confidence: float) -> None:
         """Of several answers to a frame the last one counts."""
         row = self._rows.get(stamp_ns)
         if row is not None and row.record is not None:
@@ -139,18 +139,18 @@ class FrameBooks:
             self._answers[stamp_ns] = (label, confidence)
             self._trim(self._answers, ROWS)
 
-    def not_received(self, total: int) -> None:
+    def set_not_received(self, total: int) -> None:
         """What the node counted as gaps in the camera's sequence, since it started."""
         self._gaps = max(self._gaps, total)
 
     def latest(self, count: int) -> list[FrameRow]:
-        """The frames that were settled last, the latest one last."""
-        settled = [row for row in self._rows.values() if row.record is not None]
-        return settled[-count:] if count else []
+        """The frames that were reported last, the latest one last."""
+        reported = [row for row in self._rows.values() if row.record is not None]
+        return reported[-count:] if count else []
 
-    def take_fresh(self) -> list[FrameRow]:
-        """The frames settled since the last call."""
-        stamps, self._fresh = self._fresh, deque(maxlen=ROWS)
+    def take_new(self) -> list[FrameRow]:
+        """The frames reported since the last call."""
+        stamps, self._new = self._new, deque(maxlen=ROWS)
         return [self._rows[stamp] for stamp in stamps if stamp in self._rows]
 
     def current(self, row: FrameRow) -> FrameRow:
@@ -170,7 +170,7 @@ class FrameBooks:
             reasons=dict(self._reasons),
             not_received=not_received,
             unaccounted=missing - not_received,
-            foreign=len(self._early) + self._again,
+            unexpected=len(self._early) + self._repeated,
             slack_p50=None if slack is None else float(np.quantile(slack, 0.5)),
             slack_p99=None if slack is None else float(np.quantile(slack, 0.01, method='inverted_cdf')),
         )

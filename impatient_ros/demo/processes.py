@@ -1,4 +1,4 @@
-"""The demo's children: processes in sessions of their own, whose output is read by line and kept apart."""
+"""The processes that the demo starts, and their output, line by line."""
 
 import logging
 import re
@@ -14,7 +14,8 @@ __all__ = ['Child', 'free_domain', 'readable']
 LINES = 200  # of output remembered per child
 TERMINATE = 3.0  # s after SIGTERM until SIGKILL
 
-# Domains whose ports lie below Linux' ephemeral ones; 0 is everybody else's. The ports are DDSI-RTPS's.
+# Domains 1 to 101: 0 is everybody's default, and the ports of higher ones are in Linux' ephemeral range. The
+# numbers below are those of the DDSI-RTPS standard.
 DOMAINS = range(1, 102)
 PORT_BASE, PORTS_PER_DOMAIN, FIRST_UNICAST = 7400, 250, 10
 
@@ -26,10 +27,10 @@ logger = logging.getLogger(__name__)
 
 
 class Child:
-    """A running program and what it wrote last.
+    """A running program and the last lines of its output.
 
-    It gets a session of its own: the terminal's Ctrl-C reaches this process alone, which then ends its
-    children in an order in which nothing is lost.
+    It runs in a session of its own, so that Ctrl-C in the terminal reaches the demo only. The demo then ends
+    the camera before the node, and no frame is lost.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Child:
         environment: Mapping[str, str],
         on_output: Callable[[Iterable[str]], None] | None = None,
     ) -> None:
-        """`on_output` is called once, in a thread, with the lines of stdout; without it they count as log."""
+        """`on_output` is called once, in a thread, with the lines of stdout; without it they are kept."""
         self.name = name
         self._lines: deque[str] = deque(maxlen=LINES)
         self._unseen: deque[str] = deque(maxlen=LINES)
@@ -82,7 +83,7 @@ class Child:
             self._process.send_signal(signal.SIGINT)
 
     def end(self, grace: float) -> int:
-        """Interrupt it, insist after `grace` seconds, return its exit code once its output is read."""
+        """Interrupt it, terminate it after `grace` seconds, and return its exit code."""
         self.interrupt()
         for seconds, insist in ((grace, self._process.terminate), (TERMINATE, self._process.kill)):
             try:
@@ -95,7 +96,7 @@ class Child:
         for reader in self._readers:
             reader.join(TERMINATE)
         for stream in (self._process.stdout, self._process.stderr):
-            # a reader that still runs waits for a grandchild that has the pipe open, too
+            # A reader that still runs waits for a process that this child started and that has the pipe open.
             if stream is not None and not any(reader.is_alive() for reader in self._readers):
                 stream.close()
         return code

@@ -102,6 +102,6 @@ def _bytes(data: Any) -> bytes:
         return data
     try:
         return bytes(memoryview(data))
-    except TypeError:
+    except TypeError as error:
         got = type(data).__name__
-        raise ImageError('fields', f'data is a {got}, must be bytes, such as array.array') from None
+        raise ImageError('fields', f'data is a {got}, must be bytes, such as array.array') from error

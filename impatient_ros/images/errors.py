@@ -48,10 +48,10 @@ def checked_region(roi: Sequence[int] | None, height: int, width: int) -> tuple[
         return 0, 0, height, width
     try:
         x, y, w, h = (index(number) for number in roi)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError) as error:
         raise ImageError(
             'roi', f'region of interest {roi!r}: write four whole numbers, x, y, width, height'
-        ) from None
+        ) from error
     if x < 0 or y < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
         raise ImageError(
             'roi',

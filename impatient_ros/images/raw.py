@@ -13,7 +13,7 @@ What the camera sent is not trusted: everything that does not fit together raise
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from operator import index
 from types import SimpleNamespace
@@ -24,13 +24,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from impatient_ros.images.compressed import decode_compressed
+from impatient_ros.images.converter import Converter
 from impatient_ros.images.encodings import ENCODINGS, Encoding, Window
 from impatient_ros.images.errors import ImageError, checked_region
 
 __all__ = ['Converter', 'ImageError', 'decode_compressed', 'to_rgb']
-
-Converter = Callable[[Any], NDArray[np.uint8]]
-"""Image message -> uint8 [H, W, 3] in RGB order of the whole message; any exception: it cannot."""
 
 
 def to_rgb(
@@ -38,8 +36,8 @@ def to_rgb(
 ) -> NDArray[np.uint8]:
     """The picture in an Image message, or its region of interest (x, y, width, height). uint8 [H, W, 3]
 
-    `converter` (a distribution's cv_bridge, from impatient_ros/ros/) is preferred for encodings that need
-    converting and is asked about those that are unknown here; OpenCV does what it cannot. Raises ImageError.
+    `converter` is preferred for encodings that need converting, until it fails for one: OpenCV converts that
+    encoding from then on. It is also asked about encodings that are unknown here. Raises ImageError.
     """
     name = message.encoding
     encoding = ENCODINGS.get(name) if isinstance(name, str) else None
@@ -90,11 +88,12 @@ def _widened(whole: Window, encoding: Encoding, y: int, x: int, h: int, w: int) 
 def _convert(
     message: Any, encoding: Encoding, window: Window, converter: Converter | None
 ) -> NDArray[np.uint8]:
-    if converter is not None and encoding.convertible:
+    if converter is not None and encoding.convertible and not converter.has_failed(message.encoding):
         whole = (window.h, window.w) == (message.height, message.width)
-        rgb = _asked(converter, message if whole else _cut(message, encoding, window), (window.h, window.w))
-        if rgb is not None:
-            return rgb
+        try:
+            return converter(message if whole else _cut(message, encoding, window), (window.h, window.w))
+        except ImageError:
+            pass  # it has logged why
     try:
         return encoding.convert(window)
     except cv2.error as error:
@@ -115,17 +114,6 @@ def _cut(message: Any, encoding: Encoding, window: Window) -> Any:
     )
 
 
-def _asked(converter: Converter, message: Any, size: tuple[int, int]) -> NDArray[np.uint8] | None:
-    """What the converter makes of it; None when it cannot or its answer is no picture of that size."""
-    try:
-        rgb = converter(message)
-    except Exception:  # noqa: BLE001  cv_bridge raises its own type, cv2's, and what NumPy 2 provokes in it
-        return None
-    if not isinstance(rgb, np.ndarray) or rgb.dtype != np.uint8 or rgb.shape != (*size, 3):
-        return None
-    return rgb
-
-
 def _foreign(message: Any, roi: Sequence[int] | None, converter: Converter | None) -> NDArray[np.uint8]:
     """An encoding that has no entry here: only a converter may know it."""
     name = message.encoding
@@ -133,13 +121,19 @@ def _foreign(message: Any, roi: Sequence[int] | None, converter: Converter | Non
         width, height = _size(message)
         if _memory(message).size < max(1, _whole(message, 'step')) * height:
             raise ImageError('data', f'data has fewer bytes than {height} rows of {message.step} bytes')
-        rgb = _asked(converter, message, (height, width))
-        if rgb is not None:
-            y, x, h, w = checked_region(roi, height, width)
-            return rgb[y : y + h, x : x + w]
-    raise ImageError(
-        'encoding',
-        f'encoding {name!r} is unknown or holds no picture; accepted are {", ".join(sorted(ENCODINGS))}',
+        try:
+            rgb = converter(message, (height, width))
+        except ImageError as error:
+            raise _unknown_encoding(name) from error
+        y, x, h, w = checked_region(roi, height, width)
+        return rgb[y : y + h, x : x + w]
+    raise _unknown_encoding(name)
+
+
+def _unknown_encoding(name: object) -> ImageError:
+    accepted = ', '.join(sorted(ENCODINGS))
+    return ImageError(
+        'encoding', f'encoding {name!r} is unknown or holds no picture; accepted are {accepted}'
     )
 
 
@@ -154,10 +148,10 @@ def _whole(message: Any, field: str) -> int:
     value = getattr(message, field)
     try:
         number = index(value)
-    except TypeError:
-        number = -1
-    if number < 0:
-        raise ImageError('fields', f'{field} is {value!r}, must be a whole number, 0 or more')
+        if number < 0:
+            raise ValueError('negative')
+    except (TypeError, ValueError) as error:
+        raise ImageError('fields', f'{field} is {value!r}, must be a whole number, 0 or more') from error
     return number
 
 
@@ -165,8 +159,8 @@ def _memory(message: Any) -> NDArray[np.uint8]:
     data = message.data
     try:
         return np.frombuffer(data, np.uint8) if len(data) else np.empty(0, np.uint8)
-    except (TypeError, ValueError, BufferError):
+    except (TypeError, ValueError, BufferError) as error:
         got = type(data).__name__
         raise ImageError(
             'fields', f'data is a {got}, must be contiguous bytes, such as array.array'
-        ) from None
+        ) from error

@@ -9,6 +9,7 @@ from impatient_ros.network.cut_points import CutPoint, CutPoints, find_cut_point
 from impatient_ros.network.exit_placement import place_exits
 from impatient_ros.network.heads import plan_heads
 from impatient_ros.network.model import image_sides
+from impatient_ros.standard_output import run_command
 
 __all__ = ['main']
 
@@ -53,4 +54,4 @@ def _listing(points: CutPoints, places: Sequence[CutPoint], heads: Sequence[int]
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_command(main)

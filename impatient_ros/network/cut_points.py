@@ -8,7 +8,6 @@ A classifier can be cut where a single tensor is live: everything after the cut 
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from torch import fx, nn
 from impatient_ros.network.macs import Observation, observe, run, without_data
 from impatient_ros.network.shape_values import shape_values
 from impatient_ros.network.tracing import CutError, Trace, trace, undisturbed
+from impatient_ros.suggestions import did_you_mean
 
 __all__ = ['CutError', 'CutPoint', 'CutPoints', 'find_cut_points']
 
@@ -66,8 +66,8 @@ class CutPoints:
         for point in self.points:
             if point.name == canonical:
                 return point
-        near = difflib.get_close_matches(name, [point.name for point in self.points], n=3, cutoff=0.4)
-        hint = f'near ones: {", ".join(near)}' if near else f'there are {len(self.points)}, see cut_points()'
+        names = [point.name for point in self.points]
+        hint = did_you_mean(name, names, f'there are {len(names)}, see cut_points()')
         raise CutError(f'{name!r} is not a cut point ({hint})')
 
 

@@ -1,11 +1,12 @@
 """One parameter's definition: kind, default, meaning, limits; converts what people write."""
 
-import difflib
 import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
+
+from impatient_ros.suggestions import did_you_mean
 
 __all__ = ['Definition', 'ParameterError', 'defined', 'definitions', 'nearest']
 
@@ -106,5 +107,5 @@ def definitions(parameters: type) -> dict[str, Definition]:
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """' (did you mean ...?)' where a known word is near, else ''."""
-    found = difflib.get_close_matches(word, list(known), n=1)
-    return f' (did you mean {found[0]}?)' if found else ''
+    text = did_you_mean(word, known)
+    return f' ({text})' if text else ''

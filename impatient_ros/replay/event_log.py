@@ -1,8 +1,8 @@
-"""What a replay camera published, one JSON object per line, for the program that started it.
+"""What a replay camera does, one JSON object per line, for the program that started it.
 
-A pipe and not a topic: the books of the demo must be exact, and a topic may lose entries. The events and
-what goes with them: `opened` (description), `waiting` (topic), `frame` (number, stamp_ns, name), `error`
-(message), `done` (published, skipped).
+It goes through a pipe and not a topic, because a topic may lose messages and the demo must know of every
+frame. The events and their details: `opened` (description), `waiting` (topic), `frame` (number, stamp_ns,
+name), `error` (message), `done` (published, skipped).
 """
 
 import json
@@ -10,17 +10,20 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import IO, Any
 
-__all__ = ['Ledger', 'read_ledger']
+__all__ = ['EventLog', 'read_events']
 
 
-class Ledger:
-    """Writes entries to `file` (None: nowhere). Where the reader has gone, `on_closed` is called once."""
+class EventLog:
+    """Writes events to `file` (None: nowhere), from any thread.
+
+    `on_closed` is called once, when the reader has gone.
+    """
 
     def __init__(self, file: IO[str] | None, on_closed: Callable[[], None] = lambda: None) -> None:
         self._file, self._on_closed = file, on_closed
         self._lock = threading.Lock()
 
-    def enter(self, event: str, **details: Any) -> None:
+    def write(self, event: str, **details: Any) -> None:
         with self._lock:
             if self._file is None:
                 return
@@ -32,12 +35,12 @@ class Ledger:
                 self._on_closed()
 
 
-def read_ledger(lines: Iterable[str], on_entry: Callable[[dict[str, Any]], None]) -> None:
-    """Call `on_entry` with every entry until the lines end; a library's chatter in between is skipped."""
+def read_events(lines: Iterable[str], on_event: Callable[[dict[str, Any]], None]) -> None:
+    """Call `on_event` with every event until the lines end; what libraries print in between is skipped."""
     for line in lines:
         try:
-            entry = json.loads(line)
+            event = json.loads(line)
         except ValueError:
             continue
-        if isinstance(entry, dict) and isinstance(entry.get('event'), str):
-            on_entry(entry)
+        if isinstance(event, dict) and isinstance(event.get('event'), str):
+            on_event(event)

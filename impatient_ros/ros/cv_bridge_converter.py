@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,7 @@ def cv_bridge_converter() -> Converter | None:
         from cv_bridge import CvBridge
 
         bridge = CvBridge()
-        convert = _converter(bridge)
+        convert = _conversion(bridge)
         known = np.arange(12, dtype=np.uint8).reshape(2, 2, 3)
         padded = np.zeros((2, 8), np.uint8)
         padded[:, :6] = known[:, :, ::-1].reshape(2, 6)
@@ -38,10 +39,10 @@ def cv_bridge_converter() -> Converter | None:
     except Exception as error:  # noqa: BLE001  a broken installation fails in ways of its own
         _log.info('cv_bridge is not used, OpenCV converts images: %s', error)
         return None
-    return convert
+    return Converter(convert)
 
 
-def _converter(bridge: Any) -> Converter:
+def _conversion(bridge: Any) -> Callable[[Any], np.ndarray]:
     def convert(message: Any) -> np.ndarray:
         if not isinstance(message, Image):  # a view of a serialised one, or a region that was cut out
             message = _message(message)

@@ -1,4 +1,4 @@
-"""Publishing the frames of a source on an image topic, each when it is due.
+"""Publishes the frames of a source on an image topic, each when it is due.
 
 The publisher is reliable, so that subscribers of both kinds match, and keeps the last few frames only: a
 subscriber that does not keep up loses frames and never blocks the camera.
@@ -21,7 +21,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from impatient_ros.images.raw import ImageError
 from impatient_ros.replay import RawFrame, SourceFrame
-from impatient_ros.replay.event_log import Ledger
+from impatient_ros.replay.event_log import EventLog
 from impatient_ros.replay.frame import RAW
 from impatient_ros.replay.pacing import Pacer
 from impatient_ros.replay.schedule import DueFrame, ReplayClock
@@ -31,11 +31,11 @@ from impatient_ros.ros.discovery import wait_until_known
 __all__ = ['FramePublisher']
 
 DEPTH = 5  # frames kept for reliable subscribers
-INTRODUCTION = 5.0  # s for the subscribers to learn of this publisher
+DISCOVERY_TIME = 5.0  # s to wait until the subscribers know of this publisher
 LEAD = 0.1  # s before the first frame in which /clock already runs
 STOP_CHECK = 0.1  # s; how soon a stop is noticed while waiting for a subscriber
 LINGER = 0.5  # s that the last frames stay available after they were published
-LAST_MOMENT = 0.2  # s of that when the camera is told to stop
+LINGER_WHEN_STOPPED = 0.2  # s of that when the camera is told to stop
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +53,12 @@ class FramePublisher:
         reliable: bool = True,
         with_clock: bool = False,
         stop: threading.Event | None = None,
-        ledger: Ledger | None = None,
+        event_log: EventLog | None = None,
     ) -> None:
         self._node, self._transport, self._frame_id = node, transport, frame_id
         self.topic = image_topic
         self._stop = stop or threading.Event()
-        self._ledger = ledger or Ledger(None)
+        self._event_log = event_log or EventLog(None)
         self._matched = threading.Event()
         self._publisher = node.create_publisher(
             Image if transport == RAW else CompressedImage,
@@ -89,7 +89,7 @@ class FramePublisher:
         while not self._matched.wait(STOP_CHECK):
             if self._stop.is_set() or time.monotonic() > deadline:
                 return False
-        if not wait_until_known(self._node, self.topic, INTRODUCTION, self._stop.is_set):
+        if not wait_until_known(self._node, self.topic, DISCOVERY_TIME, self._stop.is_set):
             logger.warning('a subscriber may not know of %s yet: the first frames may be lost', self.topic)
         return not self._stop.is_set()
 
@@ -119,7 +119,7 @@ class FramePublisher:
         self._clock.release()
         self._publisher.wait_for_all_acked(Duration(seconds=LINGER))
         if not self._pacer.until(self._pacer.elapsed() + LINGER, self._tick):
-            time.sleep(LAST_MOMENT)
+            time.sleep(LINGER_WHEN_STOPPED)
 
     def _wait_for(self, item: DueFrame) -> bool:
         if item.due is None:
@@ -140,7 +140,7 @@ class FramePublisher:
 
     def _message(self, frame: SourceFrame) -> Any:
         image = frame.image
-        # rclpy checks other types than array.array byte by byte
+        # rclpy checks every byte of any type but array.array.
         data = array.array('B')
         data.frombytes(image.data)
         if isinstance(image, RawFrame):
@@ -156,8 +156,8 @@ class FramePublisher:
         stamp_ns = self._stamp_ns(item)
         message.header.stamp = Time(nanoseconds=stamp_ns).to_msg()
         self.published += 1
-        # entered first: the answer may come before publish returns
-        self._ledger.enter('frame', number=self.published, stamp_ns=stamp_ns, name=item.frame.name)
+        # Logged first, because the answer may come before publish returns.
+        self._event_log.write('frame', number=self.published, stamp_ns=stamp_ns, name=item.frame.name)
         self._publisher.publish(message)
 
     def _stamp_ns(self, item: DueFrame) -> int:
@@ -165,9 +165,9 @@ class FramePublisher:
             if item.frame.stamp_ns is None:
                 return self._instant_ns(item)
             return item.frame.stamp_ns + item.shift_ns
-        stamp_ns = item.frame.stamp_ns if item.due is None else None  # a live frame's stamp is of now
+        stamp_ns = item.frame.stamp_ns if item.due is None else None  # live: when it was captured
         now_ns = self._node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns
-        # frames are told apart by their stamps, also where the system's clock is set back
+        # Stamps identify frames: they grow even where the system's clock is set back.
         self._last_stamp_ns = max(now_ns, self._last_stamp_ns + 1)
         return self._last_stamp_ns
 

@@ -21,12 +21,13 @@ from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
 from impatient_ros.replay import Source, SourceError, open_source
-from impatient_ros.replay.event_log import Ledger
+from impatient_ros.replay.event_log import EventLog
 from impatient_ros.replay.frame import COMPRESSED, RAW
 from impatient_ros.replay.schedule import schedule
 from impatient_ros.ros.environment import transport_environment
 from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.frame_publisher import FramePublisher
+from impatient_ros.standard_output import discard_standard_output, run_command
 
 __all__ = ['main']
 
@@ -43,21 +44,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     stop = threading.Event()
 
     def reader_gone() -> None:
-        # The line that could not be written stays in stdout's buffer; flushing it at exit would fail again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard_standard_output()
         stop.set()
 
-    ledger = Ledger(sys.stdout if options.ledger else None, on_closed=reader_gone)
+    event_log = EventLog(sys.stdout if options.event_log else None, on_closed=reader_gone)
     try:
         with open_source(options.source, topic=options.topic, transport=options.transport) as source:
             if options.clock and source.live:
                 raise SourceError('a webcam has no recorded time: leave --clock out')
             logger.info('%s', source.description)
-            ledger.enter('opened', description=source.description)
-            return _replay(source, options, argv, stop, ledger)
+            event_log.write('opened', description=source.description)
+            return _replay(source, options, argv, stop, event_log)
     except SourceError as error:
         logger.error('%s', error)
-        ledger.enter('error', message=str(error))
+        event_log.write('error', message=str(error))
         return 1
 
 
@@ -66,20 +66,20 @@ def _replay(
     options: argparse.Namespace,
     argv: Sequence[str],
     stop: threading.Event,
-    ledger: Ledger,
+    event_log: EventLog,
 ) -> int:
-    # SIGINT too: a background job of a shell starts with it ignored
+    # SIGINT, too: in a background job of a shell it is ignored from the start.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: stop.set())
-    # the segment of the publisher must hold the image; Fast DDS reads this when the node is made
+    # The publisher's shared memory must hold a whole image; Fast DDS reads this when the node is made.
     os.environ.update(transport_environment(os.environ))
     rclpy.init(args=list(argv), signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('replay_camera')
     executor = ExecutorThread(node)
     try:
-        camera = _publisher(node, source, options, stop, ledger)
+        camera = _publisher(node, source, options, stop, event_log)
         executor.start()
-        ledger.enter('waiting', topic=camera.topic)
+        event_log.write('waiting', topic=camera.topic)
         if options.wait > 0 and not camera.wait_for_subscriber(options.wait):
             if stop.is_set():
                 return 0
@@ -91,9 +91,9 @@ def _replay(
         code = 0
         try:
             camera.replay(frames)
-        except SourceError as error:  # what was published counts all the same
+        except SourceError as error:  # the frames that were published still count
             logger.error('%s', error)
-            ledger.enter('error', message=str(error))
+            event_log.write('error', message=str(error))
             code = 1
         finally:
             skipped = source.skipped + camera.skipped
@@ -101,7 +101,7 @@ def _replay(
                 'published %d frames on %s, skipped %d, at most %.1f ms after they were due',
                 camera.published, camera.topic, skipped, 1e3 * camera.lateness,
             )  # fmt: skip
-            ledger.enter('done', published=camera.published, skipped=skipped)
+            event_log.write('done', published=camera.published, skipped=skipped)
         camera.linger()
         return code
     finally:
@@ -111,7 +111,7 @@ def _replay(
 
 
 def _publisher(
-    node: Node, source: Source, options: argparse.Namespace, stop: threading.Event, ledger: Ledger
+    node: Node, source: Source, options: argparse.Namespace, stop: threading.Event, event_log: EventLog
 ) -> FramePublisher:
     transport = options.transport or source.transport
     topic = options.image_topic or (IMAGE_TOPIC + '/compressed' if transport == COMPRESSED else IMAGE_TOPIC)
@@ -123,7 +123,7 @@ def _publisher(
         reliable=not options.best_effort,
         with_clock=options.clock,
         stop=stop,
-        ledger=ledger,
+        event_log=event_log,
     )
 
 
@@ -147,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     add(
         '--wait', type=float, default=60.0, metavar='SECONDS', help='for a subscriber (default 60; 0: do not)'
     )
-    add('--ledger', action='store_true', help='write each published frame to stdout as a line of JSON')
+    add('--event-log', action='store_true', help='write each published frame to stdout as a line of JSON')
     return parser
 
 
@@ -166,4 +166,4 @@ def positive_int(text: str) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_command(main)

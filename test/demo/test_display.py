@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from impatient_ros.demo.display import DemoView, live_view, plain_line, plural, summary_table
-from impatient_ros.demo.frame_log import FrameBooks
+from impatient_ros.demo.frame_log import FrameLog
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
 
 
@@ -17,9 +17,9 @@ def text_of(renderable, width=100):
 
 
 @pytest.fixture
-def books():
+def frame_log():
     """Ten frames: six answered, one of each other kind but dropped twice."""
-    books = FrameBooks()
+    frame_log = FrameLog()
     ends = [
         *[(Outcome.answered, index, '') for index in (0, 1, 4, 4, 4, 4)],
         (Outcome.late, 2, ''),
@@ -28,27 +28,27 @@ def books():
         (Outcome.dropped, None, 'data'),
     ]
     for number, (outcome, exit_index, reason) in enumerate(ends, 1):
-        books.publish(number, number, f'{number:02}-hat.jpg')
+        frame_log.add_frame(number, number, f'{number:02}-hat.jpg')
         slack = {Outcome.answered: 0.0123, Outcome.late: -0.004}.get(outcome)
-        books.settle(
+        frame_log.add_status(
             number,
             FrameRecord('camera', 0.0, outcome, reason, exit_index, 4, exits=5, budget=0.05, slack=slack),
         )
-        books.answer(number, 'hat', 0.934)
-    return books
+        frame_log.add_answer(number, 'hat', 0.934)
+    return frame_log
 
 
-def test_a_line_says_label_confidence_exit_and_slack(books):
-    lines = [plain_line(row) for row in books.latest(10)]
+def test_a_line_says_label_confidence_exit_and_slack(frame_log):
+    lines = [plain_line(row) for row in frame_log.latest(10)]
     assert lines[1] == 'frame 2  02-hat.jpg  hat 0.93  exit 2 of 5  slack +12.3 ms  of 50.0 ms'
     assert lines[6] == 'frame 7  07-hat.jpg  hat 0.93  exit 3 of 5  late  slack -4.0 ms  of 50.0 ms'
     assert lines[7] == 'frame 8  08-hat.jpg  infeasible  of 50.0 ms'
     assert lines[8] == 'frame 9  09-hat.jpg  dropped (encoding)  of 50.0 ms'
 
 
-def test_the_screen_shows_frames_exits_counts_and_slack(books):
-    books.publish(11, 11, '11-hat.jpg')
-    view = DemoView('12 pictures', '/camera', 'replaying', 4.0, books.latest(9), books.summary())
+def test_the_screen_shows_frames_exits_counts_and_slack(frame_log):
+    frame_log.add_frame(11, 11, '11-hat.jpg')
+    view = DemoView('12 pictures', '/camera', 'replaying', 4.0, frame_log.latest(9), frame_log.summary())
     screen = text_of(live_view(view))
     line = next(line for line in screen.splitlines() if '02-hat.jpg' in line)
     for part in ('hat', '█████████▍ 0.93', '●●○○○ 2 of 5', '50.0 ms', '+12.3 ms'):
@@ -58,13 +58,15 @@ def test_the_screen_shows_frames_exits_counts_and_slack(books):
     counts = ' '.join(screen[screen.index('published') :].split())
     assert counts.startswith(
         'published 11 · answered 6 · late 1 · missed 0 · infeasible 1 · superseded 0 · dropped 2 '
-        '· under way 1'
+        '· in progress 1'
     )
     assert 'slack p50 +12.3 ms · p99 -4.0 ms' in screen
 
 
-def test_a_narrow_terminal_shows_whole_lines_without_the_pictures_names(books):
-    view = DemoView('12 pictures', '/camera', 'replaying', 4.0, books.latest(9), books.summary(), width=80)
+def test_a_narrow_terminal_shows_whole_lines_without_the_pictures_names(frame_log):
+    view = DemoView(
+        '12 pictures', '/camera', 'replaying', 4.0, frame_log.latest(9), frame_log.summary(), width=80
+    )
     line = next(line for line in text_of(live_view(view), width=80).splitlines() if line.startswith('     2'))
     assert line.split() == [
         '2',
@@ -83,13 +85,13 @@ def test_a_narrow_terminal_shows_whole_lines_without_the_pictures_names(books):
 
 
 def test_a_frame_whose_answer_has_not_come_yet_is_shown_without_it():
-    books = FrameBooks()
-    books.publish(1, 1)
-    books.settle(1, FrameRecord('camera', 0.0, Outcome.answered, exit_index=0, exits=5))
+    frame_log = FrameLog()
+    frame_log.add_frame(1, 1)
+    frame_log.add_status(1, FrameRecord('camera', 0.0, Outcome.answered, exit_index=0, exits=5))
     assert '…' in text_of(
-        live_view(DemoView('bag', '/eye', 'replaying', 0.0, books.latest(1), books.summary()))
+        live_view(DemoView('bag', '/eye', 'replaying', 0.0, frame_log.latest(1), frame_log.summary()))
     )
-    assert plain_line(books.latest(1)[0]) == 'frame 1  (no label)  exit 1 of 5'
+    assert plain_line(frame_log.latest(1)[0]) == 'frame 1  (no label)  exit 1 of 5'
 
 
 def test_while_the_node_starts_its_log_is_shown():
@@ -101,17 +103,23 @@ def test_while_the_node_starts_its_log_is_shown():
     assert 'profiling: 40% stage 2' in screen
 
 
-def test_text_from_outside_is_never_taken_for_markup(books):
+def test_text_from_outside_is_never_taken_for_markup(frame_log):
     view = DemoView(
-        '[bold]x[/nothing]', '/camera', 'replaying', 0, books.latest(1), books.summary(), ['[/red] broken']
+        '[bold]x[/nothing]',
+        '/camera',
+        'replaying',
+        0,
+        frame_log.latest(1),
+        frame_log.summary(),
+        ['[/red] broken'],
     )
     screen = text_of(live_view(view))
     assert '[bold]x[/nothing]' in screen
     assert '[/red] broken' in screen
 
 
-def test_the_table_has_a_line_for_everything(books):
-    table = text_of(summary_table(books.summary(), seconds=1.0))
+def test_the_table_has_a_line_for_everything(frame_log):
+    table = text_of(summary_table(frame_log.summary(), seconds=1.0))
     rows = {line.split('  ')[0].strip(): line.split() for line in table.splitlines() if line.strip()}
     assert 'frames published' in table
     assert '10.0 per second' in table
@@ -126,19 +134,19 @@ def test_the_table_has_a_line_for_everything(books):
     assert rows['not received'][2] == '0'
     assert '+12.3 ms' in rows['slack p50'] or '+12.3' in rows['slack p50']
     assert 'unaccounted' not in table
-    assert 'foreign' not in table
+    assert 'unexpected' not in table
 
 
-def test_a_frame_that_vanished_or_came_twice_is_in_the_table(books):
-    books.publish(11, 11)
-    books.settle(3, FrameRecord('camera', 0.0, Outcome.missed))
-    table = text_of(summary_table(books.summary(), seconds=1.0))
+def test_a_frame_that_vanished_or_came_twice_is_in_the_table(frame_log):
+    frame_log.add_frame(11, 11)
+    frame_log.add_status(3, FrameRecord('camera', 0.0, Outcome.missed))
+    table = text_of(summary_table(frame_log.summary(), seconds=1.0))
     assert 'unaccounted' in table
-    assert 'foreign' in table
+    assert 'unexpected' in table
 
 
 def test_nothing_published_is_a_table_too():
-    table = text_of(summary_table(FrameBooks().summary(), seconds=0.0))
+    table = text_of(summary_table(FrameLog().summary(), seconds=0.0))
     assert 'frames published' in table
     assert '%' not in table
 

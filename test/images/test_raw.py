@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from impatient_ros.images.encodings import ENCODINGS
 from impatient_ros.images.preprocessing import Preprocessing
-from impatient_ros.images.raw import ImageError, to_rgb
+from impatient_ros.images.raw import Converter, ImageError, to_rgb
 
 
 def message(encoding, pixels, *, step=None, is_bigendian=0, height=None):
@@ -301,7 +301,7 @@ def test_an_image_error_survives_pickling():
     assert (error.reason, str(error)) == ('step', 'too small')
 
 
-class Converter:
+class CvBridge:
     """Stands in for a distribution's cv_bridge."""
 
     def __init__(self, answer):
@@ -316,25 +316,25 @@ class Converter:
 
 
 def test_a_converter_is_asked_where_converting_is_needed():
-    converter = Converter(lambda image: np.full((image.height, image.width, 3), 77, np.uint8))
-    assert np.all(to_rgb(any_message('yuv422', 4, 6), converter=converter) == 77)
-    assert np.all(to_rgb(any_message('mono16', 4, 6), converter=converter) == 77)
-    assert len(converter.seen) == 2
+    bridge = CvBridge(lambda image: np.full((image.height, image.width, 3), 77, np.uint8))
+    assert np.all(to_rgb(any_message('yuv422', 4, 6), converter=Converter(bridge)) == 77)
+    assert np.all(to_rgb(any_message('mono16', 4, 6), converter=Converter(bridge)) == 77)
+    assert len(bridge.seen) == 2
 
 
 @pytest.mark.parametrize('encoding', ['rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', 'nv21'])
 def test_a_converter_is_not_asked_for_views_nor_for_planes_it_gets_wrong(encoding):
-    converter = Converter(RuntimeError('not to be called'))
-    to_rgb(any_message(encoding, 4, 6), converter=converter)
-    assert converter.seen == []
+    bridge = CvBridge(RuntimeError('not to be called'))
+    to_rgb(any_message(encoding, 4, 6), converter=Converter(bridge))
+    assert bridge.seen == []
 
 
 def test_a_converter_gets_only_the_region():
     image = any_message('uyvy', 20, 30, padding=3, seed=5)
-    converter = Converter(lambda cut: to_rgb(cut))
-    rgb = to_rgb(image, roi=(7, 4, 5, 6), converter=converter)
+    bridge = CvBridge(lambda cut: to_rgb(cut))
+    rgb = to_rgb(image, roi=(7, 4, 5, 6), converter=Converter(bridge))
     assert np.array_equal(rgb, to_rgb(image)[4:10, 7:12])
-    (seen,) = converter.seen
+    (seen,) = bridge.seen
     assert (seen.height, seen.width, seen.step, len(seen.data)) == (6, 6, 12, 72)
 
 
@@ -350,13 +350,41 @@ def test_a_converter_gets_only_the_region():
 )
 def test_where_the_converter_fails_opencv_converts(answer):
     image = any_message('bayer_rggb8', 4, 6)
-    assert np.array_equal(to_rgb(image, converter=Converter(answer)), to_rgb(image))
+    assert np.array_equal(to_rgb(image, converter=Converter(CvBridge(answer))), to_rgb(image))
+
+
+def test_a_converter_that_failed_is_not_asked_again_for_that_encoding_and_says_so_once(caplog):
+    bridge = CvBridge(RuntimeError('numpy 2'))
+    converter = Converter(bridge)
+    for encoding in ('bayer_rggb8', 'bayer_rggb8', 'mono16', 'mono16'):
+        image = any_message(encoding, 4, 6)
+        assert np.array_equal(to_rgb(image, converter=converter), to_rgb(image))
+    assert [image.encoding for image in bridge.seen] == ['bayer_rggb8', 'mono16']
+    assert [record.getMessage() for record in caplog.records] == [
+        "cv_bridge cannot convert bayer_rggb8: RuntimeError('numpy 2')",
+        "cv_bridge cannot convert mono16: RuntimeError('numpy 2')",
+    ]
+
+
+def test_only_the_converter_knows_an_unknown_encoding_so_one_bad_frame_does_not_end_it(caplog):
+    image = message('tomorrow8', noise(4, 6, 1))
+    bridge = CvBridge(RuntimeError('a bad frame'))
+    converter = Converter(bridge)
+    for _ in range(2):
+        error = refusal(image, converter=converter)
+        assert error.reason == 'encoding'
+        assert str(error.__cause__.__cause__) == 'a bad frame'
+    assert len(caplog.records) == 1
+    bridge.answer = noise(4, 6, 3)
+    assert np.array_equal(to_rgb(image, converter=converter), bridge.answer)
 
 
 def test_a_converter_may_know_encodings_that_are_unknown_here():
     image = message('tomorrow8', noise(4, 6, 1))
     picture = noise(4, 6, 3)
-    assert np.array_equal(to_rgb(image, (1, 2, 3, 2), converter=Converter(picture)), picture[2:4, 1:4])
-    assert refusal(image, converter=Converter(RuntimeError())).reason == 'encoding'
+    assert np.array_equal(
+        to_rgb(image, (1, 2, 3, 2), converter=Converter(CvBridge(picture))), picture[2:4, 1:4]
+    )
+    assert refusal(image, converter=Converter(CvBridge(RuntimeError()))).reason == 'encoding'
     image.data = image.data[:-1]
-    assert refusal(image, converter=Converter(picture)).reason == 'data'
+    assert refusal(image, converter=Converter(CvBridge(picture))).reason == 'data'

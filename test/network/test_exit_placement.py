@@ -47,7 +47,7 @@ def test_exits_can_be_placed_by_name():
         (2.5, None, 'exits is 2.5'),
         (True, None, 'exits is True'),
         (40, None, 'has places for at most 9'),
-        (2, ['layer22.1'], r"'layer22.1' is not a cut point \(near ones: layer2.1"),
+        (2, ['layer22.1'], r"'layer22.1' is not a cut point \(did you mean layer2.1"),
         (4, ['layer1'], 'write 3 names'),
         (2, 'layer1', 'write 1 names'),
         (3, ['layer3', 'layer1'], "between the cuts 'layer3.1' and 'layer1.1'"),

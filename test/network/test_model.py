@@ -202,7 +202,7 @@ def test_one_exit_is_the_original_alone():
 def test_cuts_can_be_named_and_are_recorded():
     network = small('resnet18', exits=3, cuts=['layer1', 'layer2.1'])
     assert network.config['cuts'] == ['layer1.1', 'layer2.1', 'layer4.1']
-    with pytest.raises(CutError, match=r'near ones: layer2\.1'):
+    with pytest.raises(CutError, match=r'did you mean layer2\.1'):
         small('resnet18', cuts=['layer1', 'layer21'])
 
 
@@ -349,7 +349,7 @@ def test_a_file_that_is_no_state_dict_is_refused_and_runs_nothing(tmp_path, cont
 @pytest.mark.parametrize(
     ('options', 'error', 'message'),
     [
-        ({'name': 'resnet19'}, ValueError, 'no classifier .resnet19.; near: resnet18'),
+        ({'name': 'resnet19'}, ValueError, 'no classifier .resnet19.; did you mean resnet18'),
         ({'name': 'q'}, ValueError, 'there are alexnet'),
         ({'exits': 0}, ValueError, 'exits is 0'),
         ({'exits': 99}, ValueError, '99 exits do not fit'),
@@ -417,7 +417,7 @@ def test_the_command_line_lists_cut_points_and_marks_the_chosen(capsys):
 
 def test_the_command_line_names_what_is_wrong(capsys):
     assert main(['resnet19']) == 2
-    assert 'near: resnet18' in capsys.readouterr().err
+    assert 'did you mean resnet18' in capsys.readouterr().err
 
 
 def test_the_command_line_runs_as_a_module():

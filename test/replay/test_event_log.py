@@ -1,17 +1,17 @@
-"""The ledger between the replay camera and the demo."""
+"""The event log between the replay camera and the demo."""
 
 import io
 import os
 
-from impatient_ros.replay.event_log import Ledger, read_ledger
+from impatient_ros.replay.event_log import EventLog, read_events
 
 
-def test_what_is_entered_is_read():
+def test_what_is_written_is_read():
     file, seen = io.StringIO(), []
-    ledger = Ledger(file)
-    ledger.enter('frame', number=1, stamp_ns=1_700_000_000_123_456_789, name='Ä "quoted"\n.jpg')
-    ledger.enter('done', published=1)
-    read_ledger(file.getvalue().splitlines(), seen.append)
+    event_log = EventLog(file)
+    event_log.write('frame', number=1, stamp_ns=1_700_000_000_123_456_789, name='Ä "quoted"\n.jpg')
+    event_log.write('done', published=1)
+    read_events(file.getvalue().splitlines(), seen.append)
     assert seen == [
         {'event': 'frame', 'number': 1, 'stamp_ns': 1_700_000_000_123_456_789, 'name': 'Ä "quoted"\n.jpg'},
         {'event': 'done', 'published': 1},
@@ -28,7 +28,7 @@ def test_other_output_in_between_is_skipped():
         '{"event": "done"}\n',
         '{"ev',
     ]
-    read_ledger(lines, seen.append)
+    read_events(lines, seen.append)
     assert seen == [{'event': 'done'}]
 
 
@@ -37,9 +37,9 @@ def test_a_reader_that_has_gone_is_noticed_once():
     reading, writing = os.pipe()
     os.close(reading)
     file = os.fdopen(writing, 'w')
-    ledger = Ledger(file, on_closed=lambda: gone.append(1))
-    ledger.enter('frame')
-    ledger.enter('frame')
+    event_log = EventLog(file, on_closed=lambda: gone.append(1))
+    event_log.write('frame')
+    event_log.write('frame')
     assert gone == [1]
     try:
         file.close()
@@ -47,5 +47,5 @@ def test_a_reader_that_has_gone_is_noticed_once():
         pass
 
 
-def test_a_ledger_for_nobody_is_silent():
-    Ledger(None).enter('frame')
+def test_an_event_log_for_nobody_is_silent():
+    EventLog(None).write('frame')

@@ -76,7 +76,7 @@ def test_frames_that_the_node_swallows_or_reports_twice_are_an_error():
     code, output = run('swallow', '--frames', 20, '--rate', 40)
     assert code == 1
     assert count(output, 'unaccounted') == 2
-    assert count(output, 'foreign') == 1
+    assert count(output, 'unexpected') == 1
     assert count(output, 'not received') == 0
 
 

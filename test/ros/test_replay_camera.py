@@ -119,7 +119,7 @@ def test_it_publishes_as_many_frames_as_asked_stamped_now_at_an_even_rate_and_re
     eye, camera, album
 ):
     eye.watch(Image, '/camera/image_raw')
-    process = camera(album, '--frames', 40, '--rate', 40, '--frame-id', 'lens', '--ledger')
+    process = camera(album, '--frames', 40, '--rate', 40, '--frame-id', 'lens', '--event-log')
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     messages = eye.messages('/camera/image_raw', 40)
@@ -146,7 +146,7 @@ def test_it_publishes_as_many_frames_as_asked_stamped_now_at_an_even_rate_and_re
 
 
 def test_nothing_is_published_before_somebody_subscribes(eye, camera, album):
-    process = camera(album, '--frames', 2, '--ledger')
+    process = camera(album, '--frames', 2, '--event-log')
     assert json.loads(process.stdout.readline())['event'] == 'opened'
     assert json.loads(process.stdout.readline())['event'] == 'waiting'
     subscribed = time.time_ns()
@@ -203,9 +203,9 @@ def test_a_compressed_bag_stays_compressed_and_becomes_raw_when_asked(eye, camer
     assert raw.header.frame_id == 'raspicam'
 
 
-def test_it_ends_when_the_program_that_reads_its_ledger_has_gone(eye, camera, album):
+def test_it_ends_when_the_program_that_reads_its_event_log_has_gone(eye, camera, album):
     eye.watch(Image, '/camera/image_raw')
-    process = camera(album, '--loop', '--rate', 50, '--ledger')
+    process = camera(album, '--loop', '--rate', 50, '--event-log')
     eye.messages('/camera/image_raw', 1)
     process.stdout.close()
     assert process.wait(PATIENCE) == 0
@@ -214,7 +214,7 @@ def test_it_ends_when_the_program_that_reads_its_ledger_has_gone(eye, camera, al
 
 def test_sigterm_ends_a_loop_with_the_final_count_and_exit_code_0(eye, camera, album):
     eye.watch(Image, '/camera/image_raw')
-    process = camera(album, '--loop', '--rate', 50, '--ledger')
+    process = camera(album, '--loop', '--rate', 50, '--event-log')
     eye.messages('/camera/image_raw', 5)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=PATIENCE)
@@ -229,7 +229,7 @@ def test_a_subscriber_that_stalls_does_not_hold_up_the_others(eye, camera, album
     stalling.create_subscription(Image, '/camera/image_raw', lambda _: None, QoSProfile(depth=1))
     eye.executor.add_node(stalling)
     eye.watch(Image, '/camera/image_raw')
-    process = camera(album, '--frames', 60, '--rate', 60, '--ledger')
+    process = camera(album, '--frames', 60, '--rate', 60, '--event-log')
     eye.messages('/camera/image_raw', 3)
     eye.executor.remove_node(stalling)
     out, _ = process.communicate(timeout=PATIENCE)

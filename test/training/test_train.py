@@ -149,7 +149,7 @@ def test_a_network_of_torchvision_starts_from_weights_and_heads_learn_on_the_fro
         (['--model.network.exits', '0'], 'exits is 0: write a whole number, at least 1'),
         (
             ['--model.network.backbone', 'resnet19', '--model.network.module', 'null'],
-            "'resnet19'; near: resnet18",
+            "'resnet19'; did you mean resnet18",
         ),
         (['--model.network.backbone', 'resnet18'], 'write either backbone'),
         (['--model.network.module', 'nowhere.Net'], 'cannot be imported'),

@@ -8,7 +8,6 @@ one.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import logging
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 import torchvision
 from PIL import UnidentifiedImageError
 
+from impatient_ros.suggestions import did_you_mean
 from training.data.picture_files import DataError
 
 __all__ = ['SPLITS', 'is_torchvision', 'labels_of', 'read']
@@ -60,8 +60,8 @@ def _open(source: str, split: str) -> Any:
     name, _, folder = source.removeprefix(PREFIX).partition(':')
     known = torchvision.datasets.__all__
     if name not in known or not folder:
-        near = ', '.join(difflib.get_close_matches(name, known, n=3)) or 'CIFAR10, Flowers102, ImageFolder'
-        raise DataError(f'{source}: write torchvision:<data set>:<folder>, with a data set such as {near}')
+        hint = did_you_mean(name, known, 'with a data set such as CIFAR10, Flowers102 or ImageFolder')
+        raise DataError(f'{source}: write torchvision:<data set>:<folder>; {hint}')
     kind = getattr(torchvision.datasets, name)
     accepted = inspect.signature(kind).parameters
     if 'train' in accepted:

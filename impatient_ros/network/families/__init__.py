@@ -13,10 +13,10 @@ Installed code is trusted; a checkpoint says which family, which of its classifi
 
 from __future__ import annotations
 
-import difflib
 from importlib.metadata import EntryPoint, entry_points
 
 from impatient_ros.network.families.family import Family, UnknownFamilyError
+from impatient_ros.suggestions import did_you_mean
 
 __all__ = ['GROUP', 'Family', 'UnknownFamilyError', 'find', 'names']
 
@@ -36,12 +36,10 @@ def find(name: str) -> Family:
     """The family of that name; its code is imported now. Raises UnknownFamilyError."""
     entry = _table().get(name)
     if entry is None:
-        near = difflib.get_close_matches(name, names(), n=1)
+        hint = did_you_mean(name, names(), 'an unknown name')
         raise UnknownFamilyError(
-            f'no family of classifiers {name!r} is installed'
-            + (f'; near: {near[0]}' if near else '')
-            + f': there are {", ".join(names())}; another comes with a package that has an entry point of '
-            f'{GROUP}'
+            f'no family of classifiers {name!r} is installed ({hint}): '
+            f'there are {", ".join(names())}; another comes with a package that has an entry point of {GROUP}'
         )
     try:
         family = entry.load()

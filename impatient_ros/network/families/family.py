@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -15,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.network.families.weights import classes_of, fit, is_path, read_state
+from impatient_ros.suggestions import did_you_mean
 
 __all__ = ['Family', 'UnknownFamilyError']
 
@@ -66,8 +66,7 @@ class Family(ABC):
         """Raise ValueError for a name that the family does not have."""
         known = self.classifiers()
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=3)
-            hint = f'near: {", ".join(near)}' if near else f'there are {", ".join(known)}'
+            hint = did_you_mean(name, known, f'there are {", ".join(known)}')
             raise ValueError(f'{self.name} has no classifier {name!r}; {hint}')
 
     def build(

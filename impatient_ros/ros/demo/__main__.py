@@ -1,7 +1,6 @@
 """Runs the demo."""
 
-import sys
-
 from impatient_ros.ros.demo.command import main
+from impatient_ros.standard_output import run_command
 
-sys.exit(main())
+run_command(main)

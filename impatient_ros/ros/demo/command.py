@@ -5,8 +5,7 @@
 Without a source it shows the pictures that come with the package, over and over; a source is played once.
 With --frames it ends after that many, and a source that is shorter starts over. Ctrl-C ends it at any time.
 
-The books at the end must balance: exit code 1 if a published frame is unaccounted for, if the node died or if
-the source broke.
+Exit code 1 if what became of a published frame is not known, if the node died or if the source broke.
 """
 
 import argparse
@@ -39,11 +38,11 @@ def main(argv: Sequence[str] | None = None, *, node_command: Sequence[str] | Non
     """`node_command` stands in for the perception node's; the parameters are appended."""
     options = _parser().parse_args(argv)
     logging.basicConfig(level=logging.WARNING, format='demo: %(message)s')
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = _Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     shown = options.source or str(resource_path('config', 'demo/pictures'))
     try:
         with open_source(shown, topic=options.topic) as source:
-            # opened here to fail before anything is started, and by the camera again
+            # The camera opens it again; a source that cannot be opened fails before anything is started.
             run = _run(options, source, shown, node_command, console)
     except (SourceError, OSError) as error:
         console.print(str(error), style='red', markup=False)
@@ -52,14 +51,21 @@ def main(argv: Sequence[str] | None = None, *, node_command: Sequence[str] | Non
     def on_signal(number: int, frame: FrameType | None) -> None:
         run.stop()
 
-    # SIGINT too: a background job of a shell starts with it ignored
+    # SIGINT, too: in a background job of a shell it is ignored from the start.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, on_signal)
     problem = run.replay()
     summary = run.report(options.record)
     if problem:
         console.print(problem, style='bold red', markup=False)
-    return 0 if summary.balanced and not problem else 1
+    return 0 if summary.complete and not problem else 1
+
+
+class _Console(Console):
+    """Leaves a reader that has gone to `run_command`, as rich did before it ended the process by itself."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # noqa: PLE0704  rich calls this while it handles the BrokenPipeError
 
 
 def _run(
@@ -71,7 +77,7 @@ def _run(
 ) -> DemoRun:
     topic = IMAGE_TOPIC + '/compressed' if source.transport == COMPRESSED else IMAGE_TOPIC
     environment = _environment(os.environ)
-    os.environ.update(environment)  # this process takes part, too
+    os.environ.update(environment)  # this process subscribes in the same domain
     domain = environment.get('ROS_DOMAIN_ID', os.environ.get('ROS_DOMAIN_ID', '0'))
     return DemoRun(
         source=source.description
@@ -114,13 +120,13 @@ def _node_arguments(options: argparse.Namespace, topic: str, transport: str) -> 
         parameters['model'] = str(Path(options.model).absolute())
     file = options.params_file or str(resource_path('config', 'demo/perception.yaml'))
     arguments = ['--ros-args', '--params-file', file]
-    for name, value in parameters.items():  # later ones win over the file's
+    for name, value in parameters.items():  # later values replace those of the file
         arguments += ['-p', f'{name}:={value}']
     return arguments
 
 
 def _camera_arguments(options: argparse.Namespace, topic: str, *, loop: bool) -> list[str]:
-    arguments = ['--image-topic', topic, '--ledger', '--wait', f'{SUBSCRIBED:g}', '--frame-id', CAMERA]
+    arguments = ['--image-topic', topic, '--event-log', '--wait', f'{SUBSCRIBED:g}', '--frame-id', CAMERA]
     for name in ('frames', 'rate', 'topic'):
         if (value := getattr(options, name)) is not None:
             arguments += [f'--{name}', str(value)]

@@ -1,4 +1,4 @@
-"""One run of the demo: the two processes, what is shown meanwhile, and the books at the end."""
+"""One run of the demo: the two processes, what is shown meanwhile, and the summary at the end."""
 
 import os
 import threading
@@ -12,23 +12,27 @@ from rich.console import Console
 from rich.live import Live
 
 from impatient_ros.demo.display import DemoView, live_view, plain_line, plural, summary_table
-from impatient_ros.demo.frame_log import FrameBooks, FrameRow, Summary
+from impatient_ros.demo.frame_log import FrameLog, FrameRow, Summary
 from impatient_ros.demo.processes import Child, readable
-from impatient_ros.replay.event_log import read_ledger
+from impatient_ros.replay.event_log import read_events
 from impatient_ros.ros.demo.listener import DemoListener
 
 __all__ = ['DemoRun']
 
 TICK = 0.125  # s between two refreshes
-SILENCE = 3.0  # s without news after which outstanding frames are given up; diagnostics come every second
-GRACE = 10.0  # s for the node to end
+# Seconds without a status after which the demo no longer waits: three times the period of diagnostics, which
+# count the frames that were not received.
+SILENCE = 3.0
+GRACE = 10.0  # s for a child process to end by itself before it is terminated
 READY = 180.0  # s for it to become active; a first start loads the network and measures its costs
-TROUBLE = ('ERROR', 'FATAL')
+ERRORS = ('ERROR', 'FATAL')
 LAST_LINES = 8
 
 
 class DemoRun:
-    """`replay` does it all; `stop` (from a signal handler) ends it early, called twice without waiting."""
+    """One run. A signal handler may call `stop`: once to end the replay and wait for the last answers,
+    twice to end at once.
+    """
 
     def __init__(
         self,
@@ -44,7 +48,7 @@ class DemoRun:
         self._source, self._place, self._console = source, place, console
         self._commands = {'node': node_command, 'camera': camera_command}
         self._names = (node, camera)
-        self._books, self._lock = FrameBooks(), threading.Lock()
+        self._frame_log, self._lock = FrameLog(), threading.Lock()
         self._stops = 0
         self._stopped = threading.Event()
         self._done = threading.Event()
@@ -60,7 +64,7 @@ class DemoRun:
 
     def replay(self) -> str:
         """Run until the source ends or `stop`. Returns what went wrong, '' if nothing did."""
-        self._listener = listener = DemoListener(self._books, self._lock, *self._names)
+        self._listener = listener = DemoListener(self._frame_log, self._lock, *self._names)
         self._node = Child('perception node', self._commands['node'], os.environ)
         self._camera: Child | None = None
         try:
@@ -82,8 +86,8 @@ class DemoRun:
     def report(self, record: Path | None) -> Summary:
         """Print the summary; write the last screen and the summary to `record` (.svg or .html)."""
         with self._lock:
-            summary = self._books.summary()
-            rows = self._books.latest(12)
+            summary = self._frame_log.summary()
+            rows = self._frame_log.latest(12)
         table = summary_table(summary, self._last_frame - self._first_frame)
         self._console.print()
         self._console.print(table)
@@ -102,13 +106,13 @@ class DemoRun:
         problem = self._until_connected()
         if not problem and not self._stopped.is_set():
             self._begin('starting the replay camera')
-            camera = Child('replay camera', self._commands['camera'], os.environ, self._read_ledger)
+            camera = Child('replay camera', self._commands['camera'], os.environ, self._read_events)
             self._camera = camera
             problem = self._until_all_is_published(camera)
             self._begin('waiting for the last answers')
             if problem or self._stopped.is_set():
                 camera.interrupt()
-            self._until_all_is_settled(camera)
+            self._until_all_is_reported(camera)
         self._begin('')
         self._refresh(final=True)
         return problem
@@ -121,7 +125,7 @@ class DemoRun:
                 return ''
             if self._node.exit_code is not None:
                 return _died(self._node)
-            if any(readable(line)[0] in TROUBLE for line in self._node.last_lines(50)):
+            if any(readable(line)[0] in ERRORS for line in self._node.last_lines(50)):
                 return 'the perception node did not start' + _last_lines(self._node)
             if time.monotonic() - start > READY:
                 return f'the perception node was not active after {READY:g} s' + _last_lines(self._node)
@@ -130,7 +134,7 @@ class DemoRun:
     def _until_all_is_published(self, camera: Child) -> str:
         while not self._stopped.wait(TICK):
             self._refresh()
-            if self._books.published and self._activity != 'replaying':
+            if self._frame_log.published and self._activity != 'replaying':
                 self._begin('replaying')
             if self._node.exit_code is not None:
                 return _died(self._node)
@@ -142,17 +146,17 @@ class DemoRun:
                 return _died(camera)
         return ''
 
-    def _until_all_is_settled(self, camera: Child) -> None:
+    def _until_all_is_reported(self, camera: Child) -> None:
         news, at = -1, time.monotonic()
         while self._stops < 2 and self._node.exit_code is None:
             with self._lock:
-                outstanding = self._books.outstanding
-                settled = self._books.settled
+                outstanding = self._frame_log.outstanding
+                reported = self._frame_log.reported
             finished = self._done.is_set() or camera.exit_code is not None
             if finished and outstanding == 0:
                 return
-            if settled != news:
-                news, at = settled, time.monotonic()
+            if reported != news:
+                news, at = reported, time.monotonic()
             elif time.monotonic() - at > SILENCE:
                 return
             self._refresh()
@@ -167,11 +171,11 @@ class DemoRun:
             return
         width, height = self._console.size
         with self._lock:
-            summary = self._books.summary()
-            rows = self._books.latest(min(15, max(3, height - 14 - summary.exits)))
+            summary = self._frame_log.summary()
+            rows = self._frame_log.latest(min(15, max(3, height - 14 - summary.exits)))
         lines = [readable(line) for line in self._node.last_lines(50)]
         if summary.published:
-            shown = [text for level, text in lines if level in ('WARN', *TROUBLE)][-1:]
+            shown = [text for level, text in lines if level in ('WARN', *ERRORS)][-1:]
         else:
             shown = [text for _, text in lines][-LAST_LINES:]
         elapsed = time.monotonic() - self._since
@@ -181,28 +185,28 @@ class DemoRun:
     def _print_lines(self, final: bool) -> None:
         for line in self._node.new_lines():
             level, text = readable(line)
-            if not self._books.published or level in ('WARN', *TROUBLE):
+            if not self._frame_log.published or level in ('WARN', *ERRORS):
                 self._console.print(f'node: {text}', markup=False)
         with self._lock:
-            rows = [self._books.current(row) for row in self._held]
-            fresh = self._books.take_fresh()
-        # status and answer are two messages: what lacks its answer gets one more tick
-        self._held = [row for row in fresh if row.answered and row.label is None and not final]
-        for row in rows + [row for row in fresh if row not in self._held]:
+            rows = [self._frame_log.current(row) for row in self._held]
+            new = self._frame_log.take_new()
+        # Status and answer are two messages: a frame without its answer waits for the next refresh.
+        self._held = [row for row in new if row.answered and row.label is None and not final]
+        for row in rows + [row for row in new if row not in self._held]:
             self._console.print(plain_line(row), markup=False)
 
-    def _read_ledger(self, lines: Any) -> None:
-        read_ledger(lines, self._on_entry)
+    def _read_events(self, lines: Any) -> None:
+        read_events(lines, self._on_event)
 
-    def _on_entry(self, entry: dict[str, Any]) -> None:
-        if entry['event'] == 'frame':
+    def _on_event(self, event: dict[str, Any]) -> None:
+        if event['event'] == 'frame':
             self._last_frame = time.monotonic()
             self._first_frame = self._first_frame or self._last_frame
             with self._lock:
-                self._books.publish(entry['stamp_ns'], entry['number'], entry['name'])
-        elif entry['event'] == 'error':
-            self._camera_error = entry['message']
-        elif entry['event'] == 'done':
+                self._frame_log.add_frame(event['stamp_ns'], event['number'], event['name'])
+        elif event['event'] == 'error':
+            self._camera_error = event['message']
+        elif event['event'] == 'done':
             self._done.set()
 
 

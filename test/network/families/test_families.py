@@ -80,7 +80,7 @@ def test_an_installed_familys_weights_come_from_a_file(installed, tmp_path):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'name': 'plane'}, 'ours has no classifier .plane.; near: plain'),
+        ({'name': 'plane'}, 'ours has no classifier .plane.; did you mean plain'),
         ({'image_size': 4}, 'ours does not build plain for images of 4x4 .*at least 8 pixels'),
         ({'depth': 3}, 'ours does not build plain .*depth'),
     ],
@@ -98,7 +98,7 @@ def test_a_family_that_is_not_installed_is_said_to_be_so():
     config['backbone']['source'] = 'theirs'
     with pytest.raises(UnknownFamilyError, match=r'.theirs. is installed.* impatient_ros\.backbones'):
         ImpatientNetwork.from_config(config)
-    with pytest.raises(UnknownFamilyError, match='near: torchvision'):
+    with pytest.raises(UnknownFamilyError, match='did you mean torchvision'):
         families.find('torchvison')
 
 

@@ -208,7 +208,7 @@ def test_weights_that_cannot_be_downloaded_are_said_to_be_so(monkeypatch):
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'name': 'resnet10'}, 'timm has no classifier .resnet10.; near: resnet10t'),
+        ({'name': 'resnet10'}, 'timm has no classifier .resnet10.; did you mean resnet10t'),
         ({'name': 'resnet10t.nope'}, 'no weights .nope. for resnet10t; there are c3_in1k'),
         ({'name': 'hf-hub:timm/resnet10t'}, 'no classifier .hf-hub:timm/resnet10t.'),
         ({'name': 'local-dir:/tmp/model'}, 'no classifier .local-dir:/tmp/model.'),

@@ -52,7 +52,7 @@ def test_parts_of_it_have_no_picture_in_common(cifar: str) -> None:
 @pytest.mark.parametrize(
     ('source', 'message'),
     [
-        ('torchvision:CIFAR11:x', 'such as CIFAR10'),
+        ('torchvision:CIFAR11:x', 'did you mean CIFAR10'),
         ('torchvision:CIFAR10', 'write torchvision:<data set>:<folder>'),
         ('torchvision:CIFAR10:nowhere', 'cannot open'),
         ('torchvision:ImageFolder:nowhere', 'has no splits'),
