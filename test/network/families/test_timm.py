@@ -114,7 +114,7 @@ def test_last_exit_gives_what_the_original_gives(name):
 @pytest.mark.parametrize(
     ('name', 'options'),
     [
-        ('convnext_atto', {'drop_path_rate': 0.5}),
+        ('resnet10t', {'drop_rate': 0.3, 'drop_path_rate': 0.5}),
         ('vit_tiny_patch16_224', {'proj_drop_rate': 0.2, 'attn_drop_rate': 0.2, 'drop_path_rate': 0.3}),
     ],
 )
