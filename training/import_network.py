@@ -82,9 +82,8 @@ def _import(given: argparse.Namespace, command: str) -> None:
     found = None if pictures is None else _evaluated(network, pictures, imported.preprocessing)
     if exits > 1:
         log.warning(
-            'only the last of %d exits is trained, the others answer at random: train them with python -m '
-            'training.train fit --model.network.start %s ... before a robot relies on them',
-            exits, given.output,
+            'only the last of %d exits is trained, the others answer at random: train them before a robot '
+            'relies on them (python -m training.train fit --model.network.start %s ...)', exits, given.output,
         )  # fmt: skip
     output = Path(given.output)
     output.parent.mkdir(parents=True, exist_ok=True)

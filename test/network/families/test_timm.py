@@ -58,11 +58,11 @@ def _one_thread():
     gc.collect()
 
 
-def original_of(network):
+def original_of(network, options=None):
     """Timm's own module on the very tensors of the network's stages."""
     name, size = network.config['backbone']['name'], network.input_shape[1:]
     fixed = {'img_size': size} if timm.get_pretrained_cfg(name).fixed_input_size else {}
-    module = timm.create_model(name, num_classes=network.classes, **fixed)
+    module = timm.create_model(name, num_classes=network.classes, **fixed, **(options or {}))
     state = {}
     for part in (*network.stages, network.exits[-1]):
         state |= part.state_dict(keep_vars=True)
@@ -109,6 +109,30 @@ def test_last_exit_gives_what_the_original_gives(name):
         assert (ours - theirs).norm() <= 1e-5 * ours.norm()
     empty = ImpatientNetwork.from_config(network.config, empty=True)
     assert empty.state_dict().keys() == network.state_dict().keys()
+
+
+@pytest.mark.parametrize(
+    ('name', 'options'),
+    [
+        ('resnet10t', {'drop_rate': 0.3, 'drop_path_rate': 0.5}),
+        ('vit_tiny_patch16_224', {'proj_drop_rate': 0.2, 'attn_drop_rate': 0.2, 'drop_path_rate': 0.3}),
+    ],
+)
+@torch.no_grad()
+def test_in_training_it_computes_what_the_original_computes(name, options):
+    network = ImpatientNetwork.from_timm(name, exits=3, classes=6, image_size=64, **options)
+    original = original_of(network, options)
+    settle(original, 64)
+    x = torch.randn(2, 3, 64, 64)
+    answers = []
+    for module in (original.train(), network.train()):
+        torch.manual_seed(7)
+        answer = module(x)
+        answers.append(answer[-1] if isinstance(answer, list) else answer)
+    expected, scores = answers
+    assert (scores - expected).norm() <= 1e-5 * expected.norm()
+    torch.manual_seed(8)
+    assert not torch.allclose(network(x)[-1], expected)
 
 
 @pytest.mark.parametrize(

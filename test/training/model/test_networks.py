@@ -23,6 +23,16 @@ def test_torchvisions_classifiers_and_own_modules_become_networks() -> None:
         assert [tuple(z.shape) for z in network.eval()(torch.zeros(1, 3, 32, 32))] == [(1, 4)] * 2
 
 
+def test_a_classifier_of_another_family_becomes_a_network() -> None:
+    pytest.importorskip('timm')
+    options = NetworkOptions('mobilenetv3_small_050', family='timm', exits=2)
+    network = build(options, classes=4, image_size=(64, 64))
+    assert network.config['backbone']['source'] == 'timm'
+    assert network.classes == 4
+    with pytest.raises(ValueError, match=r'no family of classifiers .theirs. is installed'):
+        build(NetworkOptions('net', family='theirs'), classes=4, image_size=(64, 64))
+
+
 def test_an_own_module_gets_the_number_of_classes_unless_it_is_given() -> None:
     assert module_of('training.model.small_backbones.SmallResNet', {}, 7).classify.out_features == 7  # type: ignore[union-attr]
     given = module_of('training.model.small_backbones.SmallResNet', {'classes': 3}, 7)
