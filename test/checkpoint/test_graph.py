@@ -8,6 +8,7 @@ import torchvision
 from checkpoint_files import SIZE, shared_network, write
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn import functional
 
 from impatient_ros.checkpoint import CheckpointError, Graph, Preprocessing, read
 from impatient_ros.checkpoint.graph import boundary, logits
@@ -69,14 +70,38 @@ class Attention(nn.Module):
         return self.classifier(x.mean(1))
 
 
+class Same(nn.Module):
+    """A convolution padded as TensorFlow does, by the size of what comes, and a buffer that is not stored."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.convolution = nn.Conv2d(channels, 16, 3, 2)
+        self.register_buffer('shift', torch.linspace(0, 1, 16)[:, None, None], persistent=False)
+
+    def forward(self, x):
+        height, width = (max((-(-side // 2) - 1) * 2 + 3 - side, 0) for side in x.shape[-2:])
+        x = functional.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+        return functional.silu(self.convolution(x)) + self.shift
+
+
+class Padded(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.classifier = Same(3), Same(16), nn.Linear(16, 4)
+
+    def forward(self, x):
+        return self.classifier(self.second(self.first(x)).mean((2, 3)))
+
+
 def test_the_graph_answers_as_a_network_of_convolutions(tmp_path):
     network = ImpatientNetwork.from_torchvision('mobilenet_v3_small', exits=3, classes=4, image_size=SIZE)
     write(randomised(network, SIZE), tmp_path / 'model')
     compare(network, read(tmp_path / 'model').graph, SIZE)
 
 
-def test_the_graph_answers_as_a_network_with_attention(tmp_path):
-    network = ImpatientNetwork.from_module(Attention(), torch.zeros(1, 3, SIZE, SIZE), exits=2)
+@pytest.mark.parametrize('kind', [Attention, Padded])
+def test_the_graph_answers_as_a_module_of_ones_own(kind, tmp_path):
+    network = ImpatientNetwork.from_module(kind(), torch.zeros(1, 3, SIZE, SIZE), exits=2)
     write(randomised(network, SIZE), tmp_path / 'model')
     compare(network, read(tmp_path / 'model').graph, SIZE)
 
@@ -98,6 +123,18 @@ def test_the_graph_of_every_family_answers_as_the_network(name, tmp_path):
     network = ImpatientNetwork.from_torchvision(name, exits=3, classes=4, image_size=size)
     write(randomised(network, size), tmp_path / 'model', preprocessing=Preprocessing(size))
     compare(network, read(tmp_path / 'model').graph, size)
+
+
+@pytest.mark.slow  # exporting takes seconds each
+@pytest.mark.parametrize(
+    'name', ['tf_efficientnet_lite0', 'convnext_atto', 'levit_128s', 'vit_tiny_patch16_224']
+)
+def test_the_graph_of_a_network_of_timm_answers_as_the_network(name, tmp_path):
+    timm = pytest.importorskip('timm')
+    module = timm.create_model(name, num_classes=4)
+    network = ImpatientNetwork.from_module(module, torch.zeros(1, 3, 224, 224), exits=3)
+    write(randomised(network, 224), tmp_path / 'model', preprocessing=Preprocessing(224))
+    compare(network, read(tmp_path / 'model').graph, 224)
 
 
 @pytest.fixture(scope='module')
