@@ -32,7 +32,7 @@ from impatient_ros.runtime.onnx.switch import (
     codes,
     pieces,
 )
-from impatient_ros.runtime.onnx.thread_choice import faster_with_several
+from impatient_ros.runtime.thread_choice import faster_with_several
 
 if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
