@@ -23,8 +23,7 @@ import torch
 
 from impatient_ros.budgets import NAMED_DISTRIBUTIONS, BudgetDistribution
 from impatient_ros.checkpoint import Checkpoint, CheckpointError, load
-from impatient_ros.checkpoint.container import unpack
-from impatient_ros.checkpoint.description import check_description
+from impatient_ros.checkpoint.reading import contents_of
 from training.data.labelled_pictures import DataError, Pictures, read
 from training.model.networks import module_of, trusted
 from training.risk.costs import exit_costs
@@ -59,7 +58,7 @@ def load_checkpoint(path: str | Path, module: str | None = None) -> Checkpoint:
     Modules of this project and of torchvision are built as the checkpoint names them; another one only where
     `module` (package.module.Class) says the same. Raises CheckpointError, ValueError, OSError.
     """
-    description, _, _ = unpack(Path(path).read_bytes(), check_description)
+    description = contents_of(path).description
     if description['network']['backbone']['source'] != 'module':
         return load(path)
     about = description['provenance'].get('network') or {}

@@ -1,7 +1,10 @@
 """The bytes of a checkpoint: a .safetensors file whose metadata carries a description and checksums.
 
 write(path, description, tensors)
-description, tensors, intact = unpack(path.read_bytes())
+contents = unpack(read_bytes(path), check)
+
+Knows NumPy and no torch. What a file says of its own sizes is compared with limits before anything of that
+size is allocated.
 """
 
 from __future__ import annotations
@@ -9,43 +12,70 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor
+import numpy as np
+from ml_dtypes import bfloat16
+from numpy.typing import NDArray
+from safetensors import SafetensorError, deserialize
+from safetensors.numpy import save as save_tensors
 
-__all__ = ['FORMAT_VERSION', 'CheckpointError', 'unpack', 'write']
+__all__ = ['FORMAT_VERSION', 'CheckpointError', 'Contents', 'read_bytes', 'unpack', 'write']
 
 FORMAT = 'impatient_ros checkpoint'
-FORMAT_VERSION = 1
-_LONGEST_HEADER = 100_000_000  # bytes; the format's own limit
+FORMAT_VERSION = 2
+READABLE = ('1', '2')  # version 1 has no graph
+_LARGEST_FILE = 8 << 30  # bytes; the largest of torchvision's classifiers takes 2.6 GB
+_LONGEST_HEADER = 8 << 20  # bytes; 20,000 labels and 5,000 tensors take 1.5 MB
+_MOST_TENSORS = 20_000  # swin_v2_b, among those with the most, has 600
+_DTYPES: dict[str, Any] = {
+    'F64': np.float64, 'F32': np.float32, 'F16': np.float16, 'BF16': bfloat16,
+    'I64': np.int64, 'I32': np.int32, 'I16': np.int16, 'I8': np.int8, 'U8': np.uint8, 'BOOL': np.bool_,
+}  # fmt: skip
 
 
 class CheckpointError(ValueError):
     """A file is not a checkpoint that can be used, or was about to become one; the message says why."""
 
 
-def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+@dataclass(frozen=True)
+class Contents:
+    """What the bytes hold: the format's version, description, tensors, and whether these are as written."""
+
+    version: int
+    description: dict[str, Any]
+    tensors: dict[str, NDArray[Any]]
+    intact: bool
+    digest: str
+
+
+def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
     """Write the file in one step, so that nobody ever reads half of it. Raises CheckpointError, OSError."""
     try:
         text = json.dumps(description, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f'its description holds what JSON cannot: {error}') from error
+    entries = {
+        name: (array.dtype.name, list(array.shape), np.atleast_1d(array).view(np.uint8).data)
+        for name, array in tensors.items()
+    }
     metadata = {
         'format': FORMAT,
         'version': str(FORMAT_VERSION),
         'description': text,
         'description_sha256': _text_checksum(text),
-        'tensors_sha256': _tensor_checksum(tensors),
+        'tensors_sha256': _tensor_checksum(entries),
     }
+    data = _in_order(save_tensors(dict(tensors), metadata))
+    _header(data, len(data))  # what is written can be read: no limit is passed
     temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
         with temporary.open('wb') as file:
-            file.write(_in_order(save_tensors(dict(tensors), metadata)))
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -53,21 +83,36 @@ def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, Tens
         temporary.unlink(missing_ok=True)
 
 
-def unpack(
-    data: bytes, check: Callable[[Mapping[str, Any]], None] = lambda description: None
-) -> tuple[dict[str, Any], dict[str, Tensor], bool]:
-    """Description and tensors of a checkpoint's bytes, and whether the tensors match their checksum.
+def read_bytes(path: str | Path) -> bytes:
+    """The whole file, once its header shows that it can be a checkpoint. Raises CheckpointError, OSError."""
+    # Opening a FIFO for reading would otherwise wait for a writer.
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), 'rb') as file:
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
+            raise CheckpointError('not a file but a device, a pipe or a folder')
+        if status.st_size > _LARGEST_FILE:
+            raise CheckpointError(
+                f'{status.st_size} bytes, checkpoints have at most {_LARGEST_FILE}: not a checkpoint'
+            )
+        start = file.read(8)
+        start += file.read(min(int.from_bytes(start, 'little'), _LONGEST_HEADER))
+        _header(start, status.st_size)
+        return start + file.read(status.st_size - len(start))
+
+
+def unpack(data: bytes, check: Callable[[Mapping[str, Any]], None] = lambda description: None) -> Contents:
+    """Description and tensors of a checkpoint's bytes.
 
     `check` sees the description before its own checksum is compared, so that what it refuses is named. Raises
     CheckpointError.
     """
-    metadata = _header(data).get('__metadata__')
+    metadata = _header(data, len(data)).get('__metadata__')
     if not isinstance(metadata, dict) or metadata.get('format') != FORMAT:
         raise CheckpointError('a safetensors file, but not a checkpoint of impatient_ros')
-    if metadata.get('version') != str(FORMAT_VERSION):
+    if metadata.get('version') not in READABLE:
         raise CheckpointError(
-            f'of format version {metadata.get("version")}, this program reads version {FORMAT_VERSION}: '
-            'write it anew, or use the matching version of impatient_ros'
+            f'of format version {str(metadata.get("version"))[:20]}, this program reads versions up to '
+            f'{FORMAT_VERSION}: write it anew, or use the matching version of impatient_ros'
         )
     text = str(metadata.get('description'))
     description = _json(text, 'its description')
@@ -75,10 +120,23 @@ def unpack(
     if metadata.get('description_sha256') != _text_checksum(text):
         raise CheckpointError('damaged: its description does not match its checksum')
     try:
-        tensors = load_tensors(data)
-    except Exception as error:
+        stored = deserialize(data)
+        tensors = {
+            name: np.frombuffer(each['data'], _DTYPES[each['dtype']]).reshape(each['shape'])
+            for name, each in stored
+        }
+    except (SafetensorError, ValueError) as error:
         raise CheckpointError(f'damaged: {error}') from error
-    return description, tensors, metadata.get('tensors_sha256') == _tensor_checksum(tensors)
+    except KeyError as error:
+        raise CheckpointError(f'a tensor is of type {error}: not one of a checkpoint') from error
+    entries = {name: (tensors[name].dtype.name, each['shape'], each['data']) for name, each in stored}
+    return Contents(
+        version=int(metadata['version']),
+        description=description,
+        tensors=tensors,
+        intact=metadata.get('tensors_sha256') == _tensor_checksum(entries),
+        digest=hashlib.sha256(data).hexdigest(),
+    )
 
 
 def _in_order(data: bytes) -> bytes:
@@ -91,20 +149,29 @@ def _in_order(data: bytes) -> bytes:
     return len(text).to_bytes(8, 'little') + text + data[end:]
 
 
-def _header(data: bytes) -> dict[str, Any]:
+def _header(data: bytes, size: int) -> dict[str, Any]:
+    """The header of a file of `size` bytes; `data` is at least its part before the tensors."""
     length = int.from_bytes(data[:8], 'little')
-    if len(data) < 8 or data[8:9] not in (b'{', b'') or length > _LONGEST_HEADER:
+    if len(data) < 8 or data[8:9] not in (b'{', b''):
         raise CheckpointError('not a safetensors file')
-    if 8 + length > len(data):
-        raise CheckpointError(f'truncated: {len(data)} bytes, its header alone takes {8 + length}')
+    if length > _LONGEST_HEADER:
+        raise CheckpointError(
+            f'not a safetensors file, or its header takes more than {_LONGEST_HEADER} bytes'
+        )
+    if 8 + length > size:
+        raise CheckpointError(f'truncated: {size} bytes, its header alone takes {8 + length}')
     try:
         header = _json(data[8 : 8 + length].decode(), 'its header')
         ends = [each['data_offsets'][1] for name, each in header.items() if name != '__metadata__']
     except (UnicodeDecodeError, LookupError, TypeError) as error:
         raise CheckpointError(f'damaged: its header is not one of safetensors ({error})') from error
+    if len(ends) > _MOST_TENSORS:
+        raise CheckpointError(f'{len(ends)} tensors, networks have at most {_MOST_TENSORS}')
     whole = 8 + length + max((end for end in ends if type(end) is int), default=0)
-    if whole > len(data):
-        raise CheckpointError(f'truncated: {len(data)} bytes of {whole}')
+    if whole > size:
+        raise CheckpointError(f'truncated: {size} bytes of {whole}')
+    if whole < size:
+        raise CheckpointError(f'damaged: {size - whole} bytes more than its header says')
     return header
 
 
@@ -125,10 +192,11 @@ def _text_checksum(text: str) -> str:
     return hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()
 
 
-def _tensor_checksum(tensors: Mapping[str, Tensor]) -> str:
+def _tensor_checksum(entries: Mapping[str, tuple[str, list[int], Any]]) -> str:
+    """Of each tensor's dtype (as version 1 names it), shape and bytes."""
     digest = hashlib.sha256()
-    for name in sorted(tensors):
-        tensor = tensors[name].contiguous()
-        digest.update(f'{name} {tensor.dtype} {list(tensor.shape)}\n'.encode('utf-8', 'surrogatepass'))
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    for name in sorted(entries):
+        dtype, shape, data = entries[name]
+        digest.update(f'{name} torch.{dtype} {shape}\n'.encode('utf-8', 'surrogatepass'))
+        digest.update(data)
     return digest.hexdigest()

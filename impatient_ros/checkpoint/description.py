@@ -12,25 +12,41 @@ from impatient_ros.images.preprocessing import Preprocessing
 __all__ = ['check_description']
 
 _KINDS = {'network': dict, 'labels': list, 'preprocessing': dict, 'provenance': dict, 'same': dict}
-_LARGEST = {'classes': 1 << 20, 'side': 1 << 14}
+# Far above what networks have, far below what exhausts a machine.
+_MOST_CLASSES = 1 << 16  # class ids are uint16 in vision_msgs
+_LONGEST_LABEL = 1000  # characters
+_LONGEST_NAME = 500  # characters, of a cut or a tensor
+_MOST_EXITS = 256  # the deepest of torchvision's classifiers has 154 cut points
+_LARGEST_SIDE, _MOST_PIXELS = 1 << 13, 1 << 22  # of the network's input
+_LARGEST_NUMBER = 1 << 16  # in the options and heads that a network is built from
+_LONGEST_OPTIONS = 10_000  # characters
+_LARGEST_PROVENANCE = 1 << 20  # characters
 
 
 def check_description(description: Mapping[str, Any]) -> None:
     """Raise CheckpointError for parts that are missing, of the wrong kind, out of range or inconsistent."""
+    try:
+        _check_parts(description)
+    except RecursionError as error:
+        raise CheckpointError('its description is nested too deeply') from error
+
+
+def _check_parts(description: Mapping[str, Any]) -> None:
     for key, kind in _KINDS.items():
         if not isinstance(description.get(key), kind):
             raise CheckpointError(f'{key} is {_shown(description.get(key))} in its description')
     _check_finite(description, 'its description')
     network, labels = description['network'], description['labels']
     _check_network(network)
-    if not all(isinstance(label, str) and label for label in labels):
-        raise CheckpointError('labels: each must be text that is not empty')
-    if len(labels) != network['classes']:
-        raise CheckpointError(f'{len(labels)} labels for {network["classes"]} classes')
+    _check_labels(labels, network['classes'])
     exits = len(network['cuts'])
     if description.get('accuracies') is not None:
         _check_per_exit('accuracies', description['accuracies'], exits, 0.0, 1.0)
     _check_per_exit('temperatures', description.get('temperatures'), exits, 1e-6, 1e6)
+    _check_names('same', [*description['same'], *description['same'].values()])
+    _check_names('network_only', description.get('network_only', []))
+    if len(repr(description['provenance'])) > _LARGEST_PROVENANCE:
+        raise CheckpointError(f'provenance takes more than {_LARGEST_PROVENANCE} characters')
     try:
         size = Preprocessing.from_dict(description['preprocessing']).size
     except (ValueError, TypeError) as error:
@@ -41,31 +57,80 @@ def check_description(description: Mapping[str, Any]) -> None:
         )
 
 
+def _check_labels(labels: list[Any], classes: int) -> None:
+    for label in labels:
+        if not isinstance(label, str) or not label:
+            raise CheckpointError('labels: each must be text that is not empty')
+        if (
+            len(label) > _LONGEST_LABEL
+            or '\0' in label
+            or any('\ud800' <= each <= '\udfff' for each in label)
+        ):
+            raise CheckpointError(
+                f'labels: {_shown(label)} is longer than {_LONGEST_LABEL} characters, or is no Unicode text'
+            )
+    if len(labels) != classes:
+        raise CheckpointError(f'{len(labels)} labels for {classes} classes')
+
+
 def _check_network(network: Mapping[str, Any]) -> None:
-    shape, backbone, cuts = (network.get(key) for key in ('input_shape', 'backbone', 'cuts'))
+    shape, cuts, heads = (network.get(key) for key in ('input_shape', 'cuts', 'heads'))
     classes = network.get('classes')
-    if type(classes) is not int or not 1 <= classes <= _LARGEST['classes']:
-        raise CheckpointError(f'network: classes is {_shown(classes)}')
-    if not _is_list(shape, int) or not all(1 <= side <= _LARGEST['side'] for side in shape):
-        raise CheckpointError(f'network: input_shape is {_shown(shape)}')
-    if not _is_list(cuts, str) or not cuts:
+    if type(classes) is not int or not 1 <= classes <= _MOST_CLASSES:
+        raise CheckpointError(f'network: classes is {_shown(classes)}, at most {_MOST_CLASSES}')
+    if (
+        not _is_list(shape, int)
+        or len(shape) != 3
+        or not all(1 <= side <= _LARGEST_SIDE for side in shape)
+        or shape[1] * shape[2] > _MOST_PIXELS
+    ):
+        raise CheckpointError(
+            f'network: input_shape is {_shown(shape)}: channels, height and width of at most {_MOST_PIXELS} pixels'
+        )
+    if not _is_list(cuts, str) or not 1 <= len(cuts) <= _MOST_EXITS:
         raise CheckpointError(f'network: cuts is {_shown(cuts)}')
-    if not _is_list(network.get('heads'), dict) or len(network['heads']) != len(cuts) - 1:
-        raise CheckpointError(f'network: heads is {_shown(network.get("heads"))} for {len(cuts)} exits')
+    _check_names('network: cuts', cuts)
+    if not _is_list(heads, dict) or len(heads) != len(cuts) - 1:
+        raise CheckpointError(f'network: heads is {_shown(heads)} for {len(cuts)} exits')
     for key in ('stage_macs', 'exit_macs'):
         macs = network.get(key)
-        if not _is_list(macs, int) or len(macs) != len(cuts) or min(macs) < 0:
+        if not _is_list(macs, int) or len(macs) != len(cuts) or not all(0 <= each < 1 << 62 for each in macs):
             raise CheckpointError(f'network: {key} is {_shown(macs)} for {len(cuts)} exits')
-    if isinstance(backbone, dict) and backbone.get('source') == 'module':
-        return
+    for head in heads:
+        _check_options('network: heads', head)
+    _check_backbone(network.get('backbone'))
+
+
+def _check_backbone(backbone: Any) -> None:
+    """A family's name, which classifier of it, and its options; a module of one's own has no options."""
     if (
         not isinstance(backbone, dict)
-        or backbone.get('source') != 'torchvision'
-        or not isinstance(backbone.get('name'), str)
-        or not isinstance(backbone.get('options'), dict)
-        or len(shape) != 3
+        or not isinstance(backbone.get('source'), str)
+        or (backbone['source'] != 'module' and not isinstance(backbone.get('name'), str))
+        or not isinstance(backbone.get('options', {}), dict)
     ):
         raise CheckpointError(f'network: backbone is {_shown(backbone)}')
+    _check_options('network: backbone', backbone)
+
+
+def _check_options(where: str, options: dict[str, Any]) -> None:
+    """What a network is built from: a few small values."""
+    if len(repr(options)) > _LONGEST_OPTIONS:
+        raise CheckpointError(f'{where} takes more than {_LONGEST_OPTIONS} characters: {_shown(options)}')
+    waiting: list[Any] = [options]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, (list, tuple)):
+            waiting += value
+        elif isinstance(value, (int, float)) and abs(value) > _LARGEST_NUMBER:
+            raise CheckpointError(f'{where} has {_shown(value)}, at most {_LARGEST_NUMBER} is read')
+
+
+def _check_names(where: str, names: Any) -> None:
+    if not _is_list(names, str) or any(len(name) > _LONGEST_NAME for name in names):
+        raise CheckpointError(f'{where} is {_shown(names)}: names of at most {_LONGEST_NAME} characters')
 
 
 def _check_per_exit(key: str, values: Any, exits: int, low: float, high: float) -> None:
@@ -94,5 +159,5 @@ def _is_list(value: Any, kind: type) -> TypeGuard[list[Any]]:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = repr(value[:60] if isinstance(value, (list, str)) else value)
     return 'missing' if value is None else text if len(text) <= 60 else f'{text[:57]}...'

@@ -1,50 +1,50 @@
-"""One .safetensors file that carries an impatient network and all that it takes to use it.
+"""Networks to checkpoints and back, in torch.
 
     save(network, 'model.safetensors', labels=labels, preprocessing=preprocessing, accuracies=[0.6, 0.7, 0.8])
     checkpoint = load('model.safetensors')
 
-The file's tensors are the network's; its metadata is JSON: how to rebuild the network, labels, preprocessing,
-validation accuracy and temperature per exit, where it comes from, and checksums. Reading it downloads nothing
-and runs nothing from it. A file that is not whole and consistent is refused with a CheckpointError that says
-what is wrong.
+The file's tensors are the network's weights and its graph; its metadata is JSON: how to rebuild the network,
+labels, preprocessing, validation accuracy and temperature per exit, where it comes from, and checksums.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.modules.module import (
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 
-from impatient_ros.checkpoint.container import FORMAT_VERSION, CheckpointError, unpack, write
+from impatient_ros.checkpoint.container import CheckpointError, Contents, write
 from impatient_ros.checkpoint.description import check_description
+from impatient_ros.checkpoint.export import ExportError, export, lent
+from impatient_ros.checkpoint.graph_check import parse_graph
+from impatient_ros.checkpoint.reading import (
+    GRAPH,
+    Checkpoint,
+    check_finite,
+    contents_of,
+    file_of,
+    unused_by,
+    with_network,
+)
 from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.network import ImpatientNetwork
 
-__all__ = ['FORMAT_VERSION', 'Checkpoint', 'CheckpointError', 'load', 'save']
+__all__ = ['load', 'save']
 
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a file carries. `network` is in eval mode on the CPU.
-
-    The tuples have one value per class (`labels`) or per exit. `accuracies` are validation accuracies from 0
-    to 1; where nobody measured them (`accuracies_measured` is False) they are stand-ins, (t + 1) / (T + 1),
-    that only say "deeper is better". `digest` is the file's SHA-256.
-    """
-
-    network: ImpatientNetwork
-    labels: tuple[str, ...]
-    preprocessing: Preprocessing
-    accuracies: tuple[float, ...]
-    temperatures: tuple[float, ...]
-    provenance: dict[str, Any]
-    digest: str
-    accuracies_measured: bool = True
+logger = logging.getLogger(__name__)
 
 
 def save(
@@ -63,7 +63,7 @@ def save(
     """
     tensors, same = _distinct(network.state_dict())
     exits = len(network.exits)
-    description = {
+    description: dict[str, Any] = {
         'network': network.config,
         'labels': list(labels),
         'preprocessing': preprocessing.to_dict(),
@@ -73,8 +73,18 @@ def save(
         'same': same,
     }
     check_description(description)
-    _check_finite(tensors)
-    write(Path(path), description, tensors)
+    stored = {name: _to_numpy(tensor) for name, tensor in tensors.items()}
+    check_finite(stored)
+    try:
+        data = export(network, tensors, same)
+        graph = parse_graph(data, stored, network.config)
+    except (ExportError, CheckpointError) as error:
+        description['no_graph'] = str(error)
+        logger.warning('%s is saved without a graph and will run in torch only: %s', path, error)
+    else:
+        description['network_only'] = sorted(unused_by(graph, stored))
+        stored[GRAPH] = np.frombuffer(data, np.uint8)
+    write(Path(path), description, stored)
 
 
 def load(path: str | Path, module: nn.Module | None = None) -> Checkpoint:
@@ -83,25 +93,12 @@ def load(path: str | Path, module: nn.Module | None = None) -> Checkpoint:
     `module` is needed where the network was made by `ImpatientNetwork.from_module`: the same module, built by
     its own code; its weights are overwritten. Raises CheckpointError, or OSError where it cannot be read.
     """
-    data = Path(path).read_bytes()
+    contents = contents_of(path)
     try:
-        description, tensors, intact = unpack(data, check_description)
-        network = _rebuild(description, tensors, intact, module)
+        file = file_of(contents, str(path))
+        return with_network(file, _rebuild(contents, module).eval())
     except CheckpointError as error:
         raise CheckpointError(f'{path}: {error}') from error
-    exits = len(network.exits)
-    measured = description['accuracies'] is not None
-    stand_ins = [(t + 1) / (exits + 1) for t in range(exits)]
-    return Checkpoint(
-        network=network.eval(),
-        labels=tuple(description['labels']),
-        preprocessing=Preprocessing.from_dict(description['preprocessing']),
-        accuracies=tuple(description['accuracies'] if measured else stand_ins),
-        temperatures=tuple(description['temperatures']),
-        provenance=description['provenance'],
-        digest=hashlib.sha256(data).hexdigest(),
-        accuracies_measured=measured,
-    )
 
 
 def _distinct(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -119,10 +116,20 @@ def _distinct(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str,
     return tensors, same
 
 
-def _rebuild(
-    description: Mapping[str, Any], stored: Mapping[str, Tensor], intact: bool, module: nn.Module | None
-) -> ImpatientNetwork:
-    config, same = description['network'], description['same']
+def _to_numpy(tensor: Tensor) -> NDArray[Any]:
+    if tensor.dtype == torch.bfloat16:  # which NumPy does not know by itself
+        return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+    return tensor.numpy()
+
+
+def _to_torch(array: NDArray[Any]) -> Tensor:
+    """Shares memory, unless half precision is cast to single."""
+    half = array.dtype in (np.float16, ml_dtypes.bfloat16)
+    return torch.from_numpy(array.astype(np.float32) if half else array)
+
+
+def _rebuild(contents: Contents, module: nn.Module | None) -> ImpatientNetwork:
+    config, same = contents.description['network'], contents.description['same']
     own = config['backbone']['source'] == 'module'
     if own and module is None:
         what = config['backbone'].get('class')
@@ -130,28 +137,66 @@ def _rebuild(
             f'its network was made from a module, {what}: load it with load(path, module=...)'
         )
     if not own and module is not None:
-        raise CheckpointError("its network is one of torchvision's: load it without module")
+        family = config['backbone']['source']
+        raise CheckpointError(f'its network is one of {family}: load it without module')
+    stored = {name: _to_torch(array) for name, array in contents.tensors.items() if name != GRAPH}
     try:
-        network = ImpatientNetwork.from_config(config, module, empty=not own)
+        with _limited(len(stored)):
+            network = ImpatientNetwork.from_config(config, module, empty=not own)
     except Exception as error:
         raise CheckpointError(f'its network cannot be built: {error}') from error
     for alias, name in same.items():
-        if not isinstance(name, str) or name not in stored or alias in stored:
+        if name not in stored or alias in stored:
             raise CheckpointError(f'tensor {alias} is said to be the same as {name}, which does not fit')
     tensors = {**stored, **{alias: stored[name] for alias, name in same.items()}}
     _check_fit(network.state_dict(), tensors)
-    if not intact:
+    if not contents.intact:
         raise CheckpointError('damaged: its tensors do not match their checksum')
-    _check_finite(stored)
+    check_finite(contents.tensors)
     if own:
         network.load_state_dict(tensors)
-        return network
-    _fill(network, tensors)
-    if any(each.is_meta for each in (*network.parameters(), *network.buffers())):
-        # It has a buffer that is computed and not stored: build it for real.
-        network = ImpatientNetwork.from_config(config)
-        network.load_state_dict(tensors)
+    else:
+        _fill(network, tensors)
+        if any(each.is_meta for each in (*network.parameters(), *network.buffers())):
+            # It has a buffer that is computed and not stored: build it for real.
+            network = ImpatientNetwork.from_config(config)
+            network.load_state_dict(tensors)
+    _check_shapes(network)
     return network
+
+
+@contextmanager
+def _limited(tensors: int) -> Iterator[None]:
+    """Let no more layers be made than a network with so many tensors can have. Raises ValueError inside."""
+    left = 4 * tensors + 1000  # activations and containers have no tensors of their own
+    thread = threading.get_ident()
+
+    def count(*made: Any) -> None:
+        nonlocal left
+        left -= threading.get_ident() == thread
+        if left < 0:
+            raise ValueError(f'its options make more layers than its {tensors} tensors are for')
+
+    with (
+        register_module_module_registration_hook(count),
+        register_module_parameter_registration_hook(count),
+    ):
+        yield
+
+
+def _check_shapes(network: ImpatientNetwork) -> None:
+    """One pass without data: that the network takes its images and gives scores for its classes."""
+    try:
+        with lent(network, {}, 'meta'), torch.no_grad():
+            scores = network.eval()(torch.zeros(1, *network.input_shape, device='meta'))
+    except NotImplementedError:
+        return  # what depends on data cannot be tried without
+    except Exception as error:
+        raise CheckpointError(
+            f'its network does not take images of {network.input_shape}: {error}'
+        ) from error
+    if any(each.shape != (1, network.classes) for each in scores):
+        raise CheckpointError(f'its network does not give {network.classes} scores at each exit')
 
 
 def _check_fit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
@@ -166,12 +211,6 @@ def _check_fit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> N
     if problems:
         more = f' and {len(problems) - 4} more' if len(problems) > 4 else ''
         raise CheckpointError(f'its tensors do not fit its network: {"; ".join(sorted(problems)[:4])}{more}')
-
-
-def _check_finite(tensors: Mapping[str, Tensor]) -> None:
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise CheckpointError(f'tensor {name} has values that are not finite numbers')
 
 
 def _fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:

@@ -9,8 +9,7 @@ from robot import NODE, NodeProcess, Robot
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from impatient_ros.checkpoint.container import unpack
-from impatient_ros.checkpoint.description import check_description
+from impatient_ros.checkpoint import read
 from training import budgets, smoke, train
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
@@ -54,6 +53,6 @@ def test_recorded_budgets_weigh_the_exits_of_the_next_training(recording, tmp_pa
     fit += ['--output', str(tmp_path / 'run'), '--trainer.max_epochs', '1', '--trainer.accelerator', 'cpu']
     fit += ['--model.risk.budgets', str(file), '--model.risk.costs', str(COSTS), '--log', 'none']
     assert train.main(fit) == 0
-    description, _, _ = unpack((tmp_path / 'run' / 'model.safetensors').read_bytes(), check_description)
+    provenance = read(tmp_path / 'run' / 'model.safetensors').provenance
     # No answer never; exit 1 with 0.3 s, exit 2 with 3 s, exit 3 with 30 s.
-    assert description['provenance']['budgets'].endswith('no answer and each exit: 0.000 0.500 0.333 0.167')
+    assert provenance['budgets'].endswith('no answer and each exit: 0.000 0.500 0.333 0.167')

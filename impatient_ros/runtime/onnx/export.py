@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from impatient_ros.checkpoint.graph import boundary, logits
+
 if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
 
@@ -36,16 +38,6 @@ OPSET = 17
 
 class ExportError(RuntimeError):
     """The network cannot be written as ONNX; the message says why."""
-
-
-def boundary(position: int) -> str:
-    """The tensor at a stage boundary: what is there after `position` stages."""
-    return 'image' if position == 0 else f'features_{position - 1}'
-
-
-def logits(exit_index: int) -> str:
-    """The tensor with the scores of an exit, [1, classes]."""
-    return f'logits_{exit_index}'
 
 
 class _Everything(nn.Module):

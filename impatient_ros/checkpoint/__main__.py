@@ -1,0 +1,38 @@
+"""Writes checkpoints of older formats anew, with their graph, so that they run without torch."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from impatient_ros.checkpoint import CheckpointError, load, save
+
+__all__ = ['main']
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write a checkpoint anew in the format of this version."""
+    parser = argparse.ArgumentParser(prog='python -m impatient_ros.checkpoint', description=__doc__)
+    commands = parser.add_subparsers(dest='command', required=True)
+    convert = commands.add_parser('convert', help=main.__doc__, description=main.__doc__)
+    convert.add_argument('old', help='the file to read')
+    convert.add_argument('new', help='the file to write; may be the same')
+    given = parser.parse_args(arguments)
+    try:
+        checkpoint = load(given.old)
+        save(
+            checkpoint.network,
+            given.new,
+            labels=checkpoint.labels,
+            preprocessing=checkpoint.preprocessing,
+            accuracies=checkpoint.accuracies if checkpoint.accuracies_measured else None,
+            temperatures=checkpoint.temperatures,
+            provenance=checkpoint.provenance,
+        )
+    except (CheckpointError, OSError) as error:
+        sys.stderr.write(f'{error}\n')
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
