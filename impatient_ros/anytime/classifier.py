@@ -15,19 +15,23 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from impatient_ros.answer import Answer
 from impatient_ros.anytime.execution import FrameExecution, Image
-from impatient_ros.checkpoint import Checkpoint, load
+from impatient_ros.checkpoint import CheckpointFile, read
 from impatient_ros.planning.forecast import Forecast
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.planner import Plan, Planner
 from impatient_ros.planning.preparation_cost import PreparationCost
 from impatient_ros.planning.profile_cache import cached_profile
 from impatient_ros.planning.profiling import PAUSE, measure
-from impatient_ros.runtime import Runtime, select_runtime
+from impatient_ros.runtime import Runtime, Source, select_runtime
+
+if TYPE_CHECKING:
+    from impatient_ros.network import ImpatientNetwork
 
 __all__ = ['Answer', 'AnytimeClassifier']
 
@@ -45,7 +49,7 @@ class AnytimeClassifier:
     may be set from any thread and count from the next frame on.
 
     Args:
-        checkpoint: network, labels, preprocessing, accuracies and temperatures.
+        checkpoint: labels, preprocessing, accuracies and temperatures.
         runtime: executes the network.
         profile: latencies of that runtime on this machine.
         mode: 'contract', 'interruptible' or 'adaptive'.
@@ -56,7 +60,7 @@ class AnytimeClassifier:
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        checkpoint: CheckpointFile,
         runtime: Runtime,
         profile: LatencyProfile,
         *,
@@ -82,6 +86,7 @@ class AnytimeClassifier:
         runtime: str = 'auto',
         mode: str = 'adaptive',
         *,
+        cpu_threads: int = 0,
         miss_rate: float = 0.01,
         confidence_threshold: float = 0.0,
         progress: Progress | None = None,
@@ -89,14 +94,15 @@ class AnytimeClassifier:
         """Load, warm up and profile (or take the profile of this machine, model and runtime from the cache).
 
         Args:
+            cpu_threads: how many threads compute on a CPU; 0: measured.
             progress: called with the share done (0..1) and a text while profiling.
 
         Raises:
             CheckpointError: the file is refused.
             RuntimeUnavailableError: device or runtime do not exist here.
         """
-        checkpoint = load(path)
-        chosen = select_runtime(checkpoint.network, runtime, device, digest=checkpoint.digest)
+        checkpoint = read(path)
+        chosen = select_runtime(_source(checkpoint, path), runtime, device, threads=cpu_threads)
         profile = _profile(checkpoint, chosen, progress, refresh=False)
         classifier = cls(
             checkpoint,
@@ -251,17 +257,26 @@ class AnytimeClassifier:
     def _look_again(self) -> None:
         """Run the first exit on an empty image to see how fast the machine is now."""
         self._infeasible = 0
-        run = self.runtime.start(np.zeros((1, *self.checkpoint.network.input_shape), np.float32))
+        run = self.runtime.start(np.zeros((1, *self.checkpoint.input_shape), np.float32))
         begin = self._clock()
         run.stage(0)
         run.exit()
         self.forecast.learn([0.0, math.nan], [(0, self._clock() - begin)])
 
 
+def _source(checkpoint: CheckpointFile, path: str | Path) -> Source:
+    def network() -> ImpatientNetwork:
+        from impatient_ros.checkpoint import load  # imports torch
+
+        return load(path).network
+
+    return Source(checkpoint.graph, network, checkpoint.digest)
+
+
 def _profile(
-    checkpoint: Checkpoint, runtime: Runtime, progress: Progress | None, *, refresh: bool
+    checkpoint: CheckpointFile, runtime: Runtime, progress: Progress | None, *, refresh: bool
 ) -> LatencyProfile:
-    size = checkpoint.network.input_shape
+    size = checkpoint.input_shape
     tensor = np.zeros((1, *size), np.float32)
 
     profile, cached = cached_profile(

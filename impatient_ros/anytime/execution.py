@@ -17,7 +17,7 @@ from impatient_ros.runtime import Runtime
 from impatient_ros.runtime.base import Run
 
 if TYPE_CHECKING:
-    from impatient_ros.checkpoint import Checkpoint
+    from impatient_ros.checkpoint import CheckpointFile
 
 __all__ = ['FrameExecution', 'Image']
 
@@ -39,7 +39,7 @@ class FrameExecution:
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        checkpoint: CheckpointFile,
         runtime: Runtime,
         planner: Planner,
         *,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from impatient_ros.runtime.onnx.export import boundary, logits
+from impatient_ros.checkpoint.graph import boundary, logits
 
 __all__ = ['Key', 'feature_shapes', 'pieces']
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from impatient_ros.runtime.base import Run, Runtime, RuntimeUnavailableError
 from impatient_ros.runtime.machine import processor_name, usable_cores
-from impatient_ros.runtime.onnx.export import boundary, logits
+from impatient_ros.checkpoint.graph import boundary, logits
 from impatient_ros.runtime.openvino.pieces import Key, feature_shapes, pieces
 from impatient_ros.runtime.packages import import_package
 from impatient_ros.runtime.thread_choice import faster_with_several
@@ -27,6 +27,7 @@ __all__ = ['OpenVinoRuntime', 'compiled_cache']
 # How far the scores of one exit may differ between the ways to it, relative to the largest. Single precision
 # is used everywhere; fusing and blocking in another order rounds differently (1e-6 and less was seen).
 TOLERANCE = 1e-4
+NOTHING = np.empty((1, 0), np.float32)
 KEPT = 8  # checkpoints; compiled pieces take about five times the space of the weights
 
 _log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class OpenVinoRuntime(Runtime):
             self._compile(whole, cache)
         except RuntimeUnavailableError:
             raise
-        except RuntimeError as error:  # what OpenVINO raises
+        except (RuntimeError, ValueError) as error:  # what OpenVINO and the graph raise
             raise RuntimeUnavailableError(
                 f"runtime 'openvino' cannot run this network ({_first_line(error)}); write runtime eager"
             ) from error
@@ -78,32 +79,28 @@ class OpenVinoRuntime(Runtime):
         return self._openvino.Tensor(np.require(image, np.float32, ('C', 'W')), shared_memory=True)
 
     def stage(self, index: int, features: Any) -> Any:
-        self.execute('stage', index, features)
+        self._execute('stage', index, features)
         return self._features[index]
 
     def exit(self, index: int, features: Any) -> np.ndarray:
-        self.execute('exit', index, features)
-        return self.scores('exit', index)
+        return self._execute('exit', index, features)
 
     def stage_exit(self, index: int, features: Any) -> tuple[Any, np.ndarray]:
         """Stage `index` and the scores of its exit in one go: features, and logits float32 [classes]."""
-        self.execute('stage_exit', index, features)
-        return self._features[index], self.scores('stage_exit', index)
+        scores = self._execute('stage_exit', index, features)
+        return self._features[index], scores
 
     def path(self, index: int, image: Any) -> np.ndarray:
         """Everything from an uploaded image to the logits of exit `index`, float32 [classes]."""
-        self.execute('path', index, image)
-        return self.scores('path', index)
+        return self._execute('path', index, image)
 
-    def execute(self, kind: str, index: int, value: Any) -> None:
-        """Execute a piece on a tensor; what it computes is left in that piece's place."""
-        request = self._requests[kind, index]
-        request.set_input_tensor(0, value)
+    def _execute(self, kind: str, index: int, value: Any) -> np.ndarray:
+        """Execute a piece on an uploaded image or on features; returns its scores, memory of their own."""
+        request, scores, given = self._prepared[kind, index]
+        if value is not given:  # an image; features are where they always are
+            request.set_input_tensor(0, value)
         request.infer(share_outputs=True)
-
-    def scores(self, kind: str, index: int) -> np.ndarray:
-        """What a piece's last execution has left, as memory of its own."""
-        return self._scores[kind, index][0].copy()
+        return scores[0].copy()
 
     def start(self, image: np.ndarray) -> Run:
         return _FusedRun(self, image)
@@ -175,22 +172,28 @@ class OpenVinoRuntime(Runtime):
             self._prepare(whole, cache)
             way = self._disagreement()
         if way:
-            raise RuntimeUnavailableError(f"runtime 'openvino' computes wrongly here: {way}; write runtime eager")
+            raise RuntimeUnavailableError(
+                f"runtime 'openvino' computes wrongly here: {way}; write runtime eager"
+            )
 
     def _prepare(self, whole: Any, cache: Path | None) -> None:
         """Compile the pieces and give each its tensors."""
-        self._requests: dict[Key, Any] = {}
-        self._scores: dict[Key, np.ndarray] = {}
+        self._prepared: dict[Key, tuple[Any, np.ndarray, Any]] = {}  # request, its scores and its input
         options = self._options(self.threads, cache)
         for (kind, t), piece in pieces(whole, self.exits):
-            compiled = self._core.compile_model(piece, self._target, options)
-            self._requests[kind, t] = request = compiled.create_infer_request()
+            request = self._core.compile_model(piece, self._target, options).create_infer_request()
+            source = t + 1 if kind == 'exit' else 0 if kind == 'path' else t
+            given = self._features[source - 1] if source else None
+            if given is not None:
+                request.set_input_tensor(0, given)
+            scores = NOTHING
             if kind.startswith('stage'):
                 request.set_output_tensor(0, self._features[t])
             if kind != 'stage':
                 last = len(piece.outputs) - 1
-                self._scores[kind, t], tensor = self._tensor(piece.output(last).get_shape())
+                scores, tensor = self._tensor(piece.output(last).get_shape())
                 request.set_output_tensor(last, tensor)
+            self._prepared[kind, t] = request, scores, given
 
     def _tensor(self, shape: Any) -> tuple[np.ndarray, Any]:
         """Memory for a result, as an array and as a tensor of OpenVINO's."""
