@@ -1,6 +1,6 @@
 """The bytes of a checkpoint: a .safetensors file whose metadata carries a description and checksums.
 
-write(path, description, tensors)
+write(path, description, tensors, graph)
 contents = unpack(read_bytes(path), check)
 
 Knows NumPy and no torch. What a file says of its own sizes is compared with limits before anything of that
@@ -32,6 +32,7 @@ READABLE = ('1', '2')  # version 1 has no graph
 _LARGEST_FILE = 8 << 30  # bytes; the largest of torchvision's classifiers takes 2.6 GB
 _LONGEST_HEADER = 8 << 20  # bytes; 20,000 labels and 5,000 tensors take 1.5 MB
 _MOST_TENSORS = 20_000  # swin_v2_b, among those with the most, has 600
+_GRAPH = 'graph'  # the tensor with the graph's bytes; a network's own are called stages.* and exits.*
 _DTYPES: dict[str, Any] = {
     'F64': np.float64, 'F32': np.float32, 'F16': np.float16, 'BF16': bfloat16,
     'I64': np.int64, 'I32': np.int32, 'I16': np.int16, 'I8': np.int8, 'U8': np.uint8, 'BOOL': np.bool_,
@@ -44,24 +45,30 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Contents:
-    """What the bytes hold: the format's version, description, tensors, and whether these are as written."""
+    """What the bytes hold. `graph` is serialised ONNX, None where there is none; `digest` their SHA-256."""
 
     version: int
     description: dict[str, Any]
     tensors: dict[str, NDArray[Any]]
-    intact: bool
+    graph: bytes | None
     digest: str
 
 
-def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]) -> None:
+def write(
+    path: Path,
+    description: Mapping[str, Any],
+    tensors: Mapping[str, NDArray[Any]],
+    graph: bytes | None = None,
+) -> None:
     """Write the file in one step, so that nobody ever reads half of it. Raises CheckpointError, OSError."""
     try:
         text = json.dumps(description, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f'its description holds what JSON cannot: {error}') from error
+    stored = dict(tensors) | ({} if graph is None else {_GRAPH: np.frombuffer(graph, np.uint8)})
     entries = {
         name: (array.dtype.name, list(array.shape), np.atleast_1d(array).view(np.uint8).data)
-        for name, array in tensors.items()
+        for name, array in stored.items()
     }
     metadata = {
         'format': FORMAT,
@@ -70,7 +77,7 @@ def write(path: Path, description: Mapping[str, Any], tensors: Mapping[str, NDAr
         'description_sha256': _text_checksum(text),
         'tensors_sha256': _tensor_checksum(entries),
     }
-    data = _in_order(save_tensors(dict(tensors), metadata))
+    data = _in_order(save_tensors(stored, metadata))
     _header(data, len(data))  # what is written can be read: no limit is passed
     temporary = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
@@ -130,13 +137,24 @@ def unpack(data: bytes, check: Callable[[Mapping[str, Any]], None] = lambda desc
     except KeyError as error:
         raise CheckpointError(f'a tensor is of type {error}: not one of a checkpoint') from error
     entries = {name: (tensors[name].dtype.name, each['shape'], each['data']) for name, each in stored}
+    if metadata.get('tensors_sha256') != _tensor_checksum(entries):
+        raise CheckpointError('damaged: its tensors do not match their checksum')
     return Contents(
         version=int(metadata['version']),
         description=description,
+        graph=_graph_in(tensors) if int(metadata['version']) > 1 else None,
         tensors=tensors,
-        intact=metadata.get('tensors_sha256') == _tensor_checksum(entries),
         digest=hashlib.sha256(data).hexdigest(),
     )
+
+
+def _graph_in(tensors: dict[str, NDArray[Any]]) -> bytes | None:
+    graph = tensors.pop(_GRAPH, None)
+    if graph is None:
+        return None
+    if graph.dtype != np.uint8 or graph.ndim != 1:
+        raise CheckpointError(f'its graph is {graph.dtype} {list(graph.shape)}, not bytes')
+    return graph.tobytes()
 
 
 def _in_order(data: bytes) -> bytes:

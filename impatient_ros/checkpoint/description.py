@@ -21,17 +21,11 @@ _LARGEST_SIDE, _MOST_PIXELS = 1 << 13, 1 << 22  # of the network's input
 _LARGEST_NUMBER = 1 << 16  # in the options and heads that a network is built from
 _LONGEST_OPTIONS = 10_000  # characters
 _LARGEST_PROVENANCE = 1 << 20  # characters
+_DEEPEST = 50  # lists and mappings inside each other
 
 
 def check_description(description: Mapping[str, Any]) -> None:
     """Raise CheckpointError for parts that are missing, of the wrong kind, out of range or inconsistent."""
-    try:
-        _check_parts(description)
-    except RecursionError as error:
-        raise CheckpointError('its description is nested too deeply') from error
-
-
-def _check_parts(description: Mapping[str, Any]) -> None:
     for key, kind in _KINDS.items():
         if not isinstance(description.get(key), kind):
             raise CheckpointError(f'{key} is {_shown(description.get(key))} in its description')
@@ -85,7 +79,7 @@ def _check_network(network: Mapping[str, Any]) -> None:
         or shape[1] * shape[2] > _MOST_PIXELS
     ):
         raise CheckpointError(
-            f'network: input_shape is {_shown(shape)}: channels, height and width of at most {_MOST_PIXELS} pixels'
+            f'network: input_shape is {_shown(shape)}: [channels, height, width], at most {_MOST_PIXELS} px'
         )
     if not _is_list(cuts, str) or not 1 <= len(cuts) <= _MOST_EXITS:
         raise CheckpointError(f'network: cuts is {_shown(cuts)}')
@@ -143,15 +137,17 @@ def _check_per_exit(key: str, values: Any, exits: int, low: float, high: float) 
             raise CheckpointError(f'{key}: {value} is not between {low:g} and {high:g}')
 
 
-def _check_finite(value: Any, where: str) -> None:
+def _check_finite(value: Any, where: str, depth: int = 0) -> None:
+    if depth > _DEEPEST:
+        raise CheckpointError(f'{where} is nested too deeply')
     if isinstance(value, float) and not isfinite(value):
         raise CheckpointError(f'{where}: {value} is not a finite number')
     if isinstance(value, dict):
         for key, each in value.items():
-            _check_finite(each, str(key))
+            _check_finite(each, str(key), depth + 1)
     elif isinstance(value, (list, tuple)):
         for each in value:
-            _check_finite(each, where)
+            _check_finite(each, where, depth + 1)
 
 
 def _is_list(value: Any, kind: type) -> TypeGuard[list[Any]]:

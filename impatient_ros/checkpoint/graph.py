@@ -64,7 +64,7 @@ class Graph:
         return tuple(dim.dim_value for dim in self._values[name].type.tensor_type.shape.dim)
 
     def part(self, source: int, outputs: Sequence[str]) -> onnx.ModelProto:
-        """A model of its own, weights included: the tensors `outputs` from what is there after `source` stages.
+        """A model of its own, weights included: `outputs` from what is there after `source` stages.
 
         Raises CheckpointError where they cannot be computed from it alone, or where the weights exceed what
         one message of protobuf can hold.
@@ -74,8 +74,8 @@ class Graph:
         size = sum(self.weights[name].nbytes for name in weights)
         if size > _LARGEST_MESSAGE:
             raise CheckpointError(
-                f'{size / 1e9:.1f} GB of weights from {start} to {", ".join(outputs)}: an ONNX model takes at '
-                'most 2 GB; use smaller parts, or the network in torch (device cuda or runtime eager)'
+                f'its graph: {size / 1e9:.1f} GB of weights from {start} to {outputs[-1]}, an ONNX model '
+                'holds 2 GB; use the network in torch (device cuda or runtime eager)'
             )
         tensors = [numpy_helper.from_array(self.weights[name], name) for name in weights]
         graph = helper.make_graph(
@@ -100,7 +100,7 @@ class Graph:
     def _needed(
         self, start: str, outputs: Iterable[str]
     ) -> tuple[list[onnx.NodeProto], list[str], list[str]]:
-        """The nodes that compute `outputs` from `start`, in order, and the weights and constants they take."""
+        """The nodes that compute `outputs` from `start`, in order, and their weights and constants."""
         makers: set[int] = set()
         weights, constants, seen = [], [], {start, ''}
         waiting = list(outputs)
@@ -118,6 +118,6 @@ class Graph:
                 waiting += self._nodes[self._makers[name]].input
             else:
                 raise CheckpointError(
-                    f'its graph: {", ".join(outputs)} cannot be computed from {start} alone, {name[:60]} is needed'
+                    f'its graph: {name[:60]} is needed beside {start} to compute {", ".join(outputs)}'
                 )
         return [self._nodes[index] for index in sorted(makers)], weights, constants

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
 
 __all__ = [
-    'GRAPH',
     'Checkpoint',
     'CheckpointFile',
     'check_finite',
@@ -40,8 +39,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-GRAPH = 'graph'  # the tensor that holds the graph's bytes; a network's own are stages.* and exits.*
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +91,9 @@ def read(path: str | Path) -> CheckpointFile:
 def contents_of(path: str | Path) -> Contents:
     """Description and tensors, checked by themselves. Raises CheckpointError, OSError."""
     try:
-        return unpack(read_bytes(path), check_description)
+        contents = unpack(read_bytes(path), check_description)
+        check_finite(contents.tensors)
+        return contents
     except CheckpointError as error:
         raise CheckpointError(f'{path}: {error}') from error
 
@@ -130,28 +129,22 @@ def check_finite(tensors: Mapping[str, NDArray[Any]]) -> None:
 
 
 def unused_by(graph: Graph, tensors: Mapping[str, NDArray[Any]]) -> set[str]:
-    """The tensors that the graph does not take, aside from counts of batches, which matter to training alone."""
+    """The tensors that the graph does not take, aside from counts of batches, which only training needs."""
     return {
         name for name in tensors.keys() - graph.weights.keys() if not name.endswith('num_batches_tracked')
     }
 
 
 def _graph(contents: Contents, path: str) -> Graph | None:
-    tensors = dict(contents.tensors)
-    data = tensors.pop(GRAPH, None)
-    if data is None:
+    description = contents.description
+    if contents.graph is None:
         if contents.version == 1:
-            why = f'is of format version 1; write it anew: python -m impatient_ros.checkpoint convert {path} NEW'
+            why = 'of format version 1, write it anew: python -m impatient_ros.checkpoint convert OLD NEW'
         else:
-            why = f'was saved without one: {contents.description.get("no_graph")}'
-        logger.warning('%s has no graph and runs in torch only: it %s', path, why)
+            why = f'saved without one ({str(description.get("no_graph"))[:200]!r})'
+        logger.warning('%s has no graph and runs in torch only: it is %s', path, why)
         return None
-    if data.dtype != np.uint8 or data.ndim != 1:
-        raise CheckpointError(f'its graph is {data.dtype} {list(data.shape)}, not bytes')
-    graph = parse_graph(data.tobytes(), tensors, contents.description['network'])
-    if unused := unused_by(graph, tensors) - set(contents.description['network_only']):
+    graph = parse_graph(contents.graph, contents.tensors, description['network'])
+    if unused := unused_by(graph, contents.tensors) - set(description.get('network_only', [])):
         raise CheckpointError(f'nothing uses its tensor {min(unused)[:60]}')
-    if not contents.intact:
-        raise CheckpointError('damaged: its tensors do not match their checksum')
-    check_finite(graph.weights)
     return graph

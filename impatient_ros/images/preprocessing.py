@@ -26,6 +26,7 @@ __all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Preprocessing']
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_LEAST_STD = 1e-6  # keeps what is computed from it far inside of float32
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,11 @@ class Preprocessing:
                 f'write at least {min(size)}'
             )
         mean, std = _channels('mean', mean), _channels('std', std)
-        if min(std) <= 0:
-            raise ValueError(f'preprocessing: std {std} must be above 0 in each channel')
+        if min(std) < _LEAST_STD or max(map(abs, mean)) > 1 / _LEAST_STD:
+            raise ValueError(
+                f'preprocessing: std {std} must be at least {_LEAST_STD} in each channel, and mean {mean} at '
+                f'most {1 / _LEAST_STD:g}: they are for values in 0..1'
+            )
         # The dataclass is frozen; its fields are set once, here.
         for name, value in (('size', size), ('resize', resize), ('mean', mean), ('std', std)):
             object.__setattr__(self, name, value)

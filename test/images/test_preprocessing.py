@@ -293,7 +293,7 @@ def test_survives_json_and_pickle(size, margin, mean, std):
         ({'mean': [0.5, 0.5]}, 'mean must be three finite numbers'),
         ({'mean': 'abc'}, 'mean must be three finite numbers'),
         ({'mean': [0.5, 0.5, float('nan')]}, 'mean must be three finite numbers'),
-        ({'std': [0.5, 0, 0.5]}, 'std .* must be above 0'),
+        ({'std': [0.5, 0, 0.5]}, 'std .* must be at least 1e-06'),
         ({'std': 0.5}, 'std must be three finite numbers'),
         ({'interpolation': 'bicubic'}, 'unknown interpolation'),
     ],
