@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from impatient_ros.perception.parameter_definition import Definition, ParameterError, defined, definitions
+from impatient_ros.runtime import DEVICES, RUNTIMES
 
 __all__ = [
     'BudgetParameters',
@@ -130,16 +131,25 @@ class PerceptionParameters:
     device: str = defined(
         'text',
         'auto',
-        'Where the network runs: auto (a GPU where there is one), cpu, cuda or cuda:<index>',
-        pattern=r'auto|cpu|cuda(:\d+)?',
-        expected='auto, cpu, cuda or cuda:<index>',
+        'Where the network runs: auto (a CUDA GPU where there is one), cpu, igpu (an integrated GPU of '
+        "Intel's), cuda or cuda:<index>",
+        pattern=DEVICES,
+        expected='auto, cpu, igpu, cuda or cuda:<index>',
         locked='configured',
     )
     runtime: str = defined(
         'text',
         'auto',
         'What executes the network; auto: the fastest that is available',
-        choices=('auto', 'eager', 'onnxruntime', 'cuda_graph'),
+        choices=RUNTIMES,
+        locked='configured',
+    )
+    cpu_threads: int = defined(
+        'integer',
+        0,
+        'Threads that compute the network on a CPU; 0: one or as many as the node may use, measured',
+        low=0,
+        high=1024,
         locked='configured',
     )
     mode: str = defined(

@@ -88,6 +88,7 @@ class PerceptionNode(LifecycleNode):
                 model,
                 device=parameters.device,
                 runtime=parameters.runtime,
+                cpu_threads=parameters.cpu_threads,
                 mode=parameters.mode,
                 miss_rate=parameters.budget.miss_rate,
                 confidence_threshold=parameters.confidence_threshold,

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
+import os
 import sys
 from types import ModuleType
 from typing import Any
 
 from impatient_ros.runtime.base import RuntimeUnavailableError
 
-__all__ = ['import_package', 'installed']
+__all__ = ['import_package']
 
 # Packages that report usage to their makers, by the package that would import them. Marked as missing before
 # the import, they are done without: nothing is sent and nothing is stored in the user's home.
 TELEMETRY = {'openvino': 'openvino_telemetry'}
-
-
-def installed(package: str) -> bool:
-    """Whether the package is there; it is not imported, so it may still be broken."""
-    return sys.modules.get(package) is not None or importlib.util.find_spec(package) is not None
+# ONNX Runtime's is in its library and asks the environment.
+ENVIRONMENT = {'ORT_DISABLE_TELEMETRY': '1'}
 
 
 def import_package(package: str, purpose: str, instead: str) -> Any:
@@ -34,6 +31,7 @@ def import_package(package: str, purpose: str, instead: str) -> Any:
             fit this machine); the cause is kept.
     """
     telemetry: dict[str, ModuleType | None] = sys.modules  # type: ignore[assignment]  # None: cannot be imported
+    os.environ.update(ENVIRONMENT)
     if package in TELEMETRY:
         telemetry.setdefault(TELEMETRY[package], None)
     try:

@@ -59,12 +59,14 @@ class Entry:
 def _openvino(source: Source, device: str, threads: int) -> Runtime:
     from impatient_ros.runtime.openvino.runtime import OpenVinoRuntime, compiled_cache
 
-    if source.graph is None:
-        raise RuntimeUnavailableError(
-            "runtime 'openvino' needs a checkpoint with a graph, and this one has none: write it anew with "
-            'python -m impatient_ros.checkpoint convert OLD NEW, or write runtime eager'
-        )
-    return OpenVinoRuntime(source.graph, device, threads=threads, cache=compiled_cache(source.digest))
+    graph = _graph(source, 'openvino')
+    return OpenVinoRuntime(graph, device, threads=threads, cache=compiled_cache(source.digest))
+
+
+def _onnxruntime(source: Source, device: str, threads: int) -> Runtime:
+    from impatient_ros.runtime.onnx_runtime import OnnxRuntime
+
+    return OnnxRuntime(_graph(source, 'onnxruntime'), threads=threads)
 
 
 def _cuda_graph(source: Source, device: str, threads: int) -> Runtime:
@@ -86,6 +88,7 @@ TABLE = {
     entry.name: entry
     for entry in (
         Entry('openvino', ('cpu', 'igpu'), _openvino),
+        Entry('onnxruntime', ('cpu',), _onnxruntime),
         Entry('cuda_graph', ('cuda',), _cuda_graph),
         Entry('eager', ('cpu', 'cuda'), _eager),
     )
@@ -144,6 +147,15 @@ def _no_way(runtime: str, device: str) -> str:
     kinds = ' or '.join(allowed)
     others = [name for name in RUNTIMES if name != runtime]
     return f'runtime {runtime!r} executes on {kinds}, and {where}; write runtime {" or ".join(others)}'
+
+
+def _graph(source: Source, name: str) -> Graph:
+    if source.graph is None:
+        raise RuntimeUnavailableError(
+            f'runtime {name!r} needs a checkpoint with a graph, and this one has none: write it anew with '
+            'python -m impatient_ros.checkpoint convert OLD NEW, or write runtime eager'
+        )
+    return source.graph
 
 
 def _network(source: Source, purpose: str, instead: str) -> ImpatientNetwork:

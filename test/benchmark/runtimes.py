@@ -3,12 +3,13 @@
     python test/benchmark/runtimes.py openvino eager --json OUT [--models A,B] [--seconds 10]
     python test/benchmark/runtimes.py --markdown OUT
 
-Contract (each exit in one go) and interruptible (all exits in turn), with one and with two threads, quiet and
-beside a busy process per core. The two take turns for every run, who is first changes, and a run starts 4 ms
-after the last one, as between frames. One case is measured after the other, so that neither finds its weights in the
-cache because another case has just used the same. Each pair's ratio is taken and the median of these is given,
-so that what else the machine does meets both alike. OUT is a list of records: model, threads, load, case, pairs; first_ms and
-second_ms, lower quartiles; ratio (first / second), and cpu_ratio, of the processor time of all threads.
+Contract (each exit in one go) and interruptible (all exits in turn), with one and with two threads, quiet
+and beside a busy process per core. The two take turns for every run, who is first changes, and a run starts
+4 ms after the last one, as between frames. One case is measured after the other, so that neither finds its
+weights in the cache because another case has just used the same. Each pair's ratio is taken and the median
+of these is given, so that what else the machine does meets both alike. OUT is a list of records: model,
+threads, load, case, pairs; first_ms and second_ms, lower quartiles; ratio (first / second), and cpu_ratio,
+of the processor time of all threads.
 """
 
 from __future__ import annotations
@@ -64,7 +65,13 @@ def compare(names: Sequence[str], model: str, threads: int, seconds: float) -> I
                     pair = {side: _timed(run, runtimes[side]) for side in order}
                     took[case].append((pair[0], pair[1]))
         for case, pairs in took.items():
-            yield {'model': model, 'threads': threads, 'load': load, 'case': case, **_summary(np.array(pairs))}
+            yield {
+                'model': model,
+                'threads': threads,
+                'load': load,
+                'case': case,
+                **_summary(np.array(pairs)),
+            }
 
 
 def _timed(run: Callable[[Runtime], None], runtime: Runtime) -> tuple[float, float]:

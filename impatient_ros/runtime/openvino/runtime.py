@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from impatient_ros.runtime.base import Run, Runtime, RuntimeUnavailableError
-from impatient_ros.runtime.machine import processor_name, usable_cores
 from impatient_ros.checkpoint.graph import boundary, logits
-from impatient_ros.runtime.openvino.pieces import Key, feature_shapes, pieces
+from impatient_ros.runtime.base import RuntimeUnavailableError
+from impatient_ros.runtime.machine import processor_name, usable_cores
+from impatient_ros.runtime.openvino.cutting import cut
 from impatient_ros.runtime.packages import import_package
+from impatient_ros.runtime.pieces import Piece, PieceRuntime
 from impatient_ros.runtime.thread_choice import faster_with_several
 
 if TYPE_CHECKING:
@@ -24,19 +25,16 @@ if TYPE_CHECKING:
 
 __all__ = ['OpenVinoRuntime', 'compiled_cache']
 
-# How far the scores of one exit may differ between the ways to it, relative to the largest. Single precision
-# is used everywhere; fusing and blocking in another order rounds differently (1e-6 and less was seen).
-TOLERANCE = 1e-4
 NOTHING = np.empty((1, 0), np.float32)
 KEPT = 8  # checkpoints; compiled pieces take about five times the space of the weights
 
 _log = logging.getLogger(__name__)
 
 
-class OpenVinoRuntime(Runtime):
+class OpenVinoRuntime(PieceRuntime):
     """Runs the pieces of a network's graph, compiled for this machine.
 
-    One frame is on its way at a time: features and scores have fixed places, which the next run overwrites.
+    Features and scores have fixed places, which the next run overwrites.
     The calling thread computes, together with OpenVINO's one pool of threads; they sleep between runs.
 
     Args:
@@ -62,9 +60,10 @@ class OpenVinoRuntime(Runtime):
         self._core = self._openvino.Core()
         self._target = self._integrated_gpu() if device == 'igpu' else 'CPU'
         try:
-            outputs = [name for t in range(self.exits) for name in (boundary(t + 1), logits(t))]
-            whole = self._core.read_model(graph.part(0, outputs).SerializeToString())
-            self._features = [self._tensor(shape)[1] for shape in feature_shapes(whole, self.exits)]
+            features = [boundary(t + 1) for t in range(self.exits)]
+            everything = [*features, *(logits(t) for t in range(self.exits))]
+            whole = self._core.read_model(graph.part(0, everything).SerializeToString())
+            self._features = [self._tensor(graph.shape(name))[1] for name in features]
             self.threads = 1 if device == 'igpu' else threads or self._measured_threads(whole, cache)
             self._compile(whole, cache)
         except RuntimeUnavailableError:
@@ -78,32 +77,12 @@ class OpenVinoRuntime(Runtime):
         # OpenVINO reads from the array itself.
         return self._openvino.Tensor(np.require(image, np.float32, ('C', 'W')), shared_memory=True)
 
-    def stage(self, index: int, features: Any) -> Any:
-        self._execute('stage', index, features)
-        return self._features[index]
-
-    def exit(self, index: int, features: Any) -> np.ndarray:
-        return self._execute('exit', index, features)
-
-    def stage_exit(self, index: int, features: Any) -> tuple[Any, np.ndarray]:
-        """Stage `index` and the scores of its exit in one go: features, and logits float32 [classes]."""
-        scores = self._execute('stage_exit', index, features)
-        return self._features[index], scores
-
-    def path(self, index: int, image: Any) -> np.ndarray:
-        """Everything from an uploaded image to the logits of exit `index`, float32 [classes]."""
-        return self._execute('path', index, image)
-
-    def _execute(self, kind: str, index: int, value: Any) -> np.ndarray:
-        """Execute a piece on an uploaded image or on features; returns its scores, memory of their own."""
-        request, scores, given = self._prepared[kind, index]
+    def execute(self, kind: str, index: int, value: Any) -> tuple[Any, np.ndarray]:
+        request, given, features, scores = self._prepared[kind, index]
         if value is not given:  # an image; features are where they always are
             request.set_input_tensor(0, value)
         request.infer(share_outputs=True)
-        return scores[0].copy()
-
-    def start(self, image: np.ndarray) -> Run:
-        return _FusedRun(self, image)
+        return features, scores[0].copy()
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -123,8 +102,8 @@ class OpenVinoRuntime(Runtime):
                 return name
         raise RuntimeUnavailableError(
             f"device 'igpu': OpenVINO finds no integrated GPU of Intel's here, only "
-            f'{", ".join(self._core.available_devices)}; install its OpenCL driver (intel-opencl-icd) and allow '
-            'access to /dev/dri, or write device cpu'
+            f'{", ".join(self._core.available_devices)}; install its OpenCL driver (intel-opencl-icd) and '
+            'allow access to /dev/dri, or write device cpu'
         )
 
     def _options(self, threads: int, cache: Path | None = None) -> dict[str, Any]:
@@ -150,7 +129,7 @@ class OpenVinoRuntime(Runtime):
         cores = usable_cores()
         if cores == 1:
             return 1
-        last = dict(pieces(whole, self.exits))['path', self.exits - 1]
+        last = [model for piece, model in cut(whole, self.exits) if piece.kind == 'path'][-1]
         image = self.upload(np.zeros(self._shape, np.float32))
 
         def frame(threads: int) -> Callable[[], object]:
@@ -164,13 +143,13 @@ class OpenVinoRuntime(Runtime):
 
     def _compile(self, whole: Any, cache: Path | None) -> None:
         self._prepare(whole, cache)
-        way = self._disagreement()
+        way = self.disagreement(self._shape)
         if way and cache is not None:
             # OpenVINO notices a cached file that is cut off, not one whose weights have changed on the disk.
             _log.warning('the compiled network in %s is of no use and is made anew: %s', cache, way)
             shutil.rmtree(cache, ignore_errors=True)
             self._prepare(whole, cache)
-            way = self._disagreement()
+            way = self.disagreement(self._shape)
         if way:
             raise RuntimeUnavailableError(
                 f"runtime 'openvino' computes wrongly here: {way}; write runtime eager"
@@ -178,43 +157,31 @@ class OpenVinoRuntime(Runtime):
 
     def _prepare(self, whole: Any, cache: Path | None) -> None:
         """Compile the pieces and give each its tensors."""
-        self._prepared: dict[Key, tuple[Any, np.ndarray, Any]] = {}  # request, its scores and its input
+        # By kind and index: request, the input that it has, where it leaves features and scores.
+        self._prepared: dict[tuple[str, int], tuple[Any, Any, Any, np.ndarray]] = {}
         options = self._options(self.threads, cache)
-        for (kind, t), piece in pieces(whole, self.exits):
-            request = self._core.compile_model(piece, self._target, options).create_infer_request()
-            source = t + 1 if kind == 'exit' else 0 if kind == 'path' else t
-            given = self._features[source - 1] if source else None
-            if given is not None:
-                request.set_input_tensor(0, given)
-            scores = NOTHING
-            if kind.startswith('stage'):
-                request.set_output_tensor(0, self._features[t])
-            if kind != 'stage':
-                last = len(piece.outputs) - 1
-                scores, tensor = self._tensor(piece.output(last).get_shape())
-                request.set_output_tensor(last, tensor)
-            self._prepared[kind, t] = request, scores, given
+        for piece, model in cut(whole, self.exits):
+            request = self._core.compile_model(model, self._target, options).create_infer_request()
+            self._prepared[piece.kind, piece.index] = self._with_tensors(piece, request)
+
+    def _with_tensors(self, piece: Piece, request: Any) -> tuple[Any, Any, Any, np.ndarray]:
+        given, features, scores = None, None, NOTHING
+        if piece.source:
+            given = self._features[piece.source - 1]
+            request.set_input_tensor(0, given)
+        if piece.features:
+            features = self._features[piece.index]
+            request.set_output_tensor(0, features)
+        if piece.scores:
+            last = len(piece.outputs) - 1
+            scores, tensor = self._tensor(request.get_output_tensor(last).shape)
+            request.set_output_tensor(last, tensor)
+        return request, given, features, scores
 
     def _tensor(self, shape: Any) -> tuple[np.ndarray, Any]:
         """Memory for a result, as an array and as a tensor of OpenVINO's."""
         tensor = self._openvino.Tensor(self._openvino.Type.f32, list(shape))
         return tensor.data, tensor
-
-    def _disagreement(self) -> str:
-        """Compare the ways to every exit on a random image, which warms all pieces up; '' if they agree."""
-        image = self.upload(np.random.default_rng(0).normal(size=self._shape))
-        features = image
-        for t in range(self.exits):
-            wanted = self.path(t, image)
-            fused, scores = self.stage_exit(t, features)
-            ways = {'stage and exit in one go': scores, 'stage_exit, then exit': self.exit(t, fused)}
-            features = self.stage(t, features)
-            ways['stage, then exit'] = self.exit(t, features)
-            for way, scores in ways.items():
-                difference = float(np.abs(scores - wanted).max())
-                if not difference <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
-                    return f'exit {t + 1}, {way}, differs by {difference:.2g} from the path to it'
-        return ''
 
 
 def compiled_cache(digest: str | None, environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -235,39 +202,6 @@ def compiled_cache(digest: str | None, environ: Mapping[str, str] = os.environ) 
     for old in others[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
     return folder
-
-
-class _FusedRun(Run):
-    """Executes a whole contract path, or a stage with its head, in one go where it is told what comes."""
-
-    _runtime: OpenVinoRuntime
-
-    def __init__(self, runtime: OpenVinoRuntime, image: np.ndarray) -> None:
-        super().__init__(runtime, image)
-        self._scores: np.ndarray | None = None
-
-    @property
-    def ready(self) -> bool:
-        return self._scores is not None
-
-    def stage(self, toward: int | None = None, then: int | None = None) -> None:
-        self._scores = None
-        if toward is not None and toward == self.position:
-            self._features, self._scores = self._runtime.stage_exit(toward, self._features)
-        elif toward is not None and self.position == 0:
-            self._scores = self._runtime.path(toward, self._features)
-            self._features = None  # a path leaves no features behind
-            self.position = toward
-        else:
-            super().stage()
-            return
-        self.position += 1
-
-    def exit(self) -> np.ndarray:
-        if self._scores is None:
-            return super().exit()
-        scores, self._scores = self._scores, None
-        return scores
 
 
 def _first_line(error: Exception) -> str:

@@ -43,7 +43,7 @@ def quiet_profile(classifier: AnytimeClassifier, seconds: float = 6.0, tries: in
     """A latency profile from `seconds` of measuring during which nobody else computed; if that never happens
     in all `tries`, the one during which others did least.
     """
-    tensor = np.zeros((1, *classifier.checkpoint.network.input_shape), np.float32)
+    tensor = np.zeros((1, *classifier.checkpoint.input_shape), np.float32)
     runtime = classifier.runtime
     found = []
     for _ in range(tries):

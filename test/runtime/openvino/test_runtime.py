@@ -6,13 +6,13 @@ import time
 
 import numpy as np
 import pytest
+from runtime.staged import expected, graph, image, network
 
 from impatient_ros.checkpoint import load, read
 from impatient_ros.resources import resource_path
 from impatient_ros.runtime import RuntimeUnavailableError
 from impatient_ros.runtime.openvino import runtime as module
 from impatient_ros.runtime.openvino.runtime import KEPT, OpenVinoRuntime, compiled_cache
-from runtime.staged import expected, graph, image, network
 
 DEFAULT = resource_path('models', 'clothing10.safetensors')
 
@@ -142,7 +142,7 @@ def test_there_is_no_integrated_gpu_and_the_message_says_so(small_graph):
 
     if any(name.startswith('GPU') for name in openvino.Core().available_devices):
         pytest.skip('there is a GPU')
-    with pytest.raises(RuntimeUnavailableError, match='no integrated GPU of Intel.s here, only CPU'):
+    with pytest.raises(RuntimeUnavailableError, match="no integrated GPU of Intel's here, only CPU"):
         OpenVinoRuntime(small_graph, 'igpu')
 
 
@@ -150,8 +150,10 @@ def test_what_openvino_refuses_is_refused_with_its_reason(small_graph, monkeypat
     def broken(*_):
         raise RuntimeError('\n\nno such operation\nmore')
 
-    monkeypatch.setattr(module, 'feature_shapes', broken)
-    with pytest.raises(RuntimeUnavailableError, match=r'cannot run this network \(no such operation\)') as caught:
+    monkeypatch.setattr(module, 'cut', broken)
+    with pytest.raises(
+        RuntimeUnavailableError, match=r'cannot run this network \(no such operation\)'
+    ) as caught:
         OpenVinoRuntime(small_graph)
     assert isinstance(caught.value.__cause__, RuntimeError)
 
@@ -167,7 +169,7 @@ class TestCache:
             prepare(self, whole, cache)
             loaded = [
                 request.get_compiled_model().get_property('LOADED_FROM_CACHE')
-                for request, _, _ in self._prepared.values()
+                for request, *_ in self._prepared.values()
             ]
             found.append(loaded.count(False))
 
@@ -214,7 +216,7 @@ class TestCache:
         assert compiled_cache(None, {'HOME': str(tmp_path)}) is None
 
 
-# Run in a network namespace with nothing but a loopback device and a resolver that writes down what it is asked.
+# Run in a network namespace with a loopback device alone and a resolver that writes down what it is asked.
 OBSERVED = """
 import fcntl, os, pathlib, socket, struct, subprocess, sys, threading
 home, model = sys.argv[1:]
