@@ -5,7 +5,7 @@
 `stage_<t>.onnx` computes features_<t> from features_<t-1> (the first from `image`), `exit_<t>.onnx` the
 scores logits_<t> from features_<t>, `path_<t>.onnx` the scores from the image in one go; t counts from 0.
 `network.json` says shapes, labels, preprocessing, accuracy and temperature per exit. The node needs none of
-this: its own runtime exports by itself.
+this: a checkpoint carries the graph.
 """
 
 from __future__ import annotations
@@ -17,34 +17,28 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from impatient_ros.checkpoint import Checkpoint, load
-from impatient_ros.runtime.onnx.export import (
-    OPSET,
-    ExportError,
-    boundary,
-    export_whole,
-    feature_shapes,
-    logits,
-    standalone,
-)
+from impatient_ros.checkpoint import CheckpointError, CheckpointFile, Graph, read
+from impatient_ros.checkpoint.graph import boundary, logits
 from impatient_ros.standard_output import run_command
 
 __all__ = ['export', 'main']
 
 
-def export(checkpoint: Checkpoint, output: Path) -> list[Path]:
-    """Write all files into the folder `output`, made where needed. Raises ExportError, OSError."""
-    network = checkpoint.network
-    model, shapes = export_whole(network), feature_shapes(network)
+def export(checkpoint: CheckpointFile, output: Path) -> list[Path]:
+    """Write all files into the folder `output`, made where needed. Raises CheckpointError, OSError."""
+    graph = checkpoint.graph
+    if graph is None:
+        raise CheckpointError('the checkpoint has no graph; see python -m impatient_ros.checkpoint convert')
+    boundaries = [boundary(position) for position in range(graph.exits + 1)]
     output.mkdir(parents=True, exist_ok=True)
     written = []
-    for name, part in _parts(model, shapes):
+    for name, part in _parts(graph):
         written.append(output / f'{name}.onnx')
         written[-1].write_bytes(part.SerializeToString())
     description = {
-        'opset': OPSET,
-        'input': {'name': boundary(0), 'shape': list(shapes[0])},
-        'boundaries': {boundary(t): list(shape) for t, shape in enumerate(shapes)},
+        'opset': graph.model.opset_import[0].version,
+        'input': {'name': boundary(0), 'shape': list(graph.shape(boundary(0)))},
+        'boundaries': {name: list(graph.shape(name)) for name in boundaries},
         'labels': list(checkpoint.labels),
         'preprocessing': checkpoint.preprocessing.to_dict(),
         'accuracies': list(checkpoint.accuracies) if checkpoint.accuracies_measured else None,
@@ -56,12 +50,11 @@ def export(checkpoint: Checkpoint, output: Path) -> list[Path]:
     return written
 
 
-def _parts(model: Any, shapes: Sequence[tuple[int, ...]]) -> Iterator[tuple[str, Any]]:
-    for t in range(len(shapes) - 1):
-        here, there = boundary(t), boundary(t + 1)
-        yield f'stage_{t}', standalone(model, here, shapes[t], [there])
-        yield f'exit_{t}', standalone(model, there, shapes[t + 1], [logits(t)])
-        yield f'path_{t}', standalone(model, boundary(0), shapes[0], [logits(t)])
+def _parts(graph: Graph) -> Iterator[tuple[str, Any]]:
+    for t in range(graph.exits):
+        yield f'stage_{t}', graph.part(t, [boundary(t + 1)])
+        yield f'exit_{t}', graph.part(t + 1, [logits(t)])
+        yield f'path_{t}', graph.part(0, [logits(t)])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        written = export(load(options.checkpoint), Path(options.output))
-    except (ValueError, ExportError, OSError) as error:
+        written = export(read(options.checkpoint), Path(options.output))
+    except (CheckpointError, OSError) as error:
         print(f'export: {error}', file=sys.stderr)
         return 2
     for path in written:

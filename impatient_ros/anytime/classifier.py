@@ -16,6 +16,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,12 +24,15 @@ from impatient_ros.answer import Answer
 from impatient_ros.anytime.execution import FrameExecution
 from impatient_ros.anytime.profile import Progress, cached_or_measured, run_all_exits
 from impatient_ros.anytime.request import FrameObserver, FrameRequest, FrameSettings, Image, no_deadline
-from impatient_ros.checkpoint import Checkpoint, load
+from impatient_ros.checkpoint import CheckpointFile, read
 from impatient_ros.planning.frame_timing import ExitTime, FrameTiming
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.planners import Planners, PlanningState
 from impatient_ros.planning.preparation_cost import PreparationCost
-from impatient_ros.runtime import Runtime, select_runtime
+from impatient_ros.runtime import Runtime, Source, select_runtime
+
+if TYPE_CHECKING:
+    from impatient_ros.network import ImpatientNetwork
 
 __all__ = ['AnytimeClassifier']
 
@@ -45,7 +49,7 @@ class AnytimeClassifier:
     lock that is held for a whole frame); `state` does not wait.
 
     Args:
-        checkpoint: network, labels, preprocessing, accuracies and temperatures.
+        checkpoint: labels, preprocessing, accuracies and temperatures.
         runtime: executes the network.
         profile: latencies of that runtime on this machine.
         mode, miss_rate, confidence_threshold: what `classify` takes where it is not told otherwise; see
@@ -56,7 +60,7 @@ class AnytimeClassifier:
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        checkpoint: CheckpointFile,
         runtime: Runtime,
         profile: LatencyProfile,
         *,
@@ -84,6 +88,7 @@ class AnytimeClassifier:
         runtime: str = 'auto',
         mode: str = 'adaptive',
         *,
+        cpu_threads: int = 0,
         miss_rate: float = 0.01,
         confidence_threshold: float = 0.0,
         progress: Progress | None = None,
@@ -91,14 +96,15 @@ class AnytimeClassifier:
         """Load, warm up and profile (or take the profile of this machine, model and runtime from the cache).
 
         Args:
+            cpu_threads: how many threads compute on a CPU; 0: measured.
             progress: called with the share done (0..1) and a text while profiling.
 
         Raises:
             CheckpointError: the file is refused.
             RuntimeUnavailableError: device or runtime do not exist here.
         """
-        checkpoint = load(path)
-        chosen = select_runtime(checkpoint.network, runtime, device, digest=checkpoint.digest)
+        checkpoint = read(path)
+        chosen = select_runtime(_source(checkpoint, path), runtime, device, threads=cpu_threads)
         profile = cached_or_measured(checkpoint, chosen, progress)
         classifier = cls(
             checkpoint,
@@ -225,3 +231,12 @@ class AnytimeClassifier:
         run.exit()
         timing = FrameTiming(begin, [0.0, math.nan], [ExitTime(0, self.clock() - begin)])
         self._planners.forecast.learn(timing)
+
+
+def _source(checkpoint: CheckpointFile, path: str | Path) -> Source:
+    def network() -> ImpatientNetwork:
+        from impatient_ros.checkpoint import load  # imports torch
+
+        return load(path).network
+
+    return Source(checkpoint.graph, network, checkpoint.digest)

@@ -19,7 +19,7 @@ from impatient_ros.runtime import Runtime
 from impatient_ros.runtime.base import Run
 
 if TYPE_CHECKING:
-    from impatient_ros.checkpoint import Checkpoint
+    from impatient_ros.checkpoint import CheckpointFile
 
 __all__ = ['FrameExecution']
 
@@ -37,7 +37,7 @@ class FrameExecution:
 
     def __init__(
         self,
-        checkpoint: Checkpoint,
+        checkpoint: CheckpointFile,
         runtime: Runtime,
         planner: Planner,
         request: FrameRequest,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from impatient_ros.cache import cache_file
-from impatient_ros.checkpoint import Checkpoint
+from impatient_ros.checkpoint import CheckpointFile
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.profiling import PAUSE, measure
 from impatient_ros.runtime import Runtime
@@ -21,7 +21,7 @@ Progress = Callable[[float, str], None]
 
 
 def cached_or_measured(
-    checkpoint: Checkpoint, runtime: Runtime, progress: Progress | None = None, *, refresh: bool = False
+    checkpoint: CheckpointFile, runtime: Runtime, progress: Progress | None = None, *, refresh: bool = False
 ) -> LatencyProfile:
     """The latency profile of this checkpoint, runtime and machine from the cache, or measured and kept there;
     the runtime is warm afterwards.

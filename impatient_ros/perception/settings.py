@@ -11,7 +11,7 @@ from impatient_ros.anytime import FrameSettings
 from impatient_ros.perception.deadlines import BUDGET_SOURCES
 from impatient_ros.perception.parameter_definition import defined
 from impatient_ros.planning.options import MODES
-from impatient_ros.runtime import RUNTIMES
+from impatient_ros.runtime import DEVICES, RUNTIMES
 
 __all__ = ['TRANSPORTS', 'BudgetParameters', 'CameraParameters', 'PerceptionParameters']
 
@@ -122,9 +122,10 @@ class PerceptionParameters:
     device: str = defined(
         'text',
         'auto',
-        'Where the network runs: auto (a GPU where there is one), cpu, cuda or cuda:<index>',
-        pattern=r'auto|cpu|cuda(:\d+)?',
-        expected='auto, cpu, cuda or cuda:<index>',
+        'Where the network runs: auto (a CUDA GPU where there is one), cpu, igpu (an integrated GPU of '
+        "Intel's), cuda or cuda:<index>",
+        pattern=DEVICES,
+        expected='auto, cpu, igpu, cuda or cuda:<index>',
         locked='configured',
     )
     runtime: str = defined(
@@ -132,6 +133,14 @@ class PerceptionParameters:
         'auto',
         'What executes the network; auto: the fastest that is available',
         choices=RUNTIMES,
+        locked='configured',
+    )
+    cpu_threads: int = defined(
+        'integer',
+        0,
+        'Threads that compute the network on a CPU; 0: one or as many as the node may use, measured',
+        low=0,
+        high=1024,
         locked='configured',
     )
     mode: str = defined(

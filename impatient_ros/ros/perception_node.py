@@ -123,7 +123,11 @@ class PerceptionNode(LifecycleNode):
         path = parameters.model or str(resource_path('models', DEFAULT_MODEL))
         self.get_logger().info(f'loading {path}')
         classifier = AnytimeClassifier.from_checkpoint(
-            path, device=parameters.device, runtime=parameters.runtime, progress=self._progress()
+            path,
+            device=parameters.device,
+            runtime=parameters.runtime,
+            cpu_threads=parameters.cpu_threads,
+            progress=self._progress(),
         )
         return LoadedModel(path, classifier)
 

@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ['RUNTIMES', 'Run', 'Runtime', 'RuntimeUnavailableError']
-
-# What the parameter `runtime` may say.
-RUNTIMES = ('auto', 'eager', 'onnxruntime', 'cuda_graph')
+__all__ = ['Run', 'Runtime', 'RuntimeUnavailableError']
 
 
 class RuntimeUnavailableError(RuntimeError):
@@ -22,8 +19,8 @@ class Runtime(ABC):
     """Executes the stages and heads of one network for one frame at a time.
 
     Attributes:
-        name: one of `RUNTIMES`.
-        device: 'cpu' or 'cuda', for people.
+        name: one of the registry's.
+        device: 'cpu', 'igpu' or 'cuda', for people.
         exits: T.
     """
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from impatient_ros.runtime.base import Runtime
-from impatient_ros.runtime.machine import processor_name
+from impatient_ros.runtime.machine import processor_name, usable_cores
 
 if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
@@ -24,11 +24,15 @@ class EagerRuntime(Runtime):
     Args:
         network: is put into eval() and onto the device.
         device: a torch device.
+        threads: how many compute on the CPU, for all of torch in this process; 0: as many as torch would
+            take, at most as many as this process may use.
     """
 
     name = 'eager'
 
-    def __init__(self, network: ImpatientNetwork, device: torch.device) -> None:
+    def __init__(self, network: ImpatientNetwork, device: torch.device, threads: int = 0) -> None:
+        if device.type == 'cpu':
+            torch.set_num_threads(threads or min(torch.get_num_threads(), usable_cores()))
         self._torch_device = device
         self.device = device.type
         self.exits = len(network.stages)

@@ -1,10 +1,14 @@
-"""What latencies depend on besides the network."""
+"""What latencies depend on besides the network: the processor, and how much of it this process may use."""
 
 from __future__ import annotations
 
+import ctypes
+import os
 import platform
+from collections.abc import Iterator
+from pathlib import Path
 
-__all__ = ['processor_name']
+__all__ = ['cuda_devices', 'processor_name', 'usable_cores']
 
 
 def processor_name() -> str:
@@ -17,3 +21,64 @@ def processor_name() -> str:
     except OSError:
         pass
     return platform.processor()
+
+
+def cuda_devices() -> int:
+    """How many CUDA devices the driver knows and lets this process see; 0 without a driver.
+
+    Asked of the driver itself: importing torch to learn that there are none takes seconds and 200 MB.
+    """
+    try:
+        driver = ctypes.CDLL('libcuda.so.1')
+        count = ctypes.c_int(0)
+        if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+            return 0
+    except (OSError, AttributeError):
+        return 0
+    return count.value
+
+
+def usable_cores(root: Path = Path('/')) -> int:
+    """How many threads can compute at once here, at least 1.
+
+    The processors that this process may run on, two hardware threads of one core counted once (they share its
+    arithmetic units), and no more than the control groups' CPU quota: beyond it the kernel stops all threads
+    until the next period, which is 100 ms by default.
+    """
+    try:
+        processors = os.sched_getaffinity(0)
+    except AttributeError:  # not on Linux
+        return os.cpu_count() or 1
+    cores = {_core(root, processor) for processor in processors}
+    return max(1, min([len(cores), *(int(quota) for quota in _quotas(root))]))
+
+
+def _core(root: Path, processor: int) -> str:
+    """The hardware threads of the core that this processor belongs to, as text."""
+    siblings = root / f'sys/devices/system/cpu/cpu{processor}/topology/thread_siblings_list'
+    return _text(siblings) or str(processor)
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """CPU quotas in processors, of this process's control groups and all above them, versions 1 and 2."""
+    for line in _text(root / 'proc/self/cgroup').splitlines():
+        _, controllers, group = line.split(':', 2)
+        if controllers not in ('', 'cpu', 'cpu,cpuacct'):
+            continue
+        mount = root / 'sys/fs/cgroup' / controllers
+        # In a container's own namespace the path may not exist below the mount: then only the root counts.
+        inner = Path(group.lstrip('/'))
+        for folder in (mount / inner, *(mount / parent for parent in inner.parents)):
+            if controllers:
+                given = [_text(folder / f'cpu.cfs_{name}_us') for name in ('quota', 'period')]
+            else:
+                given = _text(folder / 'cpu.max').split()
+            if len(given) == 2 and given[0] not in ('max', '-1') and all(given):
+                yield int(given[0]) / int(given[1])
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding='utf-8').strip()
+    except OSError:
+        return ''

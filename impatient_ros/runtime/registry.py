@@ -1,96 +1,181 @@
-"""From the parameters `device` and `runtime` to the thing that executes."""
+"""From the parameters `device` and `runtime` to the thing that executes: one table of runtimes.
+
+Nothing is imported before it is needed: with device 'cpu', and with 'auto' where the driver knows no CUDA
+device, torch stays out.
+"""
 
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from impatient_ros.runtime.base import RUNTIMES, Runtime, RuntimeUnavailableError
-from impatient_ros.runtime.cuda.graph import CudaGraphRuntime
-from impatient_ros.runtime.eager import EagerRuntime
-from impatient_ros.runtime.onnx.runtime import OnnxRuntime, onnxruntime_installed
+from impatient_ros.runtime.base import Runtime, RuntimeUnavailableError
+from impatient_ros.runtime.machine import cuda_devices
+from impatient_ros.runtime.packages import import_package
 
 if TYPE_CHECKING:
+    from impatient_ros.checkpoint.graph import Graph
     from impatient_ros.network import ImpatientNetwork
 
-__all__ = ['select_device', 'select_runtime']
+__all__ = ['DEVICES', 'RUNTIMES', 'Source', 'select_runtime']
+
+DEVICES = r'auto|cpu|igpu|cuda(:\d+)?'  # what the parameter `device` may say, as a regular expression
 
 _log = logging.getLogger(__name__)
 
 
-def select_device(device: str) -> torch.device:
-    """The torch device that `device` ('auto', 'cpu', 'cuda', 'cuda:1') means here.
+@dataclass(frozen=True)
+class Source:
+    """What is to be executed, in the forms that runtimes want.
 
-    Raises:
-        RuntimeUnavailableError: not a device, or not on this machine.
+    Attributes:
+        graph: the computation graph with its weights; None: there is only the network.
+        network: builds the network, with torch; None: there is only the graph. Raises ValueError, saying why,
+            where the code that the network is made of is not known here.
+        digest: identifies the weights: what a runtime makes of them is then kept in the user's cache.
     """
-    if device == 'auto':
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        chosen = torch.device(device)
-    except RuntimeError as error:
-        raise RuntimeUnavailableError(f'device {device!r} is unknown; write auto, cpu or cuda') from error
-    if chosen.type not in ('cpu', 'cuda'):
-        raise RuntimeUnavailableError(f'device {device!r} is not supported; write auto, cpu or cuda')
-    if chosen.type == 'cuda' and (chosen.index or 0) >= torch.cuda.device_count():
-        found = torch.cuda.device_count()
-        raise RuntimeUnavailableError(
-            f'device {device!r}: torch sees {found} CUDA devices here; write auto or cpu'
-        )
-    return chosen
+
+    graph: Graph | None = None
+    network: Callable[[], ImpatientNetwork] | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A way to execute: on which kinds of devices, and how it is made for one of them.
+
+    `make` takes a source, the device and how many threads compute (0: the runtime's own choice). It imports
+    what the runtime needs and raises RuntimeUnavailableError with what is missing.
+    """
+
+    name: str
+    devices: tuple[str, ...]
+    make: Callable[[Source, str, int], Runtime]
+
+
+def _openvino(source: Source, device: str, threads: int) -> Runtime:
+    from impatient_ros.runtime.openvino.runtime import OpenVinoRuntime, compiled_cache
+
+    graph = _graph(source, 'openvino')
+    return OpenVinoRuntime(graph, device, threads=threads, cache=compiled_cache(source.digest))
+
+
+def _onnxruntime(source: Source, device: str, threads: int) -> Runtime:
+    from impatient_ros.runtime.onnx_runtime import OnnxRuntime
+
+    return OnnxRuntime(_graph(source, 'onnxruntime'), threads=threads)
+
+
+def _cuda_graph(source: Source, device: str, threads: int) -> Runtime:
+    chosen = _torch_device(device, "runtime 'cuda_graph'")
+    from impatient_ros.runtime.cuda.graph import CudaGraphRuntime
+
+    return CudaGraphRuntime(_network(source, "runtime 'cuda_graph'", 'write device cpu'), chosen)
+
+
+def _eager(source: Source, device: str, threads: int) -> Runtime:
+    chosen = _torch_device(device, "runtime 'eager'")
+    from impatient_ros.runtime.eager import EagerRuntime
+
+    return EagerRuntime(_network(source, "runtime 'eager'", 'write runtime openvino'), chosen, threads)
+
+
+# Of those that know a device, 'auto' takes the first that works.
+TABLE = {
+    entry.name: entry
+    for entry in (
+        Entry('openvino', ('cpu', 'igpu'), _openvino),
+        Entry('onnxruntime', ('cpu',), _onnxruntime),
+        Entry('cuda_graph', ('cuda',), _cuda_graph),
+        Entry('eager', ('cpu', 'cuda'), _eager),
+    )
+}
+RUNTIMES = ('auto', *TABLE)  # what the parameter `runtime` may say
 
 
 def select_runtime(
-    network: ImpatientNetwork, runtime: str = 'auto', device: str = 'auto', *, digest: str | None = None
+    source: Source, runtime: str = 'auto', device: str = 'auto', *, threads: int = 0
 ) -> Runtime:
-    """The runtime for a network; 'auto' takes the fastest that works here and says which.
+    """The runtime for a network; 'auto' takes the fastest that works here, says which, and warns of each
+    faster one that does not.
 
-    On the CPU that is ONNX Runtime where it is installed (1.5 to 4 times faster than eager torch).
-    `digest` identifies the weights: what a runtime prepares from them is then kept in the user's cache.
+    Args:
+        threads: how many compute on a CPU; 0: measured, at most as many as this process may use.
 
     Raises:
-        RuntimeUnavailableError: the name is unknown, or it is not available here.
+        RuntimeUnavailableError: a name is unknown, or nothing that it allows works here; says why.
     """
     if runtime not in RUNTIMES:
         raise RuntimeUnavailableError(f'runtime {runtime!r} is unknown; write one of {", ".join(RUNTIMES)}')
-    chosen = _automatic(network, select_device(device), digest) if runtime == 'auto' else None
-    if chosen is None:
-        chosen = _named(network, runtime, device, digest)
+    if not re.fullmatch(DEVICES, device):
+        raise RuntimeUnavailableError(
+            f'device {device!r} is unknown; write auto, cpu, igpu, cuda or cuda:<index>'
+        )
+    ways = list(_ways(runtime, device))
+    if not ways:
+        raise RuntimeUnavailableError(_no_way(runtime, device))
+    for number, (entry, where) in enumerate(ways):
+        try:
+            chosen = entry.make(source, where, threads)
+            break
+        except Exception as error:
+            if number == len(ways) - 1:
+                raise
+            following, there = ways[number + 1]
+            # Drivers and captures fail in ways of their own.
+            _log.warning('%s is used on %s, since %s', following.name, there, error)
     _log.info('stages execute on %s (%s)', chosen.name, chosen.device)
     return chosen
 
 
-def _automatic(network: ImpatientNetwork, device: torch.device, digest: str | None) -> Runtime:
-    if device.type == 'cuda':
-        try:
-            return CudaGraphRuntime(network, device)
-        except Exception as error:  # noqa: BLE001  drivers and captures fail in ways of their own
-            _log.warning('CUDA graphs do not work here, eager torch is used: %s', error)
-    elif not onnxruntime_installed():
-        _log.warning('onnxruntime is not installed: eager torch is 1.5 to 4 times slower on a CPU')
-    else:
-        try:
-            return OnnxRuntime(network, digest)
-        except RuntimeUnavailableError as error:
-            _log.warning('%s: eager torch is used', error)
-    return EagerRuntime(network, device)
+def _ways(runtime: str, device: str) -> Iterator[tuple[Entry, str]]:
+    devices = [device]
+    if device == 'auto':
+        devices = ['cuda', 'cpu'] if cuda_devices() else ['cpu']
+    for where in devices:
+        for entry in TABLE.values():
+            if runtime in ('auto', entry.name) and where.partition(':')[0] in entry.devices:
+                yield entry, where
 
 
-def _named(network: ImpatientNetwork, runtime: str, device: str, digest: str | None) -> Runtime:
-    if runtime == 'eager':
-        return EagerRuntime(network, select_device(device))
-    if runtime == 'onnxruntime':
-        if device != 'auto' and select_device(device).type != 'cpu':
-            raise RuntimeUnavailableError(
-                f"runtime 'onnxruntime' executes on the CPU, not on {device}; write device auto or cpu"
-            )
-        return OnnxRuntime(network, digest)
-    chosen = select_device(device)
-    if chosen.type != 'cuda':
+def _no_way(runtime: str, device: str) -> str:
+    allowed = TABLE[runtime].devices
+    where = 'this machine has no CUDA device' if device == 'auto' else f'device is {device}'
+    kinds = ' or '.join(allowed)
+    others = [name for name in RUNTIMES if name != runtime]
+    return f'runtime {runtime!r} executes on {kinds}, and {where}; write runtime {" or ".join(others)}'
+
+
+def _graph(source: Source, name: str) -> Graph:
+    if source.graph is None:
         raise RuntimeUnavailableError(
-            f"runtime 'cuda_graph' needs a CUDA device, and torch sees {torch.cuda.device_count()} here; "
-            'write runtime auto, eager or onnxruntime'
+            f'runtime {name!r} needs a checkpoint with a graph, and this one has none: write it anew with '
+            'python -m impatient_ros.checkpoint convert OLD NEW, or write runtime eager'
         )
-    return CudaGraphRuntime(network, chosen)
+    return source.graph
+
+
+def _network(source: Source, purpose: str, instead: str) -> ImpatientNetwork:
+    if source.network is None:
+        raise RuntimeUnavailableError(
+            f'{purpose} needs the network itself, and there is only its graph; {instead}'
+        )
+    import_package('torch', purpose, instead)
+    try:
+        return source.network()
+    except ValueError as error:
+        raise RuntimeUnavailableError(f'{purpose} needs the network itself: {error}; {instead}') from error
+
+
+def _torch_device(device: str, purpose: str) -> Any:
+    """The torch device; 'cuda' and 'cuda:<index>' must be on this machine."""
+    torch = import_package('torch', f'{purpose} on device {device!r}', 'write runtime auto and device cpu')
+    chosen = torch.device(device)
+    if chosen.type == 'cuda' and (chosen.index or 0) >= torch.cuda.device_count():
+        raise RuntimeUnavailableError(
+            f'device {device!r}: torch sees {torch.cuda.device_count()} CUDA devices here; write auto or cpu'
+        )
+    return chosen

@@ -484,7 +484,7 @@ class TestRealNetwork:
         assert any('round' in text for text in reports)
         again = []
         AnytimeClassifier.from_checkpoint(file, device='cpu', progress=lambda s, t: again.append(t))
-        assert clf.runtime.name == 'onnxruntime'
+        assert clf.runtime.name == 'openvino'
         assert again == ['latency profile taken from the cache']
         answer = clf.classify(np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8), budget=1.0)
         assert answer.label in clf.labels

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 
-from impatient_ros.cache import cache_file
-from impatient_ros.checkpoint import load
+from impatient_ros.checkpoint import load, read, save
+from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.resources import resource_path
-from impatient_ros.runtime.onnx.export import export_whole
+from impatient_ros.runtime import Source
 
 MODELS = ('resnet18', 'resnet50', 'mobilenet_v3_large', 'efficientnet_b0', 'default')
 DEFAULT = 'clothing10.safetensors'
@@ -33,21 +33,14 @@ def picture(shape: Sequence[int]) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(1, *shape)).astype(np.float32)
 
 
-def digest(name: str) -> str:
-    """Identifies these weights in the cache."""
-    return f'benchmark {name} {SIZE} {EXITS} {CLASSES} seed 0 torch {torch.__version__}'
-
-
-def exported(name: str, of: ImpatientNetwork) -> Path:
-    """The whole network as ONNX, exported once (in the user's cache)."""
-    key = {'benchmark': digest(name), 'file': _stamp(name)}
-    cached = cache_file('benchmark', key, suffix='.onnx', keep=len(MODELS))
-    if cached.path is None:
-        raise SystemExit('the peers read the network from the cache: set HOME')
-    if cached.read(onnx.load_from_string) is None:
-        cached.write(export_whole(of).SerializeToString())
-    return cached.path
-
-
-def _stamp(name: str) -> int:
-    return resource_path('models', DEFAULT).stat().st_mtime_ns if name == 'default' else 0
+def source(name: str) -> Source:
+    """The network for `select_runtime`, by way of a checkpoint as the node reads it."""
+    if name == 'default':
+        file = read(resource_path('models', DEFAULT))
+    else:
+        with tempfile.TemporaryDirectory(prefix='impatient_ros-') as folder:
+            path = Path(folder) / 'network.safetensors'
+            labels = [str(index) for index in range(CLASSES)]
+            save(network(name), path, labels=labels, preprocessing=Preprocessing.for_image_size(SIZE))
+            file = read(path)
+    return Source(file.graph, lambda: network(name), file.digest)

@@ -18,7 +18,7 @@ import numpy as np
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.profiling import measure
-from impatient_ros.runtime.registry import select_runtime
+from impatient_ros.runtime import Source, select_runtime
 
 __all__ = ['exit_costs', 'increasing', 'measured_profile']
 
@@ -72,7 +72,7 @@ def increasing(costs: Sequence[float]) -> tuple[float, ...]:
 
 def measured_profile(network: ImpatientNetwork, device: str = 'auto') -> LatencyProfile:
     """The latencies of `network` here and now, eager, from a preprocessed picture on."""
-    runtime = select_runtime(copy.deepcopy(network), 'eager', device)
+    runtime = select_runtime(Source(network=lambda: copy.deepcopy(network)), 'eager', device)
     tensor = np.zeros((1, *network.input_shape), np.float32)
     return measure(
         lambda: runtime.start(tensor), len(network.exits), time.perf_counter, time_limit=TIME_LIMIT

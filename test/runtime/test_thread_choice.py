@@ -1,6 +1,6 @@
 import pytest
 
-from impatient_ros.runtime.onnx.thread_choice import faster_with_several
+from impatient_ros.runtime.thread_choice import faster_with_several
 
 
 class Machine:

@@ -1,1 +1,0 @@
-"""Stages on ONNX Runtime, on the CPU."""

@@ -1,0 +1,1 @@
+"""Stages on OpenVINO, on the CPU or on Intel's integrated GPU. Needs no torch."""

@@ -1,0 +1,194 @@
+"""Stages on OpenVINO: every piece of the network compiled once, tensors passed on without copies."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from impatient_ros.cache import cache_folder
+from impatient_ros.checkpoint.graph import boundary, logits
+from impatient_ros.runtime.base import RuntimeUnavailableError
+from impatient_ros.runtime.machine import processor_name, usable_cores
+from impatient_ros.runtime.openvino.cutting import cut
+from impatient_ros.runtime.packages import import_package
+from impatient_ros.runtime.pieces import Piece, PieceRuntime
+from impatient_ros.runtime.thread_choice import faster_with_several
+
+if TYPE_CHECKING:
+    from impatient_ros.checkpoint.graph import Graph
+
+__all__ = ['OpenVinoRuntime', 'compiled_cache']
+
+NOTHING = np.empty((1, 0), np.float32)
+KEPT = 8  # checkpoints; compiled pieces take about five times the space of the weights
+
+_log = logging.getLogger(__name__)
+
+
+class OpenVinoRuntime(PieceRuntime):
+    """Runs the pieces of a network's graph, compiled for this machine.
+
+    Features and scores have fixed places, which the next run overwrites.
+    The calling thread computes, together with OpenVINO's one pool of threads; they sleep between runs.
+
+    Args:
+        graph: the whole network.
+        device: 'cpu', or 'igpu' for Intel's integrated GPU.
+        threads: how many compute on the CPU; 0: as many as there are cores to use, or one where that is as
+            fast (see `thread_choice`).
+        cache: folder for compiled pieces of exactly this graph; None: compiled at every start.
+
+    Raises:
+        RuntimeUnavailableError: the package or the device is missing, or OpenVINO refuses the network.
+    """
+
+    name = 'openvino'
+
+    def __init__(
+        self, graph: Graph, device: str = 'cpu', *, threads: int = 0, cache: Path | None = None
+    ) -> None:
+        self._openvino = import_package('openvino', "runtime 'openvino'", 'write runtime eager')
+        self.device = device
+        self.exits = graph.exits
+        self._shape = (1, *graph.input_shape)
+        self._core = self._openvino.Core()
+        self._target = self._integrated_gpu() if device == 'igpu' else 'CPU'
+        try:
+            features = [boundary(t + 1) for t in range(self.exits)]
+            everything = [*features, *(logits(t) for t in range(self.exits))]
+            whole = self._core.read_model(graph.part(0, everything).SerializeToString())
+            self._features = [self._tensor(graph.shape(name))[1] for name in features]
+            self.threads = 1 if device == 'igpu' else threads or self._measured_threads(whole, cache)
+            self._compile(whole, cache)
+        except RuntimeUnavailableError:
+            raise
+        except (RuntimeError, ValueError) as error:  # what OpenVINO and the graph raise
+            raise RuntimeUnavailableError(
+                f"runtime 'openvino' cannot run this network ({_first_line(error)}); write runtime eager"
+            ) from error
+
+    def upload(self, image: np.ndarray) -> Any:
+        # OpenVINO reads from the array itself.
+        return self._openvino.Tensor(np.require(image, np.float32, ('C', 'W')), shared_memory=True)
+
+    def execute(self, kind: str, index: int, value: Any) -> tuple[Any, np.ndarray]:
+        request, given, features, scores = self._prepared[kind, index]
+        if value is not given:  # an image; features are where they always are
+            request.set_input_tensor(0, value)
+        request.infer(share_outputs=True)
+        return features, scores[0].copy()
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            'runtime': self.name,
+            'device': self.device,
+            'machine': platform.machine(),
+            'processor': processor_name(),
+            'cores': os.cpu_count(),
+            'threads': self.threads,
+            'openvino': self._openvino.__version__,
+            'target': self._core.get_property(self._target, 'FULL_DEVICE_NAME'),
+        }
+
+    def _integrated_gpu(self) -> str:
+        for name in self._core.available_devices:
+            if name.startswith('GPU') and 'INTEGRATED' in str(self._core.get_property(name, 'DEVICE_TYPE')):
+                return name
+        raise RuntimeUnavailableError(
+            f"device 'igpu': OpenVINO finds no integrated GPU of Intel's here, only "
+            f'{", ".join(self._core.available_devices)}; install its OpenCL driver (intel-opencl-icd) and '
+            'allow access to /dev/dri, or write device cpu'
+        )
+
+    def _options(self, threads: int, cache: Path | None = None) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            'PERFORMANCE_HINT': 'LATENCY',
+            'NUM_STREAMS': '1',
+            'INFERENCE_PRECISION_HINT': 'f32',
+        }
+        if self.device == 'cpu':
+            options['INFERENCE_NUM_THREADS'] = threads
+            # Pinned threads cannot move away from other work: beside two busy workers the default model took
+            # 10.2 ms pinned and 4.4 ms free (median, two threads on two cores).
+            options['ENABLE_CPU_PINNING'] = False
+            if threads == 1:
+                # No stream: the calling thread computes alone, and no piece gets a thread of its own.
+                options['NUM_STREAMS'] = '0'
+        if cache is not None:
+            options['CACHE_DIR'] = str(cache)
+        return options
+
+    def _measured_threads(self, whole: Any, cache: Path | None) -> int:
+        """All cores that may be used, or one thread where several do not make frames clearly faster."""
+        cores = usable_cores()
+        if cores == 1:
+            return 1
+        last = [model for piece, model in cut(whole, self.exits) if piece.kind == 'path'][-1]
+        image = self.upload(np.zeros(self._shape, np.float32))
+
+        def frame(threads: int) -> Callable[[], object]:
+            compiled = self._core.compile_model(last, self._target, self._options(threads, cache))
+            request = compiled.create_infer_request()
+            request.set_input_tensor(0, image)
+            request.infer()  # the first one allocates
+            return lambda: request.infer(share_outputs=True)
+
+        return cores if faster_with_several(frame(1), frame(cores)) else 1
+
+    def _compile(self, whole: Any, cache: Path | None) -> None:
+        self._prepare(whole, cache)
+        way = self.disagreement(self._shape)
+        if way and cache is not None:
+            # OpenVINO notices a cached file that is cut off, not one whose weights have changed on the disk.
+            _log.warning('the compiled network in %s is of no use and is made anew: %s', cache, way)
+            shutil.rmtree(cache, ignore_errors=True)
+            self._prepare(whole, cache)
+            way = self.disagreement(self._shape)
+        if way:
+            raise RuntimeUnavailableError(
+                f"runtime 'openvino' computes wrongly here: {way}; write runtime eager"
+            )
+
+    def _prepare(self, whole: Any, cache: Path | None) -> None:
+        """Compile the pieces and give each its tensors."""
+        # By kind and index: request, the input that it has, where it leaves features and scores.
+        self._prepared: dict[tuple[str, int], tuple[Any, Any, Any, np.ndarray]] = {}
+        options = self._options(self.threads, cache)
+        for piece, model in cut(whole, self.exits):
+            request = self._core.compile_model(model, self._target, options).create_infer_request()
+            self._prepared[piece.kind, piece.index] = self._with_tensors(piece, request)
+
+    def _with_tensors(self, piece: Piece, request: Any) -> tuple[Any, Any, Any, np.ndarray]:
+        given, features, scores = None, None, NOTHING
+        if piece.source:
+            given = self._features[piece.source - 1]
+            request.set_input_tensor(0, given)
+        if piece.features:
+            features = self._features[piece.index]
+            request.set_output_tensor(0, features)
+        if piece.scores:
+            last = len(piece.outputs) - 1
+            scores, tensor = self._tensor(request.get_output_tensor(last).shape)
+            request.set_output_tensor(last, tensor)
+        return request, given, features, scores
+
+    def _tensor(self, shape: Any) -> tuple[np.ndarray, Any]:
+        """Memory for a result, as an array and as a tensor of OpenVINO's."""
+        tensor = self._openvino.Tensor(self._openvino.Type.f32, list(shape))
+        return tensor.data, tensor
+
+
+def compiled_cache(digest: str | None) -> Path | None:
+    """The folder for what is compiled from the weights with that digest; None where nothing can be kept."""
+    return None if digest is None else cache_folder('openvino', {'checkpoint': digest}, keep=KEPT)
+
+
+def _first_line(error: Exception) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,0 +1,117 @@
+"""What runtimes have in common that execute a network as prepared pieces.
+
+Pieces, T of each kind: `path` t, from the image to the scores of exit t in one go; `stage` t; `stage_exit` t,
+the stage and its scores, which saves a boundary; `exit` t, the head alone.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from impatient_ros.checkpoint.graph import boundary, logits
+from impatient_ros.runtime.base import Run, Runtime
+
+__all__ = ['Piece', 'PieceRuntime', 'pieces']
+
+# How far the scores of one exit may differ between the ways to it, relative to the largest. Single precision
+# is used everywhere; fusing and blocking in another order rounds differently (1e-6 and less was seen).
+TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Piece:
+    """From what is there after `source` stages to `features` and `scores`, tensors by name ('': not made)."""
+
+    kind: str
+    index: int
+    source: int
+    features: str = ''
+    scores: str = ''
+
+    @property
+    def outputs(self) -> list[str]:
+        return [name for name in (self.features, self.scores) if name]
+
+
+def pieces(exits: int) -> Iterator[Piece]:
+    """Every piece of a network with that many exits."""
+    for t in range(exits):
+        yield Piece('path', t, 0, '', logits(t))
+        yield Piece('stage_exit', t, t, boundary(t + 1), logits(t))
+        yield Piece('stage', t, t, boundary(t + 1))
+        yield Piece('exit', t, t + 1, '', logits(t))
+
+
+class PieceRuntime(Runtime):
+    """Executes pieces; how, its subclasses say.
+
+    One frame is on its way at a time: starting a run ends the one before.
+    """
+
+    @abstractmethod
+    def execute(self, kind: str, index: int, value: Any) -> tuple[Any, np.ndarray]:
+        """Execute a piece on an uploaded image or on features: features (None without), and logits float32
+        [classes] in memory of their own (empty without)."""
+
+    def stage(self, index: int, features: Any) -> Any:
+        return self.execute('stage', index, features)[0]
+
+    def exit(self, index: int, features: Any) -> np.ndarray:
+        return self.execute('exit', index, features)[1]
+
+    def start(self, image: np.ndarray) -> Run:
+        return _FusedRun(self, image)
+
+    def disagreement(self, shape: tuple[int, ...]) -> str:
+        """Compare the ways to every exit on a random image, which warms all pieces up; '' if they agree."""
+        image = self.upload(np.random.default_rng(0).normal(size=shape).astype(np.float32))
+        features = image
+        for t in range(self.exits):
+            wanted = self.execute('path', t, image)[1]
+            fused, scores = self.execute('stage_exit', t, features)
+            ways = {'stage and exit in one go': scores, 'stage_exit, then exit': self.exit(t, fused)}
+            features = self.stage(t, features)
+            ways['stage, then exit'] = self.exit(t, features)
+            for way, scores in ways.items():
+                difference = float(np.abs(scores - wanted).max())
+                if not difference <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
+                    return f'exit {t + 1}, {way}, differs by {difference:.2g} from the path to it'
+        return ''
+
+
+class _FusedRun(Run):
+    """Executes a whole contract path, or a stage with its head, in one go where it is told what comes."""
+
+    _runtime: PieceRuntime
+
+    def __init__(self, runtime: PieceRuntime, image: np.ndarray) -> None:
+        super().__init__(runtime, image)
+        self._scores: np.ndarray | None = None
+
+    @property
+    def ready(self) -> bool:
+        return self._scores is not None
+
+    def stage(self, toward: int | None = None, then: int | None = None) -> None:
+        self._scores = None
+        if toward is not None and toward == self.position:
+            self._features, self._scores = self._runtime.execute('stage_exit', toward, self._features)
+        elif toward is not None and self.position == 0:
+            # A path leaves no features behind.
+            self._features, self._scores = self._runtime.execute('path', toward, self._features)
+            self.position = toward
+        else:
+            super().stage()
+            return
+        self.position += 1
+
+    def exit(self) -> np.ndarray:
+        if self._scores is None:
+            return super().exit()
+        scores, self._scores = self._scores, None
+        return scores

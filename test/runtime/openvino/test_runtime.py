@@ -1,0 +1,276 @@
+import os
+import subprocess
+import sys
+import textwrap
+import time
+
+import numpy as np
+import pytest
+from runtime.staged import expected, graph, image, network
+
+from impatient_ros.checkpoint import load, read
+from impatient_ros.resources import resource_path
+from impatient_ros.runtime import RuntimeUnavailableError
+from impatient_ros.runtime.openvino import runtime as module
+from impatient_ros.runtime.openvino.runtime import KEPT, OpenVinoRuntime, compiled_cache
+
+DEFAULT = resource_path('models', 'clothing10.safetensors')
+
+
+@pytest.fixture(scope='module')
+def small():
+    return network()
+
+
+@pytest.fixture(scope='module')
+def small_graph(small, tmp_path_factory):
+    return graph(small, tmp_path_factory.mktemp('checkpoint'))
+
+
+@pytest.fixture(scope='module')
+def runtime(small_graph):
+    return OpenVinoRuntime(small_graph)
+
+
+def assert_equal(found, wanted):
+    assert np.abs(found - wanted).max() <= 1e-4 * max(1.0, np.abs(wanted).max())
+
+
+def check_every_way(of, runtime):
+    picture = image(of)
+    wanted = expected(of, picture)
+    assert np.ptp(wanted[-1]) > 1e-3, 'scores that do not differ prove nothing'
+    for t in range(runtime.exits):
+        path = runtime.start(picture)
+        path.stage(t)
+        assert (path.position, path.ready) == (t + 1, True)
+        assert_equal(path.exit(), wanted[t])
+        alone = runtime.start(picture)
+        for _ in range(t + 1):
+            alone.stage()
+        assert not alone.ready
+        assert_equal(alone.exit(), wanted[t])
+    every = runtime.start(picture)
+    for t in range(runtime.exits):
+        every.stage(t)
+        assert every.ready
+        assert_equal(every.exit(), wanted[t])
+
+
+@pytest.mark.parametrize('threads', [1, 2])
+def test_the_default_model_answers_as_in_torch(threads):
+    runtime = OpenVinoRuntime(read(DEFAULT).graph, threads=threads)
+    assert (runtime.threads, runtime.describe()['threads']) == (threads, threads)
+    check_every_way(load(DEFAULT).network, runtime)
+
+
+@pytest.mark.parametrize(
+    ('name', 'size'),
+    [
+        ('resnet18', 64),
+        ('mobilenet_v3_small', 64),
+        pytest.param('swin_t', 32, marks=pytest.mark.slow),
+        pytest.param('vit_b_16', 32, marks=pytest.mark.slow),  # 86 million parameters
+    ],
+)
+def test_every_family_answers_as_in_torch(name, size, tmp_path):
+    of = network(name, size)
+    check_every_way(of, OpenVinoRuntime(graph(of, tmp_path)))
+
+
+def test_results_are_their_own_memory_and_an_image_that_is_read_only_or_strided_will_do(small, runtime):
+    first, second = image(small, 1), image(small, 2)
+    wanted = expected(small, first)[2]
+    second.flags.writeable = False
+    run = runtime.start(first)
+    run.stage(2)
+    kept = run.exit()
+    other = runtime.start(second)
+    other.stage(2)
+    assert_equal(other.exit(), expected(small, np.array(second))[2])
+    assert_equal(kept, wanted)
+    strided = np.ascontiguousarray(first.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    run = runtime.start(strided)
+    run.stage(2)
+    assert_equal(run.exit(), wanted)
+
+
+def test_several_threads_are_used_only_where_they_pay_and_no_more_than_there_are(small_graph, monkeypatch):
+    monkeypatch.setattr(module, 'usable_cores', lambda: 2)
+    for pays, wanted in ((True, 2), (False, 1)):
+        monkeypatch.setattr(module, 'faster_with_several', lambda one, several, pays=pays: pays)
+        assert OpenVinoRuntime(small_graph).threads == wanted
+    monkeypatch.setattr(module, 'faster_with_several', lambda one, several: pytest.fail('there is one core'))
+    monkeypatch.setattr(module, 'usable_cores', lambda: 1)
+    assert OpenVinoRuntime(small_graph).threads == 1
+
+
+def test_threads_sleep_between_frames(small, small_graph):
+    runtime = OpenVinoRuntime(small_graph, threads=2)
+    for _ in range(20):
+        run = runtime.start(image(small))
+        run.stage(2)
+        run.exit()
+    before = time.process_time()
+    time.sleep(0.5)  # what is asked is what threads do meanwhile
+    assert time.process_time() - before < 0.05
+
+
+def test_one_thread_starts_no_others(tmp_path):
+    """Counted in a process of its own: other tests' runtimes have theirs."""
+    script = """
+        import sys
+        from impatient_ros.checkpoint import read
+        from impatient_ros.runtime.openvino.runtime import OpenVinoRuntime
+        import openvino
+
+        def threads():
+            return int(next(l for l in open('/proc/self/status') if l.startswith('Threads')).split()[1])
+        before = threads()
+        OpenVinoRuntime(read(sys.argv[1]).graph, threads=1)
+        print(threads() - before)
+    """
+    done = subprocess.run(
+        [sys.executable, '-c', textwrap.dedent(script), str(DEFAULT)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) <= 1, 'at most one, for compiling'
+
+
+def test_there_is_no_integrated_gpu_and_the_message_says_so(small_graph):
+    import openvino
+
+    if any(name.startswith('GPU') for name in openvino.Core().available_devices):
+        pytest.skip('there is a GPU')
+    with pytest.raises(RuntimeUnavailableError, match="no integrated GPU of Intel's here, only CPU"):
+        OpenVinoRuntime(small_graph, 'igpu')
+
+
+def test_what_openvino_refuses_is_refused_with_its_reason(small_graph, monkeypatch):
+    def broken(*_):
+        raise RuntimeError('\n\nno such operation\nmore')
+
+    monkeypatch.setattr(module, 'cut', broken)
+    with pytest.raises(
+        RuntimeUnavailableError, match=r'cannot run this network \(no such operation\)'
+    ) as caught:
+        OpenVinoRuntime(small_graph)
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+class TestCache:
+    @pytest.fixture
+    def compiled(self, monkeypatch):
+        """How many pieces did not come from the cache, by runtime made."""
+        found = []
+        prepare = OpenVinoRuntime._prepare
+
+        def counted(self, whole, cache):
+            prepare(self, whole, cache)
+            loaded = [
+                request.get_compiled_model().get_property('LOADED_FROM_CACHE')
+                for request, *_ in self._prepared.values()
+            ]
+            found.append(loaded.count(False))
+
+        monkeypatch.setattr(OpenVinoRuntime, '_prepare', counted)
+        return found
+
+    def test_every_piece_is_compiled_once(self, small, small_graph, tmp_path, compiled):
+        OpenVinoRuntime(small_graph, threads=1, cache=tmp_path)
+        files = {file.name for file in tmp_path.iterdir()}
+        check_every_way(small, OpenVinoRuntime(small_graph, threads=1, cache=tmp_path))
+        assert compiled == [4 * 3, 0]
+        assert {file.name for file in tmp_path.iterdir()} == files
+
+    def test_files_that_are_cut_off_are_made_anew(self, small, small_graph, tmp_path, compiled):
+        OpenVinoRuntime(small_graph, threads=1, cache=tmp_path)
+        for file in tmp_path.iterdir():
+            file.chmod(0o600)
+            file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+        check_every_way(small, OpenVinoRuntime(small_graph, threads=1, cache=tmp_path))
+        assert compiled == [12, 12]
+
+    def test_weights_that_changed_on_the_disk_are_noticed(self, small, small_graph, tmp_path, caplog):
+        OpenVinoRuntime(small_graph, threads=1, cache=tmp_path)
+        largest = max(tmp_path.iterdir(), key=lambda file: file.stat().st_size)
+        largest.chmod(0o600)
+        data = bytearray(largest.read_bytes())
+        middle = len(data) // 2
+        data[middle : middle + 4000] = os.urandom(4000)
+        largest.write_bytes(data)
+        check_every_way(small, OpenVinoRuntime(small_graph, threads=1, cache=tmp_path))
+        assert 'is made anew' in caplog.text
+
+    def test_each_checkpoint_has_a_folder_and_the_latest_ones_stay(self, tmp_path, monkeypatch):
+        monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+        folders = [compiled_cache(f'{number:064}'[::-1]) for number in range(KEPT + 3)]
+        assert len(set(folders)) == KEPT + 3
+        assert sorted(folders[-1].parent.iterdir()) == sorted(folders[-KEPT:])
+        assert compiled_cache(f'{KEPT + 2:064}'[::-1]) == folders[-1]
+
+    def test_what_has_no_digest_is_not_kept(self):
+        assert compiled_cache(None) is None
+
+
+# Run in a network namespace with a loopback device alone and a resolver that writes down what it is asked.
+OBSERVED = """
+import fcntl, os, pathlib, socket, struct, subprocess, sys, threading
+home, model = sys.argv[1:]
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:  # lo up: SIOCSIFFLAGS, IFF_UP | IFF_RUNNING
+    fcntl.ioctl(control, 0x8914, struct.pack('16sh', b'lo', 0x41))
+resolver = pathlib.Path(home).parent / 'resolv.conf'
+resolver.write_text('nameserver 127.0.0.1\\noptions timeout:1 attempts:1\\n')
+subprocess.run(['mount', '--bind', str(resolver), '/etc/resolv.conf'], check=True)
+server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+server.bind(('127.0.0.1', 53))
+asked = []
+
+def answer():
+    while True:
+        query, sender = server.recvfrom(512)
+        asked.append(query)
+        server.sendto(query[:2] + bytes([0x81, 0x83]) + query[4:], sender)  # no such name
+
+threading.Thread(target=answer, daemon=True).start()
+attempts = []
+sys.addaudithook(lambda event, arguments: event == 'socket.connect' and attempts.append(arguments))
+
+import time
+import numpy as np
+from impatient_ros.anytime import AnytimeClassifier
+classifier = AnytimeClassifier.from_checkpoint(model, device='cpu')
+for _ in range(20):
+    assert classifier.classify(np.zeros((120, 160, 3), np.uint8)).label
+time.sleep(1)
+quiet = not asked and not attempts
+try:
+    socket.getaddrinfo('collector.example', 443)  # it would have been seen
+except OSError:
+    pass
+print('quiet', quiet, 'observed', bool(asked))
+"""
+
+
+def test_nothing_calls_home_and_the_home_has_only_our_cache(tmp_path):
+    apart = ['unshare', '--map-root-user', '--net', '--mount']
+    try:
+        permitted = subprocess.run([*apart, 'true'], capture_output=True).returncode == 0
+    except FileNotFoundError:
+        permitted = False
+    if not permitted:
+        pytest.skip('needs a network namespace, which is not permitted here')
+    home = tmp_path / 'home'
+    home.mkdir()
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(('XDG_', 'CI'))}
+    done = subprocess.run(
+        [*apart, sys.executable, '-c', OBSERVED, str(home), str(DEFAULT)],
+        env={**environ, 'HOME': str(home), 'PYTHONPATH': os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ['quiet', 'True', 'observed', 'True']
+    kept = {str(file.relative_to(home).parent) for file in home.rglob('*') if file.is_file()}
+    assert kept
+    assert {folder for folder in kept if not folder.startswith('.cache/impatient_ros')} == set()

@@ -1,0 +1,136 @@
+import logging
+import subprocess
+import sys
+
+import pytest
+
+from impatient_ros.perception.settings import node_definitions
+from impatient_ros.resources import resource_path
+from impatient_ros.runtime import RUNTIMES, RuntimeUnavailableError, Source, registry, select_runtime
+from impatient_ros.runtime.registry import Entry
+
+DEFAULT = resource_path('models', 'clothing10.safetensors')
+
+
+class Made:
+    """A stand-in for a runtime."""
+
+    def __init__(self, name, device, threads):
+        self.name, self.device, self.threads = name, device, threads
+
+
+@pytest.fixture
+def table(monkeypatch):
+    """Runtimes that only say what was asked of them, named as the real ones; `fails` by name."""
+    fails = {}
+
+    def stand_in(entry):
+        def make(source, device, threads):
+            if entry.name in fails:
+                raise fails[entry.name]
+            return Made(entry.name, device, threads)
+
+        return Entry(entry.name, entry.devices, make)
+
+    monkeypatch.setattr(registry, 'TABLE', {name: stand_in(entry) for name, entry in registry.TABLE.items()})
+    monkeypatch.setattr(registry, 'cuda_devices', lambda: 0)
+    return fails
+
+
+def chosen(*names, **options):
+    made = select_runtime(Source(), *names, **options)
+    return made.name, made.device
+
+
+def test_the_first_that_knows_the_device_is_taken(table, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    assert chosen('auto', 'cpu') == chosen('auto', 'auto') == ('openvino', 'cpu')
+    assert 'stages execute on openvino (cpu)' in caplog.text
+    assert chosen('auto', 'igpu') == ('openvino', 'igpu')
+    assert chosen('eager', 'auto') == ('eager', 'cpu')
+    assert chosen('auto', 'cuda:1') == ('cuda_graph', 'cuda:1')
+    monkeypatch.setattr(registry, 'cuda_devices', lambda: 1)
+    assert chosen('auto', 'auto') == ('cuda_graph', 'cuda')
+    assert chosen('eager', 'auto') == ('eager', 'cuda')
+    assert chosen('openvino', 'auto') == ('openvino', 'cpu')
+    assert select_runtime(Source(), threads=3).threads == 3
+
+
+def test_auto_goes_on_to_the_next_one_with_a_warning_and_at_last_to_the_cpu(table, monkeypatch, caplog):
+    monkeypatch.setattr(registry, 'cuda_devices', lambda: 1)
+    table['cuda_graph'] = RuntimeError('capture failed')
+    assert chosen('auto', 'auto') == ('eager', 'cuda')
+    assert 'eager is used on cuda, since capture failed' in caplog.text
+    table['eager'] = RuntimeUnavailableError('its family is unknown')
+    assert chosen('auto', 'auto') == ('openvino', 'cpu')
+    assert 'openvino is used on cpu, since its family is unknown' in caplog.text
+    with pytest.raises(RuntimeUnavailableError, match='its family is unknown'):
+        chosen('auto', 'cuda')
+    with pytest.raises(RuntimeUnavailableError, match='its family is unknown'):
+        chosen('eager', 'cpu')
+    table['openvino'] = RuntimeUnavailableError('its wheel is broken')
+    assert chosen('auto', 'cpu') == ('onnxruntime', 'cpu')
+
+
+def test_what_is_unknown_or_does_not_fit_is_refused_with_what_to_write(table):
+    with pytest.raises(RuntimeUnavailableError, match='write one of auto, openvino, onnxruntime, cuda_graph'):
+        chosen('tensorrt')
+    for device in ('gpu', 'cuda:', 'cuda:x', 'CPU', ''):
+        with pytest.raises(RuntimeUnavailableError, match='write auto, cpu, igpu, cuda or cuda:<index>'):
+            chosen('auto', device)
+    with pytest.raises(RuntimeUnavailableError, match='on cuda, and this machine has no CUDA device'):
+        chosen('cuda_graph', 'auto')
+    with pytest.raises(RuntimeUnavailableError, match='executes on cpu or igpu, and device is cuda'):
+        chosen('openvino', 'cuda')
+
+
+def test_the_node_offers_what_there_is():
+    assert node_definitions()['runtime'].choices == RUNTIMES
+    assert node_definitions()['device'].pattern == registry.DEVICES
+
+
+def test_a_checkpoint_without_graph_or_without_network_says_what_it_lacks():
+    with pytest.raises(RuntimeUnavailableError, match='checkpoint convert'):
+        select_runtime(Source(), 'openvino', 'cpu')
+    with pytest.raises(RuntimeUnavailableError, match='there is only its graph'):
+        select_runtime(Source(), 'eager', 'cpu')
+
+    def unknown():
+        raise ValueError("its network was made from a module, 'Mine'")
+
+    with pytest.raises(RuntimeUnavailableError, match="made from a module, 'Mine'") as caught:
+        select_runtime(Source(network=unknown), 'eager', 'cpu')
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+WITHOUT_TORCH = """
+import sys
+import numpy as np
+
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.split('.')[0] in ('torch', 'torchvision', 'timm'):
+            raise ModuleNotFoundError(f'No module named {name!r}', name=name)
+
+sys.meta_path.insert(0, NoTorch())
+from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.runtime import RuntimeUnavailableError
+
+for device in ('cpu', 'auto'):
+    classifier = AnytimeClassifier.from_checkpoint(sys.argv[1], device=device)
+    assert classifier.runtime.name == 'openvino'
+    answer = classifier.classify(np.zeros((120, 160, 3), np.uint8), budget=10.0)
+    assert answer.label in classifier.labels
+for asked in ({'device': 'cuda'}, {'runtime': 'eager'}):
+    try:
+        AnytimeClassifier.from_checkpoint(sys.argv[1], **asked)
+    except RuntimeUnavailableError as error:
+        assert 'needs the package torch, which is not installed' in str(error), error
+    else:
+        raise AssertionError(f'{asked} was accepted')
+"""
+
+
+def test_the_cpu_path_runs_in_a_python_without_torch():
+    done = subprocess.run([sys.executable, '-c', WITHOUT_TORCH, str(DEFAULT)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
