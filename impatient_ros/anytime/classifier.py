@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -20,19 +21,17 @@ import numpy as np
 
 from impatient_ros.answer import Answer
 from impatient_ros.anytime.execution import FrameExecution
+from impatient_ros.anytime.profile import Progress, cached_or_measured, run_all_exits
 from impatient_ros.anytime.request import FrameObserver, FrameRequest, FrameSettings, Image, no_deadline
 from impatient_ros.checkpoint import Checkpoint, load
 from impatient_ros.planning.frame_timing import ExitTime, FrameTiming
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.planners import Planners, PlanningState
 from impatient_ros.planning.preparation_cost import PreparationCost
-from impatient_ros.planning.profile_cache import cached_profile
-from impatient_ros.planning.profiling import PAUSE, measure
 from impatient_ros.runtime import Runtime, select_runtime
 
 __all__ = ['AnytimeClassifier']
 
-Progress = Callable[[float, str], None]
 # Infeasible frames in a row after which costs are measured again: nothing is executed for such frames, so
 # nothing would ever tell that the machine has become faster.
 RETRY_AFTER = 5
@@ -70,10 +69,10 @@ class AnytimeClassifier:
         self.checkpoint = checkpoint
         self.runtime = runtime
         self.settings = FrameSettings(mode, miss_rate, confidence_threshold)
-        self._preparation: dict[str, PreparationCost] = {}  # by camera
+        self._preparation: defaultdict[str, PreparationCost] = defaultdict(PreparationCost)  # by camera
         self._make_planners = planners
         self._planners = planners(profile, checkpoint.accuracies)
-        self._clock = clock
+        self.clock = clock
         self._infeasible = 0  # frames in a row
         self._lock = threading.Lock()
 
@@ -100,7 +99,7 @@ class AnytimeClassifier:
         """
         checkpoint = load(path)
         chosen = select_runtime(checkpoint.network, runtime, device, digest=checkpoint.digest)
-        profile = _profile(checkpoint, chosen, progress, refresh=False)
+        profile = cached_or_measured(checkpoint, chosen, progress)
         classifier = cls(
             checkpoint,
             chosen,
@@ -133,7 +132,7 @@ class AnytimeClassifier:
     def reprofile(self, progress: Progress | None = None) -> LatencyProfile:
         """Measure the latency profile anew, replace the cached one, and forget what frames have shown."""
         with self._lock:
-            profile = _profile(self.checkpoint, self.runtime, progress, refresh=True)
+            profile = cached_or_measured(self.checkpoint, self.runtime, progress, refresh=True)
             self._planners = self._make_planners(profile, self.checkpoint.accuracies)
         return profile
 
@@ -145,7 +144,7 @@ class AnytimeClassifier:
         """
         with self._lock:
             tensor = self.checkpoint.preprocessing(np.zeros(WARM_UP_SHAPE, np.uint8))
-            _run_all_exits(self.runtime, tensor)
+            run_all_exits(self.runtime, tensor)
 
     def classify(
         self,
@@ -174,7 +173,7 @@ class AnytimeClassifier:
             if isinstance(given, float) and math.isnan(given):
                 raise ValueError('the budget is NaN; give seconds')
         if budget is not None:
-            deadline = self._clock() + budget
+            deadline = self.clock() + budget
         if deadline is None:
             until = no_deadline
         elif callable(deadline):
@@ -188,22 +187,22 @@ class AnytimeClassifier:
         return self.run(FrameRequest(image, until, settings=settings or self.settings), observer)
 
     def run(self, request: FrameRequest, observer: FrameObserver | None = None) -> Answer:
-        """Classify one frame as well as its deadline allows.
+        """Classify one frame as well as its deadline, an instant on `clock`, allows.
 
         Raises:
             ValueError: not an image. What decoding raises passes through.
         """
         with self._lock:
-            start = self._clock()
+            start = self.clock()
             settings = request.settings
             planner = self._planners.planner(request.camera, settings.mode, settings.miss_rate)
-            preparation = self._preparation.setdefault(request.camera, PreparationCost())
+            preparation = self._preparation[request.camera]
             execution = FrameExecution(
                 self.checkpoint,
                 self.runtime,
                 planner,
                 request,
-                clock=self._clock,
+                clock=self.clock,
                 start=start,
                 observer=observer,
             )
@@ -221,42 +220,8 @@ class AnytimeClassifier:
         """Run the first exit on an empty image to learn how fast the machine is now."""
         self._infeasible = 0
         run = self.runtime.start(np.zeros((1, *self.checkpoint.network.input_shape), np.float32))
-        begin = self._clock()
+        begin = self.clock()
         run.stage(0)
         run.exit()
-        timing = FrameTiming(begin, [0.0, math.nan], [ExitTime(0, self._clock() - begin)])
+        timing = FrameTiming(begin, [0.0, math.nan], [ExitTime(0, self.clock() - begin)])
         self._planners.forecast.learn(timing)
-
-
-def _profile(
-    checkpoint: Checkpoint, runtime: Runtime, progress: Progress | None, *, refresh: bool
-) -> LatencyProfile:
-    size = checkpoint.network.input_shape
-    tensor = np.zeros((1, *size), np.float32)
-
-    profile, cached = cached_profile(
-        {**runtime.describe(), 'model': checkpoint.digest, 'pause': PAUSE},
-        lambda: measure(
-            lambda: runtime.start(tensor),
-            runtime.exits,
-            time.perf_counter,
-            progress=progress,
-            rest=lambda: time.sleep(PAUSE),
-        ),
-        refresh=refresh,
-    )
-    if cached:
-        # A cached profile spares the measurement, not the warm-up: the first runs of a process are its
-        # slowest.
-        for _ in range(3):
-            _run_all_exits(runtime, tensor)
-        if progress is not None:
-            progress(1.0, 'latency profile taken from the cache')
-    return profile
-
-
-def _run_all_exits(runtime: Runtime, tensor: np.ndarray) -> None:
-    run = runtime.start(tensor)
-    for _ in range(runtime.exits):
-        run.stage()
-        run.exit()

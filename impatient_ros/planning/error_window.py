@@ -17,9 +17,8 @@ __all__ = ['ErrorWindow']
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
-HIGH = (
-    0.9  # the quantile that `high` and `spread` are about: of 200 samples enough lie beyond it to be steady
-)
+# The quantile that `high` and `spread` are about: enough of 200 samples lie beyond it for a steady value.
+HIGH = 0.9
 MIN_SPREAD = 0.1  # logarithm; with less, a few quiet frames would make the overrun margin too narrow
 HICCUP_RATE = 0.01  # share of frames that meet a hiccup no window has shown yet
 

@@ -48,9 +48,12 @@ class Forecast:
 
     Args:
         profile: of the machine and runtime.
-        window: frames whose errors are remembered.
-        slowdown_weight: how far the slowdown moves towards what a frame showed (0..1).
-        within_weight: how far a frame's own first stages move the slowdown for the rest of it (0..1).
+        window: frames whose errors are remembered. On the recorded traces half or twice as many change
+            neither overruns nor the expected accuracy by more than 0.1 points.
+        slowdown_weight: how far the slowdown moves towards what a frame showed (0..1). With half or twice of
+            it misses there rise from 0.09 to 0.12 and 0.13 %, overruns from 1.7 to 2.0 and 1.8 %.
+        within_weight: how far a frame's own first stages move the slowdown for the rest of it (0..1). With
+            none or twice of it misses there rise to 0.11 and 0.13 %.
 
     Attributes:
         slowdown: how many times slower than its profile the machine is now.

@@ -81,11 +81,11 @@ class Planner:
         if budget <= 0:
             return False
         forecast = self.forecast
-        available = budget / forecast.optimistic_slowdown
+        available, decision_cost = budget / forecast.optimistic_slowdown, forecast.decision_cost
         errors, margins = forecast.errors(), self.control.margins()
-        for stages, cost, decisions in self.options.at(0, None).starting:
-            factor = available / (cost + decisions * forecast.decision_cost)
-            if margins[stages] <= factor or errors[stages].chance(factor):
+        for path in self.options.start.starting:
+            factor = available / (path.cost + path.decisions * decision_cost)
+            if margins[path.stages] <= factor or errors[path.stages].chance(factor):
                 return True
         return False
 
@@ -124,8 +124,8 @@ class Planner:
             return Plan(self._best(candidates, position, available, min_chance))
         decision_cost, margins = forecast.decision_cost, self.control.margins(position)
         protected, any_protected = [], False
-        for stages, cost, decisions in candidates.starting:
-            fits = (cost + decisions * decision_cost) * margins[stages] <= available
+        for path in candidates.starting:
+            fits = (path.cost + path.decisions * decision_cost) * margins[path.stages] <= available
             protected.append(fits)
             any_protected = any_protected or fits
         if not any_protected:
@@ -136,8 +136,8 @@ class Planner:
             heads = next(each.heads for each in candidates.head_sets if protected[each.first])
         else:
             heads = self._best(candidates, position, available, min_chance, protected)
-        stages, cost, decisions = candidates.starting[heads[0] - candidates.first]
-        planned_time = slowdown * (cost + decisions * decision_cost) * margins[stages]
+        path = candidates.starting[heads[0] - candidates.first]
+        planned_time = slowdown * (path.cost + path.decisions * decision_cost) * margins[path.stages]
         return Plan(heads, False, heads[0], planned_time)
 
     def cheapest(self, budget: float, *, position: int = 0, slowdown: float | None = None) -> Plan:
@@ -145,22 +145,21 @@ class Planner:
         slowdown = self.forecast.slowdown if slowdown is None else slowdown
         candidates = self.options.at(position, None)
         index = min(range(len(candidates.single)), key=lambda i: candidates.single[i].cost)
-        stages, cost, decisions = candidates.single[index]
-        heads = (candidates.first + index,)
-        expected = slowdown * (cost + decisions * self.forecast.decision_cost)
-        planned_time = expected * self.control.margins(position)[stages]
+        cheapest, heads = candidates.single[index], (candidates.first + index,)
+        expected = slowdown * (cheapest.cost + cheapest.decisions * self.forecast.decision_cost)
+        planned_time = expected * self.control.margins(position)[cheapest.stages]
         if planned_time <= budget:
             return Plan(heads, False, heads[0], planned_time)
-        if budget > 0 and self.forecast.errors(position)[stages].chance(budget / expected) > 0:
+        if budget > 0 and self.forecast.errors(position)[cheapest.stages].chance(budget / expected) > 0:
             return Plan(heads)
         return Plan(infeasible=True)
 
     def still_likely(self, exit_index: int, budget: float, position: int, slowdown: float) -> bool:
         """Whether a protected exit is likely enough to be in time to be kept; arguments as of `plan`."""
         candidates = self.options.at(position, None)
-        stages, cost, decisions = candidates.single[exit_index - candidates.first]
-        expected = (cost + decisions * self.forecast.decision_cost) * slowdown
-        return self.forecast.errors(position)[stages].chance(budget / expected) >= KEEP_CHANCE
+        path = candidates.single[exit_index - candidates.first]
+        expected = (path.cost + path.decisions * self.forecast.decision_cost) * slowdown
+        return self.forecast.errors(position)[path.stages].chance(budget / expected) >= KEEP_CHANCE
 
     # -- afterwards
 
@@ -195,32 +194,34 @@ class Planner:
         best_value = TIE if candidates.answered else -math.inf
         completions = candidates.completions
         chances: list[float | None] = [None] * len(completions)
-        for max_gain, heads, gains, optional, first, last in candidates.head_sets:
-            if max_gain <= best_value:
+        for head_set in candidates.head_sets:
+            if head_set.max_gain <= best_value:
                 break  # nor do those after it add more
-            if protected and not protected[first]:
+            if protected and not protected[head_set.first]:
                 continue
             # All heads of a set take at least what its last one takes alone, and its chance is shared by many
             # sets: most of them fall by that before anything else of them is looked up.
+            last = head_set.last
             upper = chances[last]
             if upper is None:
-                stages, cost, decisions = completions[last]
-                upper = chances[last] = errors[stages].chance(available / (cost + decisions * decision_cost))
-            if optional and upper < min_chance:
+                path = completions[last]
+                factor = available / (path.cost + path.decisions * decision_cost)
+                upper = chances[last] = errors[path.stages].chance(factor)
+            if head_set.optional and upper < min_chance:
                 continue
             value, certain = 0.0, 1.0
-            for part, gain in gains:
-                chance = chances[part]
+            for gain in head_set.gains:
+                index = gain.completion
+                chance = chances[index]
                 if chance is None:
-                    stages, cost, decisions = completions[part]
-                    chance = chances[part] = errors[stages].chance(
-                        available / (cost + decisions * decision_cost)
-                    )
+                    path = completions[index]
+                    factor = available / (path.cost + path.decisions * decision_cost)
+                    chance = chances[index] = errors[path.stages].chance(factor)
                 if chance < certain:
                     certain = chance  # a head is done only if those before it are
-                value += certain * gain
-            if value <= best_value or (optional and certain < min_chance):
+                value += certain * gain.accuracy
+            if value <= best_value or (head_set.optional and certain < min_chance):
                 continue
-            if protected or chances[gains[0].completion]:
-                best, best_value = heads, value + TIE
+            if protected or chances[head_set.first]:
+                best, best_value = head_set.heads, value + TIE
         return best

@@ -8,20 +8,22 @@ __all__ = ['PreparationCost', 'RollingQuantile']
 
 
 class RollingQuantile:
-    """The lower quantile of the latest observations: one of them, and with few of them never the maximum.
+    """The lower quantile of the latest observations: one of them, and from the second on not their maximum.
 
     Args:
         probability: which quantile.
         start: its value before enough was observed.
         window: how many observations are kept.
-        least: how many observations are enough.
+        min_observations: how many are enough.
     """
 
-    def __init__(self, probability: float, start: float, window: int = 100, least: int = 1) -> None:
+    def __init__(
+        self, probability: float, start: float, window: int = 100, min_observations: int = 1
+    ) -> None:
         self._probability = probability
         self._latest: deque[float] = deque(maxlen=window)
         self._start = self._value = start
-        self._least = least
+        self._min_observations = min_observations
 
     @property
     def value(self) -> float:
@@ -30,7 +32,7 @@ class RollingQuantile:
     def observe(self, value: float) -> None:
         self._latest.append(value)
         ordered = sorted(self._latest)
-        if len(ordered) >= self._least:
+        if len(ordered) >= self._min_observations:
             self._value = ordered[int(self._probability * (len(ordered) - 1))]
 
 
@@ -49,7 +51,7 @@ class PreparationCost(RollingQuantile):
     def __init__(self) -> None:
         self.infeasible = 0
         # Two frames: the very first one is slower than all that follow.
-        super().__init__(0.2, start=0.0, least=2)
+        super().__init__(0.2, start=0.0, min_observations=2)
 
     def forget(self) -> None:
         """Start anew.

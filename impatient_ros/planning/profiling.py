@@ -38,7 +38,7 @@ def measure(
     *,
     time_limit: float = 6.0,
     rounds: int = 60,
-    least_rounds: int = 3,
+    min_rounds: int = 3,
     warm_up: int = 3,
     progress: Callable[[float, str], None] | None = None,
     rest: Callable[[], None] = lambda: None,
@@ -50,7 +50,7 @@ def measure(
         start: begins a run on a preprocessed input; called once per run.
         exits: T.
         clock: seconds; its differences are the latencies.
-        time_limit: seconds after which no further round starts (`least_rounds` are made in any case).
+        time_limit: seconds after which no further round starts (`min_rounds` are made in any case).
         progress: called with the share done (0..1) and a text.
         rest: called before each run. Frames come at a rate, and after a pause the same work takes longer:
             caches have emptied, worker threads and the processor itself have gone to sleep.
@@ -69,16 +69,16 @@ def measure(
             # of the inner boundaries therefore say when a stage was launched, and what remains includes
             # what is queued.
             marks[run.position] = clock()
-        in_one_go = run.ready
+        was_fused = run.ready
         run.exit()
         end = clock()
-        if in_one_go:  # so it is done from the start; there was no boundary on the way
+        if was_fused:  # there was no boundary on the way: this is a sample from the start only
             marks = {0: marks[0]}
         elif not fused:  # what is left after a part of the way, boundaries included
             del marks[0]
         for position, mark in marks.items():
             contract[position][target].append(end - mark)
-        return in_one_go
+        return was_fused
 
     def interruptible_run() -> None:
         rest()
@@ -103,7 +103,7 @@ def measure(
     for done in range(rounds):
         spent = clock() - began
         share = max(done / rounds, spent / time_limit if time_limit > 0 else 1.0)
-        if done >= least_rounds and spent >= time_limit:
+        if done >= min_rounds and spent >= time_limit:
             break
         if progress is not None:
             progress(min(1.0, share), f'measuring latencies, round {done + 1}')

@@ -7,9 +7,8 @@ import math
 __all__ = ['MAX_LOG', 'SlowdownEstimate', 'bounded']
 
 MAX_LOG = 3.5  # |logarithm| of a slowdown or an error; a machine 33 times slower has other troubles
-TRAILING_WEIGHT = (
-    0.1  # of a frame in the trailing means: they look back about ten frames, longer than a hiccup
-)
+# Of a frame in the trailing means: they remember about ten frames, longer than a hiccup lasts.
+TRAILING_WEIGHT = 0.1
 MAX_STEP = 0.3  # the furthest that one frame alone moves the estimate (logarithm): one may be a hiccup
 
 

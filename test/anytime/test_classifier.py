@@ -43,7 +43,7 @@ class Observer:
 
 def run(clf, image=IMAGE, *, budget, observer=None, **fields):
     """A frame of `budget` seconds with further fields of a request."""
-    at = clf._clock() + budget
+    at = clf.clock() + budget
     return clf.run(FrameRequest(image, lambda: at, **{'settings': clf.settings, **fields}), observer)
 
 
@@ -87,7 +87,7 @@ def test_the_final_answer_is_told_once_and_before_anything_is_learned_from_the_f
 def test_only_what_is_predicted_to_be_in_time_may_be_enqueued_ahead(monkeypatch, budget, ahead):
     clf, runtime = classifier('interruptible')
     begin, told, observer = runtime.start, [], Observer()
-    for _ in range(60):  # two stages were often quicker than usual: the second exit is worth a gamble
+    for _ in range(60):  # two stages were often quicker than usual: the second exit is likely enough
         clf._planners.forecast.errors()[2].add(-0.2)
 
     def start(image):
@@ -177,7 +177,7 @@ def spoil(clf, camera):
     slow = clf.checkpoint.preprocessing
 
     def preprocessing(image):
-        clf._clock.now += 30.0
+        clf.clock.now += 30.0
         return image
 
     clf.checkpoint.preprocessing = preprocessing
@@ -319,6 +319,25 @@ class TestProtectedExits:
         answer = clf.classify(IMAGE, budget=0.0095)
         assert answer.protected_exit_index is None
         assert answer.overrun is None
+
+
+def test_two_cameras_with_different_miss_rates_each_hold_their_own():
+    clf, runtime = classifier('contract')
+    random = np.random.default_rng(7)
+    settings = {'front': FrameSettings('contract', 0.01), 'rear': FrameSettings('contract', 0.1)}
+    overruns = {camera: [] for camera in settings}
+    for number in range(12000):
+        runtime.factor = float(np.exp(random.normal(0, 0.15)))
+        camera = ('front', 'rear')[number % 2]
+        budget = random.uniform(0.012, 0.080)
+        answer = run(clf, budget=budget, camera=camera, settings=settings[camera])
+        if answer.protected_exit_index is not None:
+            overruns[camera].append(answer.overrun)
+    for camera, each in settings.items():
+        assert len(overruns[camera]) > 3000
+        assert np.mean(overruns[camera]) == pytest.approx(each.miss_rate, rel=0.2), camera
+        state = clf.state().cameras[camera]
+        assert (state.protected, state.overruns) == (len(overruns[camera]), sum(overruns[camera]))
 
 
 class FusedRun(Run):

@@ -30,14 +30,14 @@ def test_measured_profile_of_a_steady_machine_is_its_costs():
 
 
 def test_contract_runs_evaluate_one_head_only():
-    _, runtime = measured(rounds=1, least_rounds=1, warm_up=0)
+    _, runtime = measured(rounds=1, min_rounds=1, warm_up=0)
     assert runtime.log[:2] == ['stage 0', 'exit 0']
     assert runtime.log[2:5] == ['stage 0', 'stage 1', 'exit 1']
 
 
-def test_measuring_ends_at_its_time_limit_but_makes_the_least_rounds():
+def test_measuring_ends_at_its_time_limit_but_makes_the_min_rounds():
     reports = []
-    found, _ = measured(rounds=1000, time_limit=0.0, least_rounds=3, progress=lambda s, t: reports.append(s))
+    found, _ = measured(rounds=1000, time_limit=0.0, min_rounds=3, progress=lambda s, t: reports.append(s))
     with_more, _ = measured(rounds=1000, time_limit=1.0)
     assert len(found._tables['contract'][0][0]) == 3
     assert 3 < len(with_more._tables['contract'][0][0]) < 20

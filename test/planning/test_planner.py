@@ -140,12 +140,12 @@ class TestExhaustiveSearch:
         """Expected accuracy that a set adds, the chance of its last head, and that of its first one."""
         forecast = planner.forecast
         value, certain, chances = 0.0, 1.0, []
-        for part, gain in head_set.gains:
-            stages, cost, decisions = found.completions[part]
-            factor = budget / slowdown / (cost + decisions * forecast.decision_cost)
-            chances.append(forecast.errors(position)[stages].chance(factor))
+        for gain in head_set.gains:
+            path = found.completions[gain.completion]
+            factor = budget / slowdown / (path.cost + path.decisions * forecast.decision_cost)
+            chances.append(forecast.errors(position)[path.stages].chance(factor))
             certain = min(certain, chances[-1])
-            value += certain * gain
+            value += certain * gain.accuracy
         return value, certain, chances[0]
 
     @given(planners(), st.floats(1e-4, 0.6), st.integers(0, 6), st.booleans(), st.floats(0.5, 3), st.data())
@@ -162,8 +162,9 @@ class TestExhaustiveSearch:
         margins = planner.control.margins(position)
         protected = {
             found.first + i
-            for i, (stages, cost, decisions) in enumerate(found.starting)
-            if (cost + decisions * planner.forecast.decision_cost) * margins[stages] <= budget / slowdown
+            for i, path in enumerate(found.starting)
+            if (path.cost + path.decisions * planner.forecast.decision_cost) * margins[path.stages]
+            <= budget / slowdown
         }
         plan = planner.plan(budget, position=position, answered=done, slowdown=slowdown)
 

@@ -6,6 +6,7 @@ below every cost gets no answer, which counts as wrong.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from impatient_ros.budgets import (
     NAMED_DISTRIBUTIONS,
     BudgetDistribution,
     distribution_from_dict,
+    exit_weights,
     named_distribution,
 )
 
@@ -49,24 +51,26 @@ def chosen_share(
 ) -> np.ndarray:
     """How often each exit answers, [T + 1]: [0] is "no answer", then exits 1..T; sums to 1.
 
-    `costs` need not increase: an exit that costs more than a more accurate one is never chosen. Where
-    accuracies rise from exit to exit with the costs this is `impatient_ros.budgets.exit_weights`. Raises
-    ValueError.
+    These are the `exit_weights` of the exits that the rule ever chooses; the others' share is 0. `costs` need
+    not increase: an exit that costs more than a more accurate one is never chosen. Raises ValueError.
     """
-    c = np.asarray(costs, float)
-    if c.size == 0 or len(accuracies) != c.size:
-        raise ValueError(f'{c.size} costs and {len(accuracies)} accuracies: write one of each per exit')
-    if not (np.isfinite(c).all() and (c > 0).all()):
-        raise ValueError(f'costs must be finite and greater than 0, got {c.tolist()}')
-    edges = sorted(set(c.tolist()))
-    below = [0.0, *(distribution.below(edge) for edge in edges), 1.0]
-    share = np.zeros(c.size + 1)
-    share[0] = below[1]
-    for index, edge in enumerate(edges):
-        feasible = np.flatnonzero(c <= edge).tolist()
-        best = max(feasible, key=lambda t: (accuracies[t], -c[t]))
-        share[best + 1] += below[index + 2] - below[index + 1]
+    if len(costs) == 0 or len(accuracies) != len(costs):
+        raise ValueError(f'{len(costs)} costs and {len(accuracies)} accuracies: write one of each per exit')
+    if not all(math.isfinite(c) and c > 0 for c in costs):
+        raise ValueError(f'costs must be finite and greater than 0, got {list(costs)}')
+    chosen = _undominated(costs, accuracies)
+    share = np.zeros(len(costs) + 1)
+    share[[0, *(t + 1 for t in chosen)]] = exit_weights(distribution, [costs[t] for t in chosen])
     return share
+
+
+def _undominated(costs: Sequence[float], accuracies: Sequence[float]) -> list[int]:
+    """The exits that are more accurate than every cheaper one, by ascending cost; of equals the first."""
+    found: list[int] = []
+    for t in sorted(range(len(costs)), key=lambda t: (costs[t], -accuracies[t])):
+        if not found or accuracies[t] > accuracies[found[-1]]:
+            found.append(t)
+    return found
 
 
 def expected_accuracy(share: Sequence[float] | np.ndarray, accuracies: Sequence[float]) -> float:

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from simulation import profile
 
 from impatient_ros.network import ImpatientNetwork
-from impatient_ros.planning.latency_profile import LatencyProfile
 from training.model.networks import NetworkOptions, build
 from training.risk.costs import exit_costs, increasing
 
@@ -40,9 +40,9 @@ def test_seconds_are_measured_and_the_network_stays_as_it_was(
 
 
 def test_seconds_of_a_robot_come_from_its_profile(network: ImpatientNetwork, tmp_path: Path) -> None:
-    profile = LatencyProfile.from_costs((0.01, 0.02), (0.003, 0.001))
+    measured = profile((0.01, 0.02), (0.003, 0.001))
     file = tmp_path / 'profile.json'
-    for content in (profile.to_dict(), {'key': {}, 'profile': profile.to_dict()}):
+    for content in (measured.to_dict(), {'key': {}, 'profile': measured.to_dict()}):
         file.write_text(json.dumps(content))
         assert exit_costs(network, str(file)) == pytest.approx((0.013, 0.031))
         assert exit_costs(network, str(file), 'interruptible', 0.1) == pytest.approx((0.113, 0.134))
