@@ -24,8 +24,8 @@ from impatient_ros.perception.time_sharing import share
 
 __all__ = ['Perception']
 
-# Seconds. Warming up takes one frame, well under a second where measured; if it hangs, activation
-# goes on and the first frames tell.
+# Seconds. Warming up runs one frame through all exits; chosen far beyond that, so that activation goes on
+# where it hangs, and the first frames tell.
 WARM_UP_LIMIT = 60.0
 
 _log = logging.getLogger(__name__)

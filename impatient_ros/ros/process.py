@@ -23,8 +23,8 @@ from impatient_ros.ros.stop_signals import StopSignals
 
 __all__ = ['leave', 'serve']
 
-# Seconds that ending may take before it says where it hangs. A callback that runs is not interrupted, and the
-# longest one, profiling a large network anew, takes half a minute.
+# Seconds that ending may take before it says where it hangs. A callback that runs is not interrupted, and one
+# that profiles or configures can take long; chosen beyond what launch grants before it kills.
 LAST_RESORT = 50.0
 
 
