@@ -333,7 +333,7 @@ def drop(tensors, name):
         (lambda d, m, t: d['network'].update(stage_macs=[1]), r'stage_macs is \[1\] for 3 exits'),
         (lambda d, m, t: d['network'].update(input_shape=[3, 0, 32]), 'input_shape is'),
         (lambda d, m, t: d['network'].update(backbone='resnet18'), 'backbone is'),
-        (lambda d, m, t: d['network']['backbone'].update(source='url'), 'backbone is'),
+        (lambda d, m, t: d['network']['backbone'].update(source=['url']), 'backbone is'),
         (
             lambda d, m, t: d['network']['backbone'].update(name='resnet18'),
             'description does not match its checksum',
