@@ -9,7 +9,7 @@ from benchmark.turns import ratio, take_turns
 
 def network_records():
     found = []
-    for runtime, factor in (('eager', 4.0), ('onnxruntime', 1.0)):
+    for runtime, factor in (('eager', 4.0), ('openvino', 1.0)):
         found.append(record('resnet18', 'cpu', runtime, 'plain', [0.010 * factor]))
         for t in range(2):
             cost = 0.005 * (t + 1) * factor
@@ -32,7 +32,7 @@ def test_a_record_is_flat_json_with_exits_as_people_count():
 
 def test_the_table_names_the_worst_contract_and_what_eager_would_take():
     row = markdown(network_records(), 'a machine').splitlines()[-1]
-    assert row == '| resnet18 | cpu, onnxruntime | 40.00 | 10.00 | 10.00 | 4.00 | 1.02 | 1.10 |'
+    assert row == '| resnet18 | cpu, openvino | 40.00 | 10.00 | 10.00 | 4.00 | 1.02 | 1.10 |'
 
 
 def test_changes_are_told_beyond_a_tenth_only_and_so_is_what_is_missing():
@@ -81,23 +81,23 @@ def test_short_runs_are_repeated_until_a_turn_measures_something(monkeypatch):
 def test_targets_say_what_was_measured_and_whether_it_is_enough():
     records = [
         *network_records(),
-        record('resnet18', 'cpu', 'onnxruntime', 'speedup', exit_index=1, ratio=1.4),
-        record('', 'cpu', 'onnxruntime', 'node', [0.002], image='vga', transport='raw'),
+        record('resnet18', 'cpu', 'openvino', 'speedup', exit_index=1, ratio=1.4),
+        record('', 'cpu', 'openvino', 'node', [0.002], image='vga', transport='raw'),
         record('', 'cpu', '', 'not_received', count=1, frames=300, image='vga', transport='raw'),
         record('', 'cpu', '', 'memory', ratio=0.002, frames=10_000),
-        record('', 'cpu', 'onnxruntime', 'accuracy', exit_index=0, ratio=-0.3),
+        record('', 'cpu', 'openvino', 'accuracy', exit_index=0, ratio=-0.3),
     ]
     rows = {line.split('|')[1].strip(): line.split('|')[2:4] for line in targets(records)[2:]}
-    assert rows['onnxruntime: contract / truncated <= 1.05'] == [
+    assert rows['openvino: contract / truncated <= 1.05'] == [
         ' resnet18 1.00-1.02; 2 of 2 exits within ',
         ' yes ',
     ]
-    assert rows['onnxruntime: interruptible / plain <= 1.15'] == [' resnet18 1.10 ', ' yes ']
+    assert rows['openvino: interruptible / plain <= 1.15'] == [' resnet18 1.10 ', ' yes ']
     assert rows['resnet18, cpu: plain eager torchvision / ours >= 1.5'] == [' 1.40 ', ' **no** ']
     assert rows['node overhead, vga raw <= 2.5 ms p50'] == [' 2.00 ms ', ' yes ']
     assert rows['not received at 30 Hz: none'] == [' vga raw 1 of 300 ', ' **no** ']
     assert rows['memory over 10000 frames grows by less than 1%'] == [' +0.20% ', ' yes ']
-    assert rows['onnxruntime: accuracy within 0.1 points of eager at each exit'] == [
+    assert rows['openvino: accuracy within 0.1 points of eager at each exit'] == [
         ' 0.30 points ',
         ' **no** ',
     ]

@@ -1,8 +1,8 @@
 """Stages on ONNX Runtime, on the CPU: a session per piece of the graph. Needs no torch.
 
 The second choice. With two threads OpenVINO is faster; with one, ONNX Runtime was 2 to 20 % faster in places
-(test/benchmark/results/runtimes). It is a package more, so it is used where somebody has installed it and asks
-for it, or where OpenVINO does not work.
+(test/benchmark/results/runtimes). It is a package more, so it is used where somebody has installed it and
+asks for it, or where OpenVINO does not work.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ import torch
 from impatient_ros.checkpoint import load
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.resources import resource_path
-from impatient_ros.runtime.onnx.runtime import SPIN_US, OnnxRuntime
+from impatient_ros.runtime.machine import usable_cores
+from impatient_ros.runtime.onnx_runtime import SPIN_US
 
 BATCHES = (1, 2, 4)
 PAUSE = 0.004  # s
@@ -37,13 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument('--models', default=','.join(MODELS))
     parser.add_argument('--rounds', type=int, default=60)
-    parser.add_argument('--threads', type=int, default=0, help='default: as many as the node would use')
+    parser.add_argument('--threads', type=int, default=0, help='default: as many as there are cores to use')
     parser.add_argument('--json', type=Path, metavar='OUT')
     options = parser.parse_args(arguments)
     records = []
     for name in options.models.split(','):
         of = network(name)
-        threads = options.threads or OnnxRuntime(of).threads
+        threads = options.threads or usable_cores()
         records += measure(name, of, threads, options.rounds)
     print(table(records))
     if options.json:

@@ -1,10 +1,10 @@
 """The plain network in a process of its own: runs what it is told over stdin, one turn at a time.
 
-    python peer.py RUNTIME MODEL DEVICE [FILE THREADS]
+    python peer.py RUNTIME MODEL DEVICE [THREADS]
 
 A line `CASE COUNT` on stdin (CASE is `plain` or the index of the exit at which the network is truncated) is
 answered with a JSON list of COUNT durations in seconds. Ours is compared with these: torchvision as it
-comes, one ordinary ONNX Runtime session per network, one CUDA graph per network.
+comes, one ordinary compiled model of OpenVINO's per network, one CUDA graph per network.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 import torch  # noqa: E402
-from benchmark.models import network, picture  # noqa: E402
+from benchmark.models import network, picture, source  # noqa: E402
 from torch import nn  # noqa: E402
 
 
@@ -46,27 +46,24 @@ def eager(name: str, device: str) -> dict[str, Callable[[], Any]]:
     return cases
 
 
-def onnxruntime(name: str, file: str, threads: str) -> dict[str, Callable[[], Any]]:
-    """A session with ONNX Runtime's defaults and as many threads as ours for each truncated network.
+def openvino(name: str, threads: str) -> dict[str, Callable[[], Any]]:
+    """A compiled model with OpenVINO's defaults and as many threads as ours for each truncated network.
 
     `plain` is the last of them.
     """
-    import onnx
-    import onnxruntime as ort
+    from impatient_ros.checkpoint.graph import logits
+    from impatient_ros.runtime.packages import import_package
 
-    from impatient_ros.runtime.onnx.export import boundary, logits, standalone
-
-    model = onnx.load_from_string(Path(file).read_bytes())
-    of = network(name)
-    image = picture(of.input_shape)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = int(threads)
+    graph = source(name).graph
+    image = picture(graph.input_shape)
+    core = import_package('openvino', 'the benchmark', 'measure eager').Core()
     cases: dict[str, Callable[[], Any]] = {}
-    for t in range(len(of.stages)):
-        whole = standalone(model, boundary(0), image.shape, [logits(t)])
-        session = ort.InferenceSession(whole.SerializeToString(), options, providers=['CPUExecutionProvider'])
-        cases[str(t)] = lambda session=session: session.run(None, {boundary(0): image})
-    cases['plain'] = cases[str(len(of.stages) - 1)]
+    for t in range(graph.exits):
+        whole = core.read_model(graph.part(0, [logits(t)]).SerializeToString())
+        options = {'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_NUM_THREADS': int(threads)}
+        request = core.compile_model(whole, 'CPU', options).create_infer_request()
+        cases[str(t)] = lambda request=request: request.infer({0: image})
+    cases['plain'] = cases[str(graph.exits - 1)]
     return cases
 
 
@@ -105,8 +102,8 @@ def cuda_graph(name: str, device: str) -> dict[str, Callable[[], Any]]:
 def main() -> None:
     """Answer until stdin ends."""
     runtime, name, device, *more = sys.argv[1:]
-    if runtime == 'onnxruntime':
-        cases = onnxruntime(name, *more)
+    if runtime == 'openvino':
+        cases = openvino(name, *more)
     else:
         cases = {'eager': eager, 'cuda_graph': cuda_graph}[runtime](name, device)
     for run in cases.values():

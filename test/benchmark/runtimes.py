@@ -105,7 +105,7 @@ def _summary(pairs: np.ndarray) -> Record:
 
 
 def markdown(records: Sequence[Record]) -> str:
-    """A row per model, threads and load: clock / processor ratios by case, and the last exit's milliseconds."""
+    """A row per model, threads and load: clock / processor ratios by case, the last exit's milliseconds."""
     cases = list(dict.fromkeys(record['case'] for record in records))
     lines = [
         '| model | threads | beside load | ' + ' | '.join(cases) + ' | last exit, ms |',

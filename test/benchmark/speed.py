@@ -27,7 +27,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from benchmark.models import DEFAULT, MODELS, digest, exported, network, picture  # noqa: E402
+from benchmark.models import DEFAULT, MODELS, picture, source  # noqa: E402
 from benchmark.report import Record, changes, markdown, placed, plot, record  # noqa: E402
 from benchmark.targets import targets  # noqa: E402
 from benchmark.turns import Peer, ratio, take_turns, timed  # noqa: E402
@@ -37,24 +37,22 @@ from impatient_ros.checkpoint import load  # noqa: E402
 from impatient_ros.images.preprocessing import Preprocessing  # noqa: E402
 from impatient_ros.planning.options import MODES  # noqa: E402
 from impatient_ros.resources import resource_path  # noqa: E402
-from impatient_ros.runtime import Runtime, select_runtime  # noqa: E402
+from impatient_ros.runtime import Runtime, Source, select_runtime  # noqa: E402
 from impatient_ros.runtime.machine import processor_name  # noqa: E402
-from impatient_ros.runtime.onnx.runtime import OnnxRuntime  # noqa: E402
 
-RUNTIMES = {'cpu': ('eager', 'onnxruntime'), 'cuda': ('eager', 'cuda_graph')}
+RUNTIMES = {'cpu': ('eager', 'openvino'), 'cuda': ('eager', 'cuda_graph')}
 PICTURES = {'vga': (480, 640), '720p': (720, 1280), '1080p': (1080, 1920), '4k': (2160, 3840)}
 
 
 def stages(name: str, device: str, *, rounds: int, time_limit: float) -> Iterator[Record]:
     """Ours and the plain network's, for every runtime of the device."""
-    of = network(name)
-    image = picture(of.input_shape)
-    exits = len(of.stages)
-    file = str(exported(name, of)) if 'onnxruntime' in RUNTIMES[device] else ''
+    of = source(name)
+    image = picture(of.graph.input_shape)
+    exits = of.graph.exits
     eager = np.empty(0)
     for kind in RUNTIMES[device]:  # eager is the first
-        runtime = select_runtime(network(name), kind, device, digest=digest(name))
-        arguments = [file, str(runtime.threads)] if isinstance(runtime, OnnxRuntime) else []
+        runtime = select_runtime(of, kind, device)
+        arguments = [str(runtime.describe()['threads'])] if kind == 'openvino' else []
         with closing(Peer(kind, name, device, *arguments)) as peer:
             cases = _cases(runtime, peer, image)
             found = take_turns(cases, rounds=rounds, time_limit=time_limit)
@@ -157,7 +155,8 @@ def accuracy(device: str, data: str) -> Iterator[Record]:
     pictures = read(data, 'validation')
     reference: list[float] = []
     for kind in RUNTIMES[device]:
-        runtime = select_runtime(checkpoint.network, kind, device, digest=checkpoint.digest)
+        of = Source(checkpoint.graph, lambda: checkpoint.network, checkpoint.digest)
+        runtime = select_runtime(of, kind, device)
         right = np.zeros(runtime.exits)
         for rgb, target in zip(pictures.images, pictures.targets, strict=True):
             run = runtime.start(checkpoint.preprocessing(rgb))

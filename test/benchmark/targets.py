@@ -9,13 +9,13 @@ from benchmark.report import Record
 __all__ = ['targets']
 
 # By runtime: contract / truncated at every exit, interruptible / plain through all exits.
-CONTRACT = {'eager': 1.05, 'onnxruntime': 1.05, 'cuda_graph': 1.02}
-INTERRUPTIBLE = {'eager': 1.10, 'onnxruntime': 1.15, 'cuda_graph': 1.10}
+CONTRACT = {'eager': 1.05, 'openvino': 1.05, 'cuda_graph': 1.02}
+INTERRUPTIBLE = {'eager': 1.10, 'openvino': 1.15, 'cuda_graph': 1.10}
 SPEEDUP = {'resnet18': 1.5, 'mobilenet_v3_large': 2.5}  # plain eager torchvision / ours, on the CPU
 SPEEDUP_CUDA = 3.0
 OVERHEAD = {('vga', 'raw'): 2.5, ('1080p', 'raw'): 12.0}  # ms, p50
 GROWTH = 0.01
-POINTS = {'onnxruntime': 0.1, 'cuda_graph': 0.2}
+POINTS = {'openvino': 0.1, 'cuda_graph': 0.2}
 
 
 def targets(records: Sequence[Record]) -> list[str]:
