@@ -21,7 +21,7 @@ from environment.step import StepFailed, run_step
 CLONE = Path(__file__).resolve().parent.parent
 REQUIREMENTS = CLONE / 'requirements'
 # What must import in a sound environment; torch before rclpy as in the node.
-MODULES = ('torch', 'torchvision', 'cv2', 'safetensors.torch', 'rosbags', 'rich', 'pytest')
+MODULES = ('torch', 'torchvision', 'cv2', 'safetensors.torch', 'platformdirs', 'rosbags', 'rich', 'pytest')
 ROS_MODULES = ('rclpy', 'sensor_msgs.msg', 'diagnostic_msgs.msg', 'std_srvs.srv', 'vision_msgs.msg')
 
 

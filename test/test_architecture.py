@@ -120,7 +120,7 @@ def test_only_the_ros_folder_reaches_rclpy_or_messages(module):
 
 # Packages that must load on a robot without torch.
 WITHOUT_TORCH = ('planning', 'images', 'replay', 'demo')
-SINGLE_MODULES_WITHOUT_TORCH = ('answer', 'budgets', 'cache', 'resources')
+SINGLE_MODULES_WITHOUT_TORCH = ('answer', 'budgets', 'cache', 'resources', 'standard_output', 'suggestions')
 
 
 @pytest.mark.parametrize('package', WITHOUT_TORCH + SINGLE_MODULES_WITHOUT_TORCH)
