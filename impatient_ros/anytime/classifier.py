@@ -275,24 +275,22 @@ def _profile(
             raise ValueError(f'{profile.exits} exits instead of {runtime.exits}')
         return profile
 
-    cached = None if refresh else file.read(decode)
-    if cached is None:
-        profile = measure(
-            lambda: runtime.start(tensor),
-            runtime.exits,
-            time.perf_counter,
-            progress=progress,
-            rest=lambda: time.sleep(PAUSE),
-        )
-        # The key is for people who look into the file.
-        file.write(json.dumps({'key': key, 'profile': profile.to_dict()}).encode())
-        return profile
-    # A cached profile spares the measurement, not the warm-up: the first runs of a process are its slowest.
-    for _ in range(3):
-        _run_all_exits(runtime, tensor)
-    if progress is not None:
-        progress(1.0, 'latency profile taken from the cache')
-    return cached
+    if not refresh and (cached := file.read(decode)) is not None:
+        # A cached profile spares the measurement, not the warm-up: a process's first runs are its slowest.
+        for _ in range(3):
+            _run_all_exits(runtime, tensor)
+        if progress is not None:
+            progress(1.0, 'latency profile taken from the cache')
+        return cached
+    profile = measure(
+        lambda: runtime.start(tensor),
+        runtime.exits,
+        time.perf_counter,
+        progress=progress,
+        rest=lambda: time.sleep(PAUSE),
+    )
+    file.write(json.dumps({'key': key, 'profile': profile.to_dict()}).encode())
+    return profile
 
 
 def _run_all_exits(runtime: Runtime, tensor: np.ndarray) -> None:
