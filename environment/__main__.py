@@ -25,7 +25,7 @@ REQUIREMENTS = CLONE / 'requirements'
 PURPOSES = {'run': ('runtime',), 'development': ('runtime', 'training', 'development')}
 # What must import in a sound environment.
 MODULES = {
-    'run': ('cv2', 'safetensors.numpy', 'onnx', 'rosbags', 'rich'),
+    'run': ('openvino', 'onnx', 'cv2', 'safetensors.numpy', 'platformdirs', 'rosbags', 'rich'),
     'development': ('torch', 'torchvision', 'cv2', 'safetensors.torch', 'rosbags', 'rich', 'pytest'),
 }
 # For people who wait.

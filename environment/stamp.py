@@ -1,4 +1,4 @@
-"""The note inside an environment that says what it was built from: equal notes, nothing to do."""
+"""The file inside an environment that says what it was built from; where nothing changed, nothing is done."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ NAME = 'impatient_ros-environment.json'
 
 @dataclass(frozen=True)
 class Stamp:
-    """What decides an environment.
+    """What an environment is built from.
 
     Where `base` (the Python, the kind of ROS) differs it is built anew. Where only `contents` (a hash of the
     requirements and interfaces) or `clone` differ it is brought up to date, and where the last set-up did not
@@ -31,7 +31,7 @@ class Stamp:
 
     @property
     def unfinished(self) -> 'Stamp':
-        """The same, noted while the work is under way."""
+        """The same, to be written while the set-up is in progress."""
         return replace(self, complete=False)
 
 

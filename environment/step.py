@@ -1,4 +1,4 @@
-"""One long command: its output goes to the log, a line says that it lives, its failure is shown."""
+"""Runs one long command: its output goes to a log, its progress and its failure to the terminal."""
 
 import os
 import subprocess
@@ -9,12 +9,12 @@ from pathlib import Path
 
 __all__ = ['StepFailed', 'run_step']
 
-# Seconds between two signs of life: on a terminal the line is rewritten, in a file one is added.
+# Seconds between two progress lines: on a terminal the line is rewritten, in a file one is added.
 TERMINAL_PERIOD, FILE_PERIOD = 0.5, 30.0
 # Lines, and characters of each, that are shown of a failed command's output.
 TAIL, WIDTH = 20, 200
 # Lines of pip and of this machine's configuration that say nothing about the failure.
-NOISE = (
+IGNORED = (
     'WARNING: Location ',
     'Looking in ',
     'Requirement already satisfied',
@@ -74,7 +74,7 @@ def _lines(log: Path, begin: int) -> list[str]:
     with open(log, 'rb') as file:
         file.seek(begin)
         text = file.read().decode(errors='replace')
-    return [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(NOISE)]
+    return [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(IGNORED)]
 
 
 def _say(text: str, *, final: bool = False) -> None:

@@ -26,20 +26,30 @@ def source_modules():
     }
 
 
-# Run by a Python of its own with the modules as arguments.
-IMPORT_WITHOUT_ROS = f"""
+# Run by a Python of its own: names and endings of packages that it must not have, then the modules to import.
+IMPORT_WITHOUT = """
 import importlib, sys
 
-class NoRos:
+blocked = tuple(sys.argv[1].split(','))
+endings = tuple(sys.argv[2].split(','))
+
+class Blocked:
     def find_spec(self, name, path=None, target=None):
         package = name.split('.')[0]
-        if package in {ROS!r} or package.endswith({ROS_SUFFIXES!r}):
+        if package in blocked or package.endswith(endings):
             raise ModuleNotFoundError('blocked: ' + name, name=name)
 
-sys.meta_path.insert(0, NoRos())
-for name in sys.argv[1:]:
+sys.meta_path.insert(0, Blocked())
+for name in sys.argv[3:]:
     importlib.import_module(name)
 """
+
+
+def import_without(names, endings, modules):
+    command = [sys.executable, '-c', IMPORT_WITHOUT, ','.join(names), ','.join(endings), *modules]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
 
 MODULES = source_modules()
 RUNTIME = sorted(name for name in MODULES if name.split('.')[0] == 'impatient_ros')
@@ -120,7 +130,7 @@ def test_only_the_ros_folder_reaches_rclpy_or_messages(module):
 
 # Packages that must load on a robot without torch.
 WITHOUT_TORCH = ('planning', 'images', 'replay', 'demo')
-SINGLE_MODULES_WITHOUT_TORCH = ('answer', 'budgets', 'cache', 'resources')
+SINGLE_MODULES_WITHOUT_TORCH = ('answer', 'budgets', 'cache', 'resources', 'standard_output', 'suggestions')
 # What reads a checkpoint; what saves and loads networks is the package's other half.
 READING_CHECKPOINTS = tuple(
     f'checkpoint.{name}' for name in ('container', 'description', 'graph', 'graph_check', 'reading')
@@ -148,7 +158,15 @@ def test_training_does_not_reach_ros(module):
 
 
 def test_the_runtime_outside_the_ros_folder_imports_where_there_is_no_ros():
-    done = subprocess.run(
-        [sys.executable, '-c', IMPORT_WITHOUT_ROS, *OUTSIDE_ROS], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    import_without(ROS, ROS_SUFFIXES, OUTSIDE_ROS)
+
+
+# The rest imports torch when it is called: for networks, for CUDA and for eager stages.
+NEEDS_TORCH = ('network', 'checkpoint.store', 'checkpoint.export', 'runtime.eager', 'runtime.cuda')
+
+
+def test_the_cpu_path_imports_where_there_is_no_torch():
+    needs = tuple(f'impatient_ros.{name}' for name in NEEDS_TORCH)
+    modules = [name for name in OUTSIDE_ROS if not name.startswith(needs)]
+    assert {'impatient_ros.anytime.classifier', 'impatient_ros.perception.worker'} < set(modules)
+    import_without(('torch', 'torchvision', 'timm'), ('.nothing',), modules)

@@ -29,16 +29,16 @@ from training.evaluate import load_checkpoint
 from training.risk.costs import exit_costs
 from training.risk.expected_accuracy import chosen_share
 
-__all__ = ['Logged', 'histogram', 'main', 'read_bag', 'thinned']
+__all__ = ['RecordedBudgets', 'histogram', 'main', 'read_bag', 'subsampled']
 
 TYPE = 'diagnostic_msgs/msg/DiagnosticArray'
 SUFFIX = '/frame_status'
-KEPT = 1000  # samples in the file: enough for any exit's share to within 0.1 points
+KEPT = 1000  # samples in the file: the share of an exit is then right to 1/1000, 0.1 points
 
 
 @dataclass(frozen=True)
-class Logged:
-    """What was recorded: budgets (s) of all frames that had one, and what became of the frames."""
+class RecordedBudgets:
+    """The budgets (s) of all recorded frames that had one, and how many frames had which outcome."""
 
     budgets: tuple[float, ...]
     outcomes: Counter[str]
@@ -50,7 +50,7 @@ class Logged:
         return sum(budget <= 0 for budget in self.budgets)
 
 
-def read_bag(path: str | Path, camera: str | None = None) -> Logged:
+def read_bag(path: str | Path, camera: str | None = None) -> RecordedBudgets:
     """The budgets in a bag, all cameras' or one's.
 
     Frames that nobody tried for another reason (superseded, dropped) have no budget. A budget that was
@@ -72,7 +72,7 @@ def read_bag(path: str | Path, camera: str | None = None) -> Logged:
         raise ValueError(
             f'{path}: no frame_status{of} with a budget{seen}; record the topics ~/<camera>/frame_status'
         )
-    return Logged(tuple(budgets), outcomes, tuple(sorted(cameras)))
+    return RecordedBudgets(tuple(budgets), outcomes, tuple(sorted(cameras)))
 
 
 def _records(path: Path) -> Iterator[FrameRecord]:
@@ -94,7 +94,7 @@ def _records(path: Path) -> Iterator[FrameRecord]:
         raise ValueError(f'{path} cannot be read as a bag with frame_status: {what}') from error
 
 
-def thinned(budgets: Sequence[float], count: int = KEPT) -> tuple[float, ...]:
+def subsampled(budgets: Sequence[float], count: int = KEPT) -> tuple[float, ...]:
     """At most `count` samples with (nearly) the same distribution: its quantiles."""
     if len(budgets) <= count:
         return tuple(sorted(budgets))
@@ -118,12 +118,12 @@ def histogram(budgets: Sequence[float], costs: Sequence[float] = (), width: int 
         )
     beyond = [str(t + 1) for t, c in enumerate(costs) if c > high]
     if beyond:
-        lines.append(f'exit {", ".join(beyond)}: dearer than every budget')
+        lines.append(f'exit {", ".join(beyond)}: costs more than every budget')
     return '\n'.join(lines)
 
 
-def _pays(distribution: Empirical, costs: Sequence[float], accuracies: Sequence[float]) -> str:
-    """Per exit how often it would answer, and what the network would lose without it."""
+def _exit_values(distribution: Empirical, costs: Sequence[float], accuracies: Sequence[float]) -> str:
+    """Per exit how often it would answer, and the expected accuracy that is lost without it."""
     share = chosen_share(distribution, costs, accuracies)
     worth = float(share[1:] @ np.asarray(accuracies))
     lines = [f'no exit fits in {share[0]:.1%} of the frames; expected accuracy {worth:.1%}']
@@ -148,7 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see --help. Returns 2 where the bag or an option cannot be used."""
     given = _parser().parse_args(arguments)
     try:
-        logged = read_bag(given.bag, given.camera)
+        recorded = read_bag(given.bag, given.camera)
         costs: tuple[float, ...] = ()
         if given.checkpoint:
             checkpoint = load_checkpoint(given.checkpoint, given.module)
@@ -157,12 +157,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     'budgets are in seconds: write --costs measured, or a latency profile (.json)'
                 )
             costs = exit_costs(checkpoint.network, given.costs, given.mode, given.overhead)
-        distribution = Empirical(thinned(logged.budgets))
+        distribution = Empirical(subsampled(recorded.budgets))
         about = {
             'bag': Path(given.bag).name,
-            'cameras': list(logged.cameras),
-            'frames': sum(logged.outcomes.values()),
-            'budgets': len(logged.budgets),
+            'cameras': list(recorded.cameras),
+            'frames': sum(recorded.outcomes.values()),
+            'budgets': len(recorded.budgets),
             'unit': 's',
         }
         values = {'about': about, **distribution.to_dict()}
@@ -173,13 +173,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ValueError, OSError) as error:
         print(f'budgets: {error}', file=sys.stderr)
         return 2
-    outcomes = ', '.join(f'{count} {name}' for name, count in logged.outcomes.most_common())
-    print(
-        f'{len(logged.budgets)} budgets of {", ".join(logged.cameras)} ({outcomes}), {logged.expired} expired'
-    )
-    print(histogram(logged.budgets, costs))
+    outcomes = ', '.join(f'{count} {name}' for name, count in recorded.outcomes.most_common())
+    cameras = ', '.join(recorded.cameras)
+    print(f'{len(recorded.budgets)} budgets of {cameras} ({outcomes}), {recorded.expired} expired')
+    print(histogram(recorded.budgets, costs))
     if costs:
-        print(_pays(distribution, costs, checkpoint.accuracies))
+        print(_exit_values(distribution, costs, checkpoint.accuracies))
     print(f'wrote {given.output}')
     return 0
 

@@ -1,10 +1,10 @@
-"""What a checkpoint's exits are worth on a data set, as one JSON file and a table.
+"""Accuracy, calibration and expected accuracy of a checkpoint's exits on a data set, as JSON and a table.
 
     python -m training.evaluate --checkpoint F --data D --split test --budgets uniform,early,robot.yaml \
         --costs macs --fixed F2 F3 --json OUT
 
-Which exit answers is decided by the planner's rule, with the accuracies in the checkpoint: the split that is
-evaluated decides nothing. Temperatures are the checkpoint's, too.
+The planner's rule chooses the exit by the accuracies in the checkpoint, not by those on the split that is
+evaluated; temperatures are the checkpoint's, too.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from training.scoring.calibration import reliability
 from training.scoring.examples import examples
 from training.scoring.exit_scores import Evaluation, evaluate
 
-__all__ = ['Measured', 'evaluation', 'load_checkpoint', 'main', 'measured']
+__all__ = ['ScoredCheckpoint', 'evaluation', 'load_checkpoint', 'main', 'score']
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Measured:
+class ScoredCheckpoint:
     """A checkpoint, its scores on a split, and the cost of each exit in the unit asked for."""
 
     checkpoint: Checkpoint
@@ -73,21 +73,23 @@ def load_checkpoint(path: str | Path, module: str | None = None) -> Checkpoint:
     return load(path, module=module_of(name, options, description['network']['classes']))
 
 
-def measured(
+def score(
     checkpoint: Checkpoint, pictures: Pictures, costs: str = 'macs', mode: str = 'contract'
-) -> Measured:
+) -> ScoredCheckpoint:
     """Run the pictures through the network. Raises ValueError where its labels are others."""
     if checkpoint.labels != pictures.labels:
         odd = sorted(set(checkpoint.labels) ^ set(pictures.labels)) or ['their order']
         raise DataError(f'the checkpoint and the data differ in their classes: {", ".join(odd)}')
     seconds = exit_costs(checkpoint.network, costs, mode)
-    return Measured(checkpoint, evaluate(checkpoint.network, pictures, checkpoint.preprocessing), seconds)
+    return ScoredCheckpoint(
+        checkpoint, evaluate(checkpoint.network, pictures, checkpoint.preprocessing), seconds
+    )
 
 
 def evaluation(
-    model: Measured, budgets: Sequence[str], fixed: Mapping[str, Measured] | None = None
+    model: ScoredCheckpoint, budgets: Sequence[str], fixed: Mapping[str, ScoredCheckpoint] | None = None
 ) -> dict[str, Any]:
-    """Everything but where it comes from, JSON-able: see `training/README.md` for the keys. ValueError."""
+    """All measurements, ready for JSON; `training/README.md` explains the keys. Raises ValueError."""
     checkpoint, scores = model.checkpoint, model.scores
     temperatures, accuracies = checkpoint.temperatures, scores.accuracies
     result: dict[str, Any] = {
@@ -130,27 +132,27 @@ def evaluation(
         )
         result['best_single_exit'][name], result['best_single_exit_index'][name] = best, trained[index]
         if fixed:
-            # The robot's budgets are what they are: the distribution is the model's for all of them.
-            values = {key: _worth(other, distribution) for key, other in fixed.items()}
+            # Budgets do not depend on the network: all are compared under the distribution of `model`.
+            values = {key: _fixed_accuracy(other, distribution) for key, other in fixed.items()}
             winner = max(values, key=values.__getitem__)
             result['best_fixed'][name], result['best_fixed_name'][name] = values[winner], winner
     return result
 
 
-def _share(model: Measured, distribution: BudgetDistribution) -> list[float]:
-    """How often "no answer" and each exit is the planner's choice; exits that were never trained are not."""
+def _share(model: ScoredCheckpoint, distribution: BudgetDistribution) -> list[float]:
+    """How often the planner chooses "no answer" and each exit; it never chooses an untrained one."""
     trained = model.trained
-    some = chosen_share(
+    shares = chosen_share(
         distribution, [model.costs[t] for t in trained], [model.checkpoint.accuracies[t] for t in trained]
     ).tolist()
-    share = [some[0]] + [0.0] * len(model.costs)
-    for t, value in zip(trained, some[1:], strict=True):
+    share = [shares[0]] + [0.0] * len(model.costs)
+    for t, value in zip(trained, shares[1:], strict=True):
         share[t + 1] = value
     return share
 
 
-def _worth(fixed: Measured, distribution: BudgetDistribution) -> float:
-    """What a network of one exit achieves: its deepest trained one, always."""
+def _fixed_accuracy(fixed: ScoredCheckpoint, distribution: BudgetDistribution) -> float:
+    """The expected accuracy of a network that always answers with its deepest trained exit."""
     t = max(fixed.trained)
     return (1 - distribution.below(fixed.costs[t])) * fixed.scores.accuracies[t]
 
@@ -184,9 +186,9 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(f'{name} has budgets in seconds: write --costs measured')
     pictures = read(given.data, given.split)
     checkpoint = load_checkpoint(given.checkpoint, given.module)
-    model = measured(checkpoint, pictures, given.costs, given.mode)
+    model = score(checkpoint, pictures, given.costs, given.mode)
     fixed = {
-        path: measured(load_checkpoint(path, given.module), pictures, given.costs, given.mode)
+        path: score(load_checkpoint(path, given.module), pictures, given.costs, given.mode)
         for path in given.fixed
     }
     result: dict[str, Any] = {
@@ -216,7 +218,7 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _name(path: Path) -> str:
-    """What it is called where nobody says: its file, or its folder where training.train named the file."""
+    """The default name: that of the file, or of its folder where training.train named the file."""
     return path.resolve().parent.name if path.stem == 'model' else path.stem
 
 
@@ -234,9 +236,9 @@ def _table(result: Mapping[str, Any]) -> str:
         if 'best_fixed' in result:
             line += f', best fixed network {100 * result["best_fixed"][name]:.2f}%'
         lines.append(line)
-    harm = result['monotonicity']
+    decline = result['monotonicity']
     lines.append(
-        f'falls of 0.2 or more: {100 * harm["falls"]:.2f}%, right to wrong: {100 * harm["flips"]:.2f}%'
+        f'falls of 0.2 or more: {100 * decline["falls"]:.2f}%, right to wrong: {100 * decline["flips"]:.2f}%'
     )
     return '\n'.join(lines)
 
@@ -265,7 +267,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--name', help='what the report calls it; default: the name of the file or of its folder'
     )
-    parser.add_argument('--examples', type=int, default=6, help='pictures that leave early, and late')
+    parser.add_argument(
+        '--examples',
+        type=int,
+        default=6,
+        help='pictures of each kind in the report; default: %(default)s',
+    )
     parser.add_argument('--threads', type=int, default=0, help='of the processor; 0: as many as torch takes')
     parser.add_argument('--json', help='the file to write')
     return parser

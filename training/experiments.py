@@ -1,10 +1,10 @@
-"""Runs a whole table of trainings and evaluations, one process per core, and goes on where it was stopped.
+"""Runs a table of trainings and evaluations, one process per core; an interrupted table is resumed.
 
     python -m training.experiments --data cifar10.zip --output runs/cifar10
     python -m training.experiments --output runs/cifar10 --table-only     # the table of what is there
 
-Every run has a folder with its checkpoint and `evaluation.json`; one that is there is not made again, one
-that was interrupted goes on. `table.md` and `table.json` are written anew after every run.
+Every run has a folder with its checkpoint and `evaluation.json`. A run that has its evaluation is not
+repeated, an interrupted one is resumed. `table.md` and `table.json` are written again after every run.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ __all__ = ['Run', 'main', 'plan']
 log = logging.getLogger(__name__)
 
 JOINT = ('uniform', 'normal', 'early', 'late', 'bimodal')
-# Of these a table from several seeds has all of them, of the others the first only.
+# The runs that every seed has; the others are there for the first seed only. These are compared most closely.
 SEVERAL = ('uniform-weights', 'joint-uniform', 'joint-early', 'joint-late', 'last', 'separate')
 EVALUATED = 'evaluation.json'
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its name and seed, what it adds to the command, and the run whose backbone it freezes."""
+    """One training: its name, its seed, its options, and the run (`after`) whose backbone it freezes."""
 
     name: str
     seed: int
@@ -68,13 +68,13 @@ def plan(exits: int, seeds: Sequence[int], several: Iterable[str] = SEVERAL) -> 
         for name, options, after in kinds
         if number == 0 or name in several
     ]
-    # The longest first leaves no core idle at the end: heads on a frozen backbone are short.
+    # Long runs first, so that no core is idle at the end: heads on a frozen backbone train fast.
     return sorted(runs, key=lambda run: (run.after is not None, run.name.startswith('truncated')))
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """Where runs are made, and how."""
+class Experiment:
+    """The configuration, the data and the output folder that all runs share."""
 
     config: str
     data: str
@@ -85,7 +85,7 @@ class Workshop:
     def done(self, folder: str) -> bool:
         return (self.output / folder / EVALUATED).exists()
 
-    def make(self, run: Run) -> float:
+    def run(self, run: Run) -> float:
         """Train and evaluate in processes of their own, each with one thread. Seconds; RuntimeError."""
         folder = self.output / run.folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,54 +106,52 @@ class Workshop:
         ]
         score = ['training.evaluate', '--checkpoint', str(folder / 'model.safetensors'), '--data', self.data]
         score += ['--split', self.split, '--threads', '1', '--name', run.folder]
-        with open(folder / 'log.txt', 'a', encoding='utf-8') as book:
+        with open(folder / 'log.txt', 'a', encoding='utf-8') as log_file:
             for command in (
                 [*fit, *run.options, *start, *self.more],
                 [*score, '--json', str(folder / EVALUATED)],
             ):
                 environ = os.environ | {'OMP_NUM_THREADS': '1'}
                 done = subprocess.run(
-                    [sys.executable, '-m', *command], env=environ, stdout=book, stderr=subprocess.STDOUT
+                    [sys.executable, '-m', *command], env=environ, stdout=log_file, stderr=subprocess.STDOUT
                 )
                 if done.returncode:
                     raise RuntimeError(f'{run.folder} failed, see {folder / "log.txt"}')
         return time.monotonic() - started
 
 
-def work(workshop: Workshop, runs: Sequence[Run], processes: int) -> list[str]:
-    """Make all runs that are missing, `processes` at a time; returns what failed."""
-    missing = [run for run in runs if not workshop.done(run.folder)]
-    log.info('%d of %d runs to make, %d at a time', len(missing), len(runs), processes)
+def run_all(experiment: Experiment, runs: Sequence[Run], processes: int) -> list[str]:
+    """Run what has no evaluation yet, `processes` at a time; returns the folders of runs that failed."""
+    missing = [run for run in runs if not experiment.done(run.folder)]
+    log.info('%d of %d runs to do, %d at a time', len(missing), len(runs), processes)
     failed: list[str] = []
-    under_way: dict[Future[float], Run] = {}
+    running: dict[Future[float], Run] = {}
     with ThreadPoolExecutor(processes) as pool:
-        while missing or under_way:
+        while missing or running:
             for run in list(missing):
                 if run.after in failed:
                     missing.remove(run)
                     failed.append(run.folder)
                     log.error('%s needs %s, which failed', run.folder, run.after)
-                elif len(under_way) < processes and (run.after is None or workshop.done(run.after)):
+                elif len(running) < processes and (run.after is None or experiment.done(run.after)):
                     missing.remove(run)
-                    under_way[pool.submit(workshop.make, run)] = run
-            if not under_way:
+                    running[pool.submit(experiment.run, run)] = run
+            if not running:
                 break
-            finished, _ = wait(under_way, return_when=FIRST_COMPLETED)
+            finished, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in finished:
-                run = under_way.pop(future)
+                run = running.pop(future)
                 try:
-                    log.info(
-                        '%s: %.0f s; %d left', run.folder, future.result(), len(missing) + len(under_way)
-                    )
+                    log.info('%s: %.0f s; %d left', run.folder, future.result(), len(missing) + len(running))
                 except RuntimeError as error:
                     failed.append(run.folder)
                     log.error('%s', error)
-            write_table(workshop.output)
+            write_table(experiment.output)
     return failed + [run.folder for run in missing]
 
 
 def write_table(output: Path) -> str:
-    """`table.json` and `table.md` of the runs that are there; returns the latter."""
+    """Write `table.json` and `table.md` of the finished runs; returns the latter."""
     found = summary(load_runs(output, EVALUATED))
     text = markdown(found)
     (output / 'table.json').write_text(json.dumps(found, indent=1), encoding='utf-8')
@@ -176,8 +174,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     runs = plan(given.exits, seeds, SEVERAL if given.several is None else given.several.split(','))
     if given.only:
         runs = [run for run in runs if run.name in given.only.split(',')]
-    workshop = Workshop(given.config, given.data, given.split, output, tuple(more))
-    failed = work(workshop, runs, given.processes)
+    experiment = Experiment(given.config, given.data, given.split, output, tuple(more))
+    failed = run_all(experiment, runs, given.processes)
     print(write_table(output))
     return 1 if failed else 0
 
@@ -197,7 +195,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--several', help=f'runs that all seeds have; default: {",".join(SEVERAL)}')
     parser.add_argument('--only', help='names of runs, such as joint-early,separate; default: all')
     parser.add_argument('--processes', type=int, default=os.cpu_count() or 1, help='at a time')
-    parser.add_argument('--table-only', action='store_true', help='no runs, only the table of those that are')
+    parser.add_argument(
+        '--table-only', action='store_true', help='run nothing; only the table of the finished runs'
+    )
     return parser
 
 

@@ -1,9 +1,9 @@
-"""One page that shows what evaluations found; it needs no network and no other file.
+"""One HTML page about evaluations; it needs no network and no other file.
 
     python -m training.report OUT.json BASELINE.json ... -o report.html
 
-The first evaluation is the model in question; reliability and pictures are its own, the others are what it is
-compared with.
+The first evaluation is the model that the page is about, with its reliability and pictures; the others are
+compared with it.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
     sections = [
         f'<h1>{escape(names[0])}</h1>',
         f'<p class="quiet">{escape(about)}. Costs: {costs}.</p>',
-        '<h2>The longer it may think, the better it answers</h2>',
+        '<h2>Accuracy against cost</h2>',
         '<p>Accuracy of the best exit that fits, against what it costs. Points are exits; a network of one '
         'exit is a point.</p>',
         _legend(names),
         _anytime(results, names),
-        '<h2>Expected accuracy by what budgets look like</h2>',
+        '<h2>Expected accuracy by budget distribution</h2>',
         '<p>Averaged over pictures and budgets; where no exit fits, the answer counts as wrong.</p>',
         *_expected(results, names),
         '<h2>Exits</h2>',
         _exits(model),
-        '<h2>How far to trust its probabilities</h2>',
+        '<h2>Calibration</h2>',
         '<p>Bars on the dashed line are calibrated: of the answers given with 70% confidence, 70% are right. '
         'Darker bars hold more pictures.</p>',
         _reliability(model),
@@ -155,12 +155,12 @@ def _exits(model: Mapping[str, Any]) -> str:
         ]
         cells += [f'{1000 * row["latency"]:.2f} ms'] if latency else []
         rows.append('<tr>' + ''.join(f'<td>{cell}</td>' for cell in cells) + '</tr>')
-    harm = model.get('monotonicity')
+    decline = model.get('monotonicity')
     note = (
         f'<p>From one exit to the next the true class loses 0.2 or more of probability in '
-        f'{100 * harm["falls"]:.1f}% of the pictures; a right answer turns wrong in '
-        f'{100 * harm["flips"]:.1f}%.</p>'
-        if harm
+        f'{100 * decline["falls"]:.1f}% of the pictures; a right answer turns wrong in '
+        f'{100 * decline["flips"]:.1f}%.</p>'
+        if decline
         else ''
     )
     head = ''.join(f'<th>{each}</th>' for each in heads)
@@ -181,15 +181,15 @@ def _reliability(model: Mapping[str, Any]) -> str:
 
 def _examples(model: Mapping[str, Any]) -> list[str]:
     titles = {
-        'early': 'Pictures that may leave early: the first exit is sure, and right',
-        'late': 'Pictures that need deep exits: the first half of the exits are wrong',
+        'early': 'Pictures that the first exit gets right, with a confidence of 90% or more',
+        'late': 'Pictures that only deep exits get right: the first half of the exits are wrong',
     }
     sections = []
     for kind, title in titles.items():
         found = (model.get('examples') or {}).get(kind) or []
         figures = []
         for example in found:
-            said = '<br>'.join(
+            answers = '<br>'.join(
                 f'<span class="{"right" if each["label"] == example["label"] else "wrong"}">{number} '
                 f'{escape(each["label"])} {each["confidence"]:.0%}</span>'
                 for number, each in enumerate(example['exits'], 1)
@@ -197,7 +197,7 @@ def _examples(model: Mapping[str, Any]) -> list[str]:
             figures.append(
                 f'<figure class="picture"><img alt="{escape(example["name"])}" '
                 f'src="data:image/jpeg;base64,{escape(example["jpeg"])}">'
-                f'<figcaption><b>{escape(example["label"])}</b><br>{said}</figcaption></figure>'
+                f'<figcaption><b>{escape(example["label"])}</b><br>{answers}</figcaption></figure>'
             )
         if figures:
             sections.append(f'<h2>{title}</h2><div class="row">{"".join(figures)}</div>')

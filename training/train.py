@@ -3,7 +3,7 @@
     python -m training.train fit --config config/train/cifar10.yaml --data.source cifar10.zip --output runs/a
 
 `--help` lists every option. The folder --output gets `model.safetensors` (what the node loads), `curve.csv`,
-`config.yaml` and the state from which an interrupted training goes on when the same command is run again.
+`config.yaml` and the state from which the same command resumes an interrupted training.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from impatient_ros.budgets import SUPPORT
 from impatient_ros.checkpoint import save
 from impatient_ros.standard_output import run_command
 from training.data.data_module import PictureData
-from training.model.callbacks import Curve
+from training.model.callbacks import LearningCurve
 from training.model.training_module import ImpatientModule
 from training.scoring.exit_scores import evaluate
 
@@ -48,7 +48,7 @@ DEFAULTS = {
     'use_distributed_sampler': False,  # the data module shares every batch out among the processes
     'log_every_n_steps': 10,
 }
-# Warnings about what is meant to be so here, and about Lightning's own code.
+# Warnings about choices that are intended here, and about Lightning's own code.
 EXPECTED = (
     r"LightningCLI's args parameter",
     r'Checkpoint directory .* exists and is not empty',
@@ -57,8 +57,8 @@ EXPECTED = (
     r'GPU available but not used',
     r'The number of training batches \(\d+\) is smaller than the logging interval',
 )
-# What may differ when an interrupted training goes on.
-FREE = (
+# Options that may differ when an interrupted training is resumed: they do not change what is learned.
+MAY_DIFFER = (
     'config',
     'output',
     'resume',
@@ -98,11 +98,12 @@ class TrainingCLI(LightningCLI):
         }
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument('--output', default='runs/latest', help='folder for all files of this training')
         parser.add_argument(
-            '--output', default='runs/latest', help='folder for all that this training leaves'
-        )
-        parser.add_argument(
-            '--resume', type=bool, default=True, help='go on where an interrupted training of this folder was'
+            '--resume',
+            type=bool,
+            default=True,
+            help='resume the interrupted training in that folder, if there is one',
         )
         parser.add_argument('--log', default='csv', help=f'metrics of every step: {", ".join(LOGS)}')
         parser.add_argument(
@@ -122,7 +123,7 @@ class TrainingCLI(LightningCLI):
         own = self.config_init[self.subcommand]
         callbacks = list(own['trainer'].get('callbacks') or [])
         callbacks += [
-            Curve(self.output / 'curve.csv'),
+            LearningCurve(self.output / 'curve.csv'),
             ModelCheckpoint(
                 self.output,
                 Path(STATE).stem,
@@ -159,7 +160,7 @@ class TrainingCLI(LightningCLI):
             write_checkpoint(self.output / 'model.safetensors', model, datamodule, provenance)
 
     def _state(self, text: str, resume: bool) -> str | None:
-        """The state to go on from. Raises ValueError where it belongs to another configuration."""
+        """The saved state to resume from. Raises ValueError where it belongs to another configuration."""
         state, config = self.output / STATE, self.output / 'config.yaml'
         if not resume or not state.exists():
             return None
@@ -168,14 +169,14 @@ class TrainingCLI(LightningCLI):
             other = sorted(
                 key
                 for key in before.keys() | now.keys()
-                if before.get(key) != now.get(key) and not key.startswith(FREE)
+                if before.get(key) != now.get(key) and not key.startswith(MAY_DIFFER)
             )
             if other:
                 raise ValueError(
                     f'{self.output} holds an interrupted training that differs in {", ".join(other)}: write '
                     'another --output, or --resume false to start anew'
                 )
-        log.info('going on from %s', state)
+        log.info('resuming from %s', state)
         return str(state)
 
 
@@ -249,7 +250,7 @@ def _flat(values: Any, prefix: str = '') -> dict[str, Any]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see --help. Returns 2 where the data or an option cannot be used."""
     logging.basicConfig(level=logging.INFO, format='%(asctime)s %(message)s', datefmt='%H:%M:%S')
-    # Its own lines about devices and tips say nothing that is not said here.
+    # Lightning's own lines about devices, and its tips, add nothing to ours.
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
     os.environ.setdefault('JSONARGPARSE_DEPRECATION_WARNINGS', 'off')  # Lightning's own use of it
     for message in EXPECTED:

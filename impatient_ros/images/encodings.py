@@ -4,9 +4,8 @@
 room:
 
 - 8UC1, 8UC3, 8UC4 (and 16UC1, ...) are read as mono, BGR, BGRA: OpenCV's order, as cv_bridge does.
-- 16 bits become 8 by value * 255 / 65535, rounded: a fixed scale, so that brightness does not depend on
-what else
-  is in the picture. A sensor that fills only the low 12 bits looks dark: it should publish left-aligned
+- 16 bits become 8 by value * 255 / 65535, rounded: a fixed scale, so that brightness does not depend on the
+  rest of the picture. A sensor that fills only the low 12 bits looks dark: it should publish left-aligned
   mono16.
 - YUV is ITU-R BT.601 with limited range, what cameras send and OpenCV and cv_bridge assume.
 - Alpha is ignored.

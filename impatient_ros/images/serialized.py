@@ -62,7 +62,7 @@ class CompressedView:
 
 @dataclass
 class Unreadable:
-    """Stands for a message that cannot be read: nothing is known of it but why."""
+    """Stands for a message that cannot be read; `error` says why, and the header is empty."""
 
     error: ImageError
     header: Any = HeaderView(0, 0, '')

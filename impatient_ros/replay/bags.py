@@ -92,9 +92,13 @@ def _opened(path: Path) -> Iterator[tuple[Any, Callable[[bytes, str], Any]]]:
     Not rosbags' AnyReader: that parses the definitions of every type in the recording and gives up at the
     first that it cannot, though the two image types have been the same in every distribution.
     """
-    from rosbags import rosbag1, rosbag2
-    from rosbags.typesys import Stores, get_typestore
-
+    try:
+        from rosbags import rosbag1, rosbag2
+        from rosbags.typesys import Stores, get_typestore
+    except ImportError as error:  # rosdep has no key for it, and one of its own packages may be broken
+        raise SourceError(
+            f'{path}: bags need the package rosbags, which cannot be imported ({error}): pip install rosbags'
+        ) from error
     with ExitStack() as stack:
         with _reading(path):
             if path.suffix == '.bag':

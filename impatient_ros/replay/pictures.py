@@ -34,7 +34,7 @@ class Pictures(Source):
     """Pictures in the order of their names, ten per second; the name is the path below the folder.
 
     With transport 'compressed' JPEG and PNG files are sent as they are. A file that cannot be decoded is
-    skipped, said so once and counted in `skipped`.
+    skipped, logged once and counted in `skipped`.
     """
 
     def __init__(self, place: Path, transport: str = 'raw') -> None:

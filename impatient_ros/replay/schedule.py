@@ -9,9 +9,9 @@ from impatient_ros.replay.frame import Source, SourceError, SourceFrame
 __all__ = ['DueFrame', 'ReplayClock', 'schedule']
 
 LONE_FRAME = 0.1  # s that a recording of a single frame takes when it is repeated
-EARLY = (
-    0.25  # of a period: how much too early a live frame may come and still count for the next tick of `rate`
-)
+# Of a period: a live frame that is early by up to this much still counts for the next tick of `rate`. Cameras
+# jitter, and without it every second frame of a camera at exactly `rate` could be left out.
+EARLY = 0.25
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -155,6 +156,14 @@ def test_a_type_that_rosbags_cannot_parse_does_not_hide_the_images(tmp_path):
 def test_a_bag_without_images_says_so(tmp_path, topics):
     with pytest.raises(SourceError, match='holds no sensor_msgs/Image and no CompressedImage'):
         open_source(write_bag(tmp_path / 'blind', topics))
+
+
+def test_a_bag_without_the_package_that_reads_it_says_what_to_install_and_why(tmp_path, monkeypatch):
+    path = write_bag(tmp_path / 'bag', {'/eye': (IMAGE, 1)})
+    monkeypatch.setitem(sys.modules, 'rosbags', None)
+    with pytest.raises(SourceError, match=r'rosbags, which cannot be imported \(.*\): pip install') as caught:
+        open_source(path)
+    assert isinstance(caught.value.__cause__, ImportError)
 
 
 @pytest.mark.parametrize('suffix', ['.mcap', '.db3', '.bag'])

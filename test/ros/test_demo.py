@@ -24,7 +24,8 @@ FAKE = Path(__file__).with_name('fake_perception.py')
 DEMO = (
     'import sys\n'
     'from impatient_ros.ros.demo.command import main\n'
-    'sys.exit(main(sys.argv[3:], node_command=[sys.executable, *sys.argv[1:3]]))\n'
+    'from impatient_ros.standard_output import run_command\n'
+    'run_command(lambda: main(sys.argv[3:], node_command=[sys.executable, *sys.argv[1:3]]))\n'
 )
 PATIENCE = 60.0  # s for a whole demo
 
@@ -52,7 +53,7 @@ def count(output, what):
     return int(re.search(rf'^\s*{what}\s+(\d+)', summary, re.MULTILINE)[1])
 
 
-def test_with_frames_it_ends_by_itself_and_the_books_balance(tmp_path):
+def test_with_frames_it_ends_by_itself_and_every_frame_is_accounted_for(tmp_path):
     code, output = run('play', '--frames', 40, '--rate', 40, '--record', tmp_path / 'demo.svg')
     assert code == 0, output
     assert count(output, 'frames published') == 40
@@ -188,3 +189,18 @@ def test_as_a_background_job_that_ignores_ctrl_c_it_ends_on_sigterm_too(album):
         process.kill()
         process.stdout.close()
     assert count(rest, 'frames published') >= 3
+
+
+def test_when_nobody_reads_its_lines_any_more_it_ends_quietly_and_leaves_nothing_behind(album):
+    process = demo('play', '--source', album, '--frames', 10000, '--rate', 40, stderr=subprocess.PIPE)
+    try:
+        assert any(line.startswith('frame 3 ') for line in iter(process.stdout.readline, ''))
+        pids = children(process.pid)
+        process.stdout.close()
+        with process.stderr:
+            errors = process.stderr.read()
+        assert (process.wait(PATIENCE), errors) == (0, '')
+    finally:
+        process.kill()
+    assert len(pids) == 2  # the node and the camera
+    assert not any(alive(pid) for pid in pids)

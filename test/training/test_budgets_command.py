@@ -15,7 +15,7 @@ from impatient_ros.budgets import Empirical
 from impatient_ros.checkpoint import save
 from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
-from training.budgets import histogram, main, read_bag, thinned
+from training.budgets import histogram, main, read_bag, subsampled
 from training.model.networks import NetworkOptions, build
 from training.risk.expected_accuracy import distribution_of
 
@@ -87,18 +87,18 @@ def test_the_command_writes_a_distribution_and_says_which_exits_pay(
     assert yaml.safe_load(out.read_text())['about']['cameras'] == ['front', 'rear']
     shown = capsys.readouterr().out
     assert '<- exit 1' in shown
-    assert 'exit 3: dearer than every budget' in shown
+    assert 'exit 3: costs more than every budget' in shown
     lines = [line for line in shown.splitlines() if 'lost without it' in line]
     assert [line.rsplit(': ')[-1] for line in lines] == ['pays', 'pays', 'could be left out']
 
 
 def test_many_budgets_are_thinned_to_the_same_distribution() -> None:
     budgets = np.random.default_rng(0).gamma(2.0, 0.02, 50_000)
-    few, all_of_them = Empirical(thinned(budgets)), Empirical(budgets)
+    few, all_of_them = Empirical(subsampled(budgets)), Empirical(budgets)
     assert len(few.samples) == 1000
     for cost in (0.01, 0.03, 0.05, 0.1):
         assert few.below(cost) == pytest.approx(all_of_them.below(cost), abs=2e-3)
-    assert thinned((0.3, 0.1)) == (0.1, 0.3)
+    assert subsampled((0.3, 0.1)) == (0.1, 0.3)
 
 
 def test_a_histogram_of_equal_budgets_has_one_bar() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from training.experiments import SEVERAL, Run, Workshop, main, plan, work
+from training.experiments import SEVERAL, Experiment, Run, main, plan, run_all
 from training.reporting.experiment_table import DISTRIBUTIONS, load_runs, markdown, summary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -84,11 +84,11 @@ def test_a_table_of_nothing_is_a_table() -> None:
     assert '| joint | – | – | – | – | – |' in markdown(summary({}))
 
 
-class Fake(Workshop):
-    """Makes runs by writing down that they were made."""
+class Fake(Experiment):
+    """Records which runs were asked for, and writes an evaluation for each."""
 
-    def make(self, run: Run) -> float:
-        made.append(run.folder)
+    def run(self, run: Run) -> float:
+        done.append(run.folder)
         if run.folder == broken:
             raise RuntimeError(f'{run.folder} failed')
         if run.after:
@@ -97,30 +97,30 @@ class Fake(Workshop):
         return 0.0
 
 
-made: list[str] = []
+done: list[str] = []
 broken = ''
 
 
 def test_what_is_there_is_not_made_again_and_what_needs_another_waits(tmp_path: Path) -> None:
-    made.clear()
+    done.clear()
     runs = plan(3, (0, 1))
     written(tmp_path, {'last-0': RUNS['last-0']})
-    shop = Fake('c', 'd', 'test', tmp_path)
-    assert work(shop, runs, 3) == []
-    assert sorted(made) == sorted({run.folder for run in runs} - {'last-0'})
+    experiment = Fake('c', 'd', 'test', tmp_path)
+    assert run_all(experiment, runs, 3) == []
+    assert sorted(done) == sorted({run.folder for run in runs} - {'last-0'})
     assert (tmp_path / 'table.md').read_text().startswith('Expected accuracy')
-    assert work(shop, runs, 3) == []
-    assert len(made) == len(runs) - 1
+    assert run_all(experiment, runs, 3) == []
+    assert len(done) == len(runs) - 1
 
 
 def test_a_run_that_fails_takes_only_those_that_need_it_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made.clear()
+    done.clear()
     monkeypatch.setattr(sys.modules[__name__], 'broken', 'last-0')
     runs = plan(3, (0, 1))
-    assert sorted(work(Fake('c', 'd', 'test', tmp_path), runs, 2)) == ['last-0', 'separate-0']
-    assert 'separate-1' in made
+    assert sorted(run_all(Fake('c', 'd', 'test', tmp_path), runs, 2)) == ['last-0', 'separate-0']
+    assert 'separate-1' in done
 
 
 def test_data_is_needed_for_more_than_a_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -139,5 +139,5 @@ def test_a_plain_network_and_heads_on_it_are_really_made(shapes: Path, tmp_path:
     done = subprocess.run([*command, '--trainer.max_epochs', '1'], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert '| separate |' in done.stdout
-    made = json.loads((tmp_path / 'truncated-1-0' / 'evaluation.json').read_text())
-    assert [row['trained'] for row in made['exits']] == [True, False, False]
+    found = json.loads((tmp_path / 'truncated-1-0' / 'evaluation.json').read_text())
+    assert [row['trained'] for row in found['exits']] == [True, False, False]

@@ -76,7 +76,7 @@ def test_a_page_loads_nothing_from_elsewhere_and_escapes_names() -> None:
         '80.0%',
         '60.0%',
         'uniform',
-        'Pictures that need deep exits',
+        'Pictures that only deep exits get right',
     ):
         assert expected in text
 

@@ -1,4 +1,8 @@
-"""Random views of pictures for training: geometry per picture with OpenCV, colours and mixing per batch."""
+"""Random views of pictures for training: geometry per picture with OpenCV, colours and mixing per batch.
+
+Sources: Zhong et al., "Random Erasing", AAAI 2020; Zhang et al., "mixup", ICLR 2018 (blending); Yun et al.,
+"CutMix", ICCV 2019 (cutting and pasting).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ __all__ = ['Augmentation']
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random views of a picture, strong enough that a few thousand photographs last for a hundred epochs."""
+    """Random views of a picture. The defaults are for a few thousand photographs and a hundred epochs."""
 
     area: tuple[float, float] = (0.35, 1.0)  # share of the picture that a crop covers
     aspect: float = 4 / 3  # crops are up to this much wider or taller
@@ -75,7 +79,7 @@ class Augmentation:
 
 
 def _rectangle(height: int, width: int, share: float, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """Top, bottom, left, right of a rectangle that covers about `share` of the area, wherever it falls."""
+    """Top, bottom, left, right of a rectangle at a random place that covers about `share` of the area."""
     side = math.sqrt(share)
     tall, wide = round(height * side), round(width * side)
     top, left = int(rng.integers(0, height - tall + 1)), int(rng.integers(0, width - wide + 1))

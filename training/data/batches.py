@@ -1,4 +1,4 @@
-"""The batches of one epoch: random views of pictures in random order, prepared beside the computing."""
+"""The batches of one epoch: random views of pictures in random order, prepared in a thread."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ def batches(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """One epoch in random order: x [N, 3, size, size] normalised, and target probabilities [N, classes].
 
-    The last, smaller batch is left out (batch norm dislikes it) unless it is the only one. The next batch is
-    prepared in a thread while the caller computes on this one. `share` (rank, world) is for several processes
-    with the same `rng`: each gets its own, equally large part of every batch, with its own random views.
+    The last, smaller batch is left out (its statistics would disturb batch norm) unless it is the only one.
+    The next batch is prepared in a thread while the caller computes on this one. `share` (rank, world) is for
+    several processes with the same `rng`: each gets its own, equally large part of every batch, with its own
+    random views.
     """
     augmentation = augmentation or Augmentation()
     rank, world = share
@@ -46,16 +47,14 @@ def batches(
 
     def prepare(chunk: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
         views = np.stack([augmentation.view(picture, size, rng) for picture in pictures.load(chunk)])
-        x = (
-            torch.from_numpy(views).permute(0, 3, 1, 2).float().div_(255)
-        )  # channels last in memory, as OpenCV has it
+        # Channels last in memory, as OpenCV has it.
+        x = torch.from_numpy(views).permute(0, 3, 1, 2).float().div_(255)
         x = (augmentation.colours(x, rng) - shift) / scale
         target = functional.one_hot(torch.from_numpy(pictures.targets[chunk]), len(pictures.labels)).float()
         return augmentation.mixed(x, target, rng)
 
-    with ThreadPoolExecutor(
-        1
-    ) as pool:  # a single worker: the random stream stays in order, runs repeat exactly
+    # A single worker draws all random numbers in one order, so that runs repeat exactly.
+    with ThreadPoolExecutor(1) as pool:
         ahead = pool.submit(prepare, chunks[0])
         for chunk in chunks[1:]:
             ready, ahead = ahead.result(), pool.submit(prepare, chunk)

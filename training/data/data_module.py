@@ -21,6 +21,7 @@ from training.data.labelled_pictures import DataError, Pictures, labels_of, read
 __all__ = ['PictureData']
 
 VALIDATION = 'validation'
+VALIDATION_BATCH = 64  # pictures at a time: bounds the memory, does not change the result
 
 
 class PictureData(lightning.LightningDataModule):
@@ -90,7 +91,7 @@ class PictureData(lightning.LightningDataModule):
             classes = len(self.labels)
             held = 0 if own else self.hold_out // classes
             stop = None if self.limit is None else held + max(1, self.limit // classes)
-            # A quarter more than the network sees leaves room for crops and costs no sharpness.
+            # A quarter more than the network's input, so that crops are not enlarged much.
             side = round(1.25 * max(self.preprocessing.resize, *self.sizes))
             train = read(self.source, 'train', shorter_side=side, part=(held, stop), keep=self.in_memory)
             if own:
@@ -131,7 +132,7 @@ class PictureData(lightning.LightningDataModule):
         share = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
 
         def epoch() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-            # Asked with the first batch: when the loop takes this iterator it may not know its epoch yet.
+            # Read with the first batch: the trainer may not know its epoch when it takes this iterator.
             number, epochs = (trainer.current_epoch, trainer.max_epochs or 1) if trainer else (0, 1)
             yield from batches(
                 self.pictures,
@@ -139,7 +140,7 @@ class PictureData(lightning.LightningDataModule):
                 batch_size=self.batch_size,
                 mean=self.preprocessing.mean,
                 std=self.preprocessing.std,
-                # From the epoch's number: a run that goes on after a kill sees what it would have seen.
+                # Derived from the epoch's number, so that a resumed run sees the same pictures.
                 rng=np.random.default_rng([self.seed, number]),
                 augmentation=self.augmentation,
                 share=share,
@@ -148,11 +149,12 @@ class PictureData(lightning.LightningDataModule):
         return Loader(epoch, max(1, len(self.pictures) // self.batch_size))
 
     def val_dataloader(self) -> Loader:
-        """What the running node would see: x [N, 3, size, size], class indices [N]."""
+        """Pictures as the node preprocesses them: x [N, 3, size, size], class indices [N]."""
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         own = range(rank, len(self.validation), world)
-        chunks = [own[start : start + 64] for start in range(0, len(own), 64)]
+        starts = range(0, len(own), VALIDATION_BATCH)
+        chunks = [own[start : start + VALIDATION_BATCH] for start in starts]
 
         def epoch() -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
             return (self._prepared(chunk) for chunk in chunks)
@@ -166,7 +168,7 @@ class PictureData(lightning.LightningDataModule):
 
 @dataclass(frozen=True)
 class Loader:
-    """Batches of one epoch after the other; its length is known beforehand."""
+    """Yields the batches of one epoch each time it is iterated; its length is known beforehand."""
 
     epoch: Callable[[], Iterator[tuple[torch.Tensor, torch.Tensor]]]
     length: int

@@ -1,8 +1,8 @@
 """Labelled pictures from a folder or a zip of them, or from one of torchvision's data sets.
 
 A data set is ``<split>/<class>/<picture>``; the classes are the folders' names in sorted order, the same in
-every split. Pictures are decoded once and kept as uint8 in memory: an epoch costs crops and arithmetic only.
-Where they are too many for that, they are read from the disk again and again.
+every split. Pictures are decoded once and kept in memory as uint8, or, where they do not fit, read from the
+disk in every epoch.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a training leaves behind after every epoch: the curve, and a line for people to read."""
+"""Writes the learning curve to a file, and one line to the log, after every epoch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import lightning
 
 from training.model.training_module import ImpatientModule
 
-__all__ = ['Curve']
+__all__ = ['LearningCurve']
 
 log = logging.getLogger(__name__)
 
 
-class Curve(lightning.Callback):
+class LearningCurve(lightning.Callback):
     """Writes `curve.csv`: per epoch the risk, the seconds, and every exit's validation accuracy and loss.
 
-    Its rows are part of the training's state: after a kill the file goes on where the state was saved.
+    Its rows are part of the training's saved state: a resumed training continues the file from there.
     """
 
     def __init__(self, path: Path) -> None:

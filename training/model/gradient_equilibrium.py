@@ -1,4 +1,4 @@
-"""Budget-weighted gradient equilibrium: exits compete for a stage by the budgets behind them, not by depth.
+"""Budget-weighted gradient equilibrium: a stage's gradient is an average over exits, weighted by budgets.
 
 Without it stage t receives the sum of the weighted gradients of all later exits, so early stages see
 gradients several times as large as late ones. Here, with W_t = sum of w'_s over s >= t, the gradient into the
@@ -6,7 +6,7 @@ output of stage t is the average
 
     (w'_t / W_t) g_head_t + (W_{t+1} / W_t) g_from_stage_{t+1},
 
-and heads get their own unscaled gradient. The losses must then be added without weights.
+and head parameters get their own unscaled gradient. The losses must then be added without weights.
 
 Source of the unweighted form: Li, Zhang, Qi, Yang, Huang, "Improved Techniques for Training Adaptive Deep
 Networks", ICCV 2019.

@@ -1,4 +1,4 @@
-"""Small classifiers for small pictures, where torchvision's would shrink them to a single pixel."""
+"""Classifiers for small pictures, of which torchvision's would leave a single pixel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ['SmallResNet']
 
 
 class SmallResNet(nn.Module):
-    """A residual network in the manner of He et al., "Deep Residual Learning" (2016), for pictures of 32 px.
+    """A residual network after He et al., "Deep Residual Learning" (CVPR 2016), for pictures of 32 px.
 
     Args:
         classes: how many scores it gives.
@@ -50,7 +50,7 @@ class SmallResNet(nn.Module):
 
 
 class _Block(nn.Module):
-    """Two convolutions around which the input goes; where shapes change, through a projection."""
+    """Two convolutions with a skip connection, which is a projection where shapes change."""
 
     def __init__(self, channels: int, width: int, stride: int, norm: bool) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """The training of one network as a LightningModule: its steps, its optimiser, its averaged weights.
 
-The network is built in `setup`, from the data module's labels and picture size. What is validated and kept is
-the running average of the weights, where averaging is on.
+The network is built in `setup`, from the data module's labels and picture size. Where averaging is on, the
+running average of the weights is validated and saved.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class ImpatientModule(lightning.LightningModule):
                     f'{options.budgets} has budgets in seconds: write model.risk.costs, too (measured, a '
                     'latency profile, or seconds per exit)'
                 )
-            # By the plain rule, the deepest exit that fits: what accuracies there will be, nobody knows yet.
+            # By the plain rule, the deepest exit that fits: accuracies are not known before training.
             share = chosen_share(distribution, increasing(self.exit_costs), range(exits))
             if not share[1:].any():
                 raise ValueError(
@@ -159,7 +159,7 @@ class ImpatientModule(lightning.LightningModule):
 
     @property
     def trained(self) -> tuple[int, ...]:
-        """The exits (0-based) that answer sensibly in the end; a frozen backbone brings its own."""
+        """The exits (0-based) whose answers count in the end; a frozen backbone has a trained last exit."""
         every = self.risk_options.method == 'separate'
         return tuple(range(len(self.network.exits))) if every else self.chosen
 
@@ -172,7 +172,7 @@ class ImpatientModule(lightning.LightningModule):
         self.network.train()
         for part in self._frozen:
             part.eval()
-        # From the epoch's number, as the pictures' order: a run that goes on repeats exactly.
+        # Derived from the epoch's number, like the pictures' order, so that a resumed run repeats exactly.
         torch.manual_seed((self._seed * 100_003 + self.current_epoch) * 1009 + self.global_rank)
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
@@ -204,7 +204,8 @@ class ImpatientModule(lightning.LightningModule):
                 features.append(x)
         logits = [self.network.exits[t](features[t]) for t in self.chosen]
         losses = self.risk.losses(logits, target, self.chosen)
-        return losses.sum(), losses.detach()  # heads that share nothing need no weights
+        # These exits share no part that learns: weights would only scale their learning rates.
+        return losses.sum(), losses.detach()
 
     @property
     def _backbone_first(self) -> bool:
@@ -213,7 +214,7 @@ class ImpatientModule(lightning.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.risk_options.mixed and self._backbone_first:
             for parameter in self.network.exits[:-1].parameters():
-                parameter.grad = None  # or else weight decay and momentum would move heads that do not learn
+                parameter.grad = None  # otherwise weight decay and momentum would change these heads
 
     @torch.no_grad()
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -253,7 +254,7 @@ class ImpatientModule(lightning.LightningModule):
             self.log(f'{name}/loss', losses[t], rank_zero_only=True)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW without decay of biases and norms, which would only shrink them; one cycle of the rate."""
+        """AdamW, without weight decay for biases and norms; the learning rate warms up and falls once."""
         options = self.optimiser_options
         learning = [p for p in self.network.parameters() if p.requires_grad]
         groups = [
@@ -283,7 +284,7 @@ def _of(parameters: Iterable[nn.Parameter], *, matrices: bool) -> list[nn.Parame
 
 
 def memory_layout(network: nn.Module) -> torch.memory_format:
-    """Channels last, the quicker layout, unless torch would crash in it.
+    """Channels last, the faster layout, unless torch would crash with it.
 
     oneDNN 3.12 (torch 2.14) on processors without AVX-512 writes beyond its memory in the weight gradient of
     a strided 1x1 convolution with fewer than 8 input channels.

@@ -1,4 +1,4 @@
-"""The table of an experiment: what its runs show by distribution, mean and standard deviation over seeds.
+"""The table of an experiment: expected accuracy by distribution, mean and standard deviation over seeds.
 
 Differences are paired by seed: only seeds that both sides have are compared.
 """
@@ -31,7 +31,7 @@ def load_runs(folder: Path, file: str) -> Runs:
 
 
 def summary(runs: Runs) -> dict[str, Any]:
-    """Expected accuracies, their paired differences, and the other targets; everything in points of 100."""
+    """Expected accuracies, their paired differences, and the other targets; all in percentage points."""
     found: dict[str, Any] = {
         'seeds': {name: sorted(by_seed) for name, by_seed in runs.items()},
         'exits': _exits(runs),
@@ -108,7 +108,7 @@ def _exits(runs: Runs) -> dict[str, list[dict[str, Any]]]:
 
 
 def _targets(runs: Runs) -> dict[str, Any]:
-    """The other things that the experiment must show, in points where they are differences of accuracy."""
+    """What else the experiment has targets for; differences of accuracy are in percentage points."""
     targets: dict[str, Any] = {}
     even, last = runs.get('uniform-weights', {}), runs.get('last', {})
     both = sorted(even.keys() & last.keys())
@@ -142,7 +142,7 @@ def _spread(values: Sequence[float], scale: float = 100) -> dict[str, float | in
 
 
 def markdown(found: Mapping[str, Any]) -> str:
-    """The same as tables for people."""
+    """`summary` as Markdown tables."""
     rows = ('joint', 'uniform weights', 'separate heads', 'best fixed network')
     text = [
         'Expected accuracy, %: mean ± standard deviation over seeds (their number).',

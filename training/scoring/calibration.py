@@ -1,4 +1,7 @@
-"""Calibration of one exit: its temperature, and how far its confidences are from its accuracy."""
+"""Calibration of one exit: its temperature, and how far its confidences are from its accuracy.
+
+Source: Guo, Pleiss, Sun, Weinberger, "On Calibration of Modern Neural Networks", ICML 2017.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from torch.nn import functional
 
 __all__ = ['calibration_error', 'fit_temperature', 'reliability']
 
-BINS = 15
+BINS = 15  # as in that paper, so that errors can be compared
 
 
 def fit_temperature(logits: torch.Tensor, target: torch.Tensor) -> float:
@@ -40,23 +43,29 @@ def fit_temperature(logits: torch.Tensor, target: torch.Tensor) -> float:
 
 def calibration_error(logits: torch.Tensor, target: torch.Tensor, temperature: float = 1.0) -> float:
     """Expected calibration error over 15 equal bins of confidence: mean |accuracy - confidence|, 0..1."""
-    confidence, predicted = (logits.double() / temperature).softmax(1).max(1)
-    correct = (predicted == target).double()
-    bins = (confidence * BINS).long().clamp_(max=BINS - 1)
-    gaps = torch.zeros(BINS, dtype=torch.double).index_add_(0, bins, correct - confidence)
-    return float(gaps.abs().sum() / len(target))
+    _, confidence, correct = _bin_sums(logits, target, temperature)
+    return float((correct - confidence).abs().sum() / len(target))
 
 
 def reliability(
     logits: torch.Tensor, target: torch.Tensor, temperature: float = 1.0
 ) -> dict[str, list[float]]:
     """The bins behind `calibration_error`: count of pictures, their mean confidence and accuracy, or 0."""
+    count, confidence, correct = _bin_sums(logits, target, temperature)
+    divisor = count.clamp(min=1)
+    return {
+        'count': count.tolist(),
+        'confidence': (confidence / divisor).tolist(),
+        'accuracy': (correct / divisor).tolist(),
+    }
+
+
+def _bin_sums(logits: torch.Tensor, target: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Per bin of confidence: the number of pictures, the sum of confidences, the right answers; [3, BINS]."""
     confidence, predicted = (logits.double() / temperature).softmax(1).max(1)
     correct = (predicted == target).double()
     bins = (confidence * BINS).long().clamp_(max=BINS - 1)
     sums = torch.zeros(3, BINS, dtype=torch.double)
     for row, values in zip(sums, (torch.ones_like(confidence), confidence, correct), strict=True):
         row.index_add_(0, bins, values)
-    count, at, right = sums
-    some = count.clamp(min=1)
-    return {'count': count.tolist(), 'confidence': (at / some).tolist(), 'accuracy': (right / some).tolist()}
+    return sums

@@ -15,18 +15,18 @@ from training.scoring.exit_scores import Evaluation
 
 __all__ = ['examples', 'thumbnail']
 
-SURE = 0.9
-SIDE = 96  # px
+SURE = 0.9  # the confidence at which the first exit counts as sure
+SIDE = 96  # px: the size at which the report shows them
 
 
 def examples(
     scores: Evaluation, checkpoint: Checkpoint, pictures: Pictures, count: int
 ) -> dict[str, list[dict[str, Any]]]:
-    """Up to `count` pictures of each kind, spread over the classes, with what every exit says of them.
+    """Up to `count` pictures of each kind, evenly from the classes, with the answers of all exits.
 
     early: the first exit is right with a probability of at least 0.9, and so are all others. late: the last
     exit is right and the first half of the exits are wrong; those that most exits get wrong come first.
-    JSON-able; the picture is a JPEG in base64.
+    Ready for JSON; the picture is a JPEG in base64.
     """
     probabilities = scores.probabilities(checkpoint.temperatures)
     confidence, said = probabilities.max(2)
@@ -63,7 +63,7 @@ def _spread(members: torch.Tensor, order: torch.Tensor, target: torch.Tensor, co
 
 
 def thumbnail(picture: np.ndarray) -> str:
-    """A JPEG of at most 96 px in base64."""
+    """The picture as a JPEG of at most `SIDE` px, in base64."""
     height, width = picture.shape[:2]
     scale = SIDE / max(height, width)
     if scale < 1:
