@@ -162,7 +162,14 @@ def test_the_runtime_outside_the_ros_folder_imports_where_there_is_no_ros():
 
 
 # The rest imports torch when it is called: for networks, for CUDA and for eager stages.
-NEEDS_TORCH = ('network', 'checkpoint.store', 'checkpoint.export', 'runtime.eager', 'runtime.cuda')
+NEEDS_TORCH = (
+    'network',
+    'checkpoint.store',
+    'checkpoint.export',
+    'checkpoint.__main__',
+    'runtime.eager',
+    'runtime.cuda',
+)
 
 
 def test_the_cpu_path_imports_where_there_is_no_torch():
