@@ -4,6 +4,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from impatient_ros.perception import settings
 from impatient_ros.perception.parameter_definition import Definition
+from impatient_ros.perception.parameter_values import camera_definitions, node_definitions
 
 CAMERA = '<camera>'
 CHANGES = {
@@ -15,13 +16,13 @@ CHANGES = {
 
 def node_parameters() -> str:
     """The node's own parameters as Markdown, one `confval` each."""
-    return '\n'.join(_entry(name, each) for name, each in settings.node_definitions().items())
+    return '\n'.join(_entry(name, each) for name, each in node_definitions().items())
 
 
 def camera_parameters() -> str:
     """One camera's parameters as Markdown; those that only stand in for the node's own as a list of links."""
     entries, overrides = [], []
-    for name, each in settings.camera_definitions(CAMERA).items():
+    for name, each in camera_definitions(CAMERA).items():
         if each.default is None:
             of_node = name.removeprefix(f'cameras.{CAMERA}.')
             overrides.append(f'- `{name}`: stands in for {{confval}}`{of_node}`')

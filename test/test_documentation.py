@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from impatient_ros.perception.settings import camera_definitions, node_definitions
+from impatient_ros.perception.parameter_values import camera_definitions, node_definitions
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILT = {'docs/api/index.rst'}  # made by `make docs`

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from impatient_ros.perception.settings import node_definitions
+from impatient_ros.perception.parameter_values import node_definitions
 from impatient_ros.resources import resource_path
 from impatient_ros.runtime import RUNTIMES, RuntimeUnavailableError, Source, registry, select_runtime
 from impatient_ros.runtime.registry import Entry
