@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 
 # The demo's options, passed on only when given.
 DEMO := $(if $(FRAMES),--frames "$(FRAMES)") $(if $(SOURCE),--source "$(SOURCE)") \
-        $(if $(RATE),--rate "$(RATE)") $(if $(TOPIC),--topic "$(TOPIC)")
+        $(if $(RATE),--rate "$(RATE)") $(if $(TOPIC),--topic "$(TOPIC)") $(if $(MODEL),--model "$(MODEL)")
 # More arguments for pytest, such as PYTEST='-k planner'.
 PYTEST ?=
 
@@ -19,6 +19,7 @@ help:
 	@echo '     SOURCE=...        a rosbag2, MCAP or rosbag1 file, a video, a folder of pictures, a webcam index'
 	@echo '     RATE=10           frames per second instead of the source'"'"'s own rate'
 	@echo '     TOPIC=/camera     which image topic of a bag'
+	@echo '     MODEL=...         another checkpoint than the one that is shipped'
 	@echo 'make test              linters and all tests but the slow ones (PYTEST="-k name" picks)'
 	@echo 'make test-all          linters and all tests, hypotheses with new examples'
 	@echo 'make train-smoke       two epochs on generated pictures, evaluated and reported in runs/smoke; part of make test'

@@ -100,7 +100,8 @@ def dry_run(target, *settings):
 
 def test_make_demo_passes_only_the_options_that_are_given():
     assert dry_run('demo')[-1].split() == ['".venv/bin/python"', '-m', 'impatient_ros.ros.demo']
-    command = dry_run('demo', 'FRAMES=200', 'SOURCE=my bag', 'RATE=10', 'TOPIC=/cam')[-1]
+    command = dry_run('demo', 'FRAMES=200', 'SOURCE=my bag', 'RATE=10', 'TOPIC=/cam', 'MODEL=my model')[-1]
+    assert '--model "my model"' in command
     assert '--frames "200"' in command
     assert '--source "my bag"' in command
     assert '--rate "10"' in command
