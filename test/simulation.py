@@ -72,7 +72,7 @@ def checkpoint(exits=4, accuracies=ACCURACIES, preparation=0.0, clock=None):
         temperatures=(1.0,) * exits,
         preprocessing=preprocessing,
         digest='simulated',
-        network=SimpleNamespace(input_shape=(3, 4, 4)),
+        input_shape=(3, 4, 4),
     )
 
 
