@@ -5,15 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from simulation import ACCURACIES, Clock, SimulatedRuntime, checkpoint, frame, profile
 
 from impatient_ros.anytime import AnytimeClassifier, FrameRequest, FrameSettings
 from impatient_ros.anytime.classifier import RETRY_AFTER
+from impatient_ros.checkpoint import load
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.options import MODES
 from impatient_ros.runtime.base import Run
+from impatient_ros.runtime.eager import EagerRuntime
 
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
@@ -502,23 +505,27 @@ class TestRealNetwork:
         assert min(clf.profile.costs('contract')) > 0
 
     def test_stages_behind_the_chosen_exit_never_run(self, file):
-        clf = AnytimeClassifier.from_checkpoint(file, device='cpu', runtime='eager', mode='contract')
+        loaded = load(file)
         executed = []
-        network = clf.checkpoint.network
+        network = loaded.network
         for kind, modules in (('stage', network.stages), ('exit', network.exits)):
             for index, module in enumerate(modules):
                 module.register_forward_hook(lambda *_, name=f'{kind} {index}': executed.append(name))
         # A profile by which only the first two exits fit, far from what this machine really takes.
         assumed = profile((0.1, 0.1, 60.0, 60.0), (0.01,) * 4)
-        clf = AnytimeClassifier(clf.checkpoint, clf.runtime, assumed, mode='contract')
+        runtime = EagerRuntime(network, torch.device('cpu'))
+        clf = AnytimeClassifier(loaded, runtime, assumed, mode='contract')
         answer = clf.classify(np.zeros((64, 64, 3), np.uint8), budget=30.0)
         assert answer.exit_index == 1
         assert executed == ['stage 0', 'stage 1', 'exit 1']
 
     def test_an_answer_is_given_away_while_a_later_stage_still_runs(self, file):
-        clf = AnytimeClassifier.from_checkpoint(file, 'cpu', 'eager', mode='interruptible')
+        loaded = load(file)
+        runtime = EagerRuntime(loaded.network, torch.device('cpu'))
+        assumed = profile((0.01,) * runtime.exits, (0.01,) * runtime.exits)
+        clf = AnytimeClassifier(loaded, runtime, assumed, mode='interruptible')
         release, answered = threading.Event(), threading.Event()
-        clf.checkpoint.network.stages[1].register_forward_pre_hook(lambda *_: release.wait(10) and None)
+        loaded.network.stages[1].register_forward_pre_hook(lambda *_: release.wait(10) and None)
         observer = Observer()
         observer.answered = lambda _: answered.set()
         worker = threading.Thread(

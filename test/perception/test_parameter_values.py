@@ -108,7 +108,7 @@ def test_an_unknown_choice_lists_the_choices_and_the_nearest():
         ({'top_k': True}, 'whole number'),
         ({'autostart': 'false'}, "autostart is 'false': write true or false, without quotes"),
         ({'model': 7}, 'model is 7: write a text'),
-        ({'device': 'gpu'}, "device is 'gpu': write auto, cpu, cuda or cuda:<index>"),
+        ({'device': 'gpu'}, "device is 'gpu': write auto, cpu, igpu, cuda or cuda:<index>"),
         ({'confidence_threshold': 1.1}, 'from 0 to 1'),
         ({'camera_names': []}, 'camera_names is empty'),
         ({'camera_names': 'front'}, "camera_names is 'front': write a list of texts"),
