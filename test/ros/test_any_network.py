@@ -125,7 +125,7 @@ def test_the_node_answers_as_the_network_does_in_torch(make, robot, tmp_path, mo
     parameters = ('budget.fixed:=20.0', 'mode:=interruptible', 'publish_mode:=every')
     with NodeProcess(tmp_path / 'node.log', f'model:={path}', *parameters) as node:
         robot.wait_for_node()
-        assert robot.state() == 'active'
+        robot.wait_until(lambda: robot.state() == 'active')
         classes = set()
         for picture in pictures():
             probabilities = expected(network, picture)
