@@ -40,6 +40,19 @@ def shared_network():
     )
 
 
+def randomised(network, size):
+    """Batch norm's statistics of random images, and a classifier whose scores are far from constant."""
+    torch.manual_seed(0)
+    for module in network.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.2)
+    network.train()
+    with torch.no_grad():
+        for _ in range(2):
+            network(torch.randn(4, 3, size, size))
+    return network.eval()
+
+
 def write(network, path, **values):
     preprocessing = Preprocessing(SIZE, 36)
     save(network, path, **({'labels': LABELS, 'preprocessing': preprocessing} | values))

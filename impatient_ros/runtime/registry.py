@@ -80,7 +80,8 @@ def _eager(source: Source, device: str, threads: int) -> Runtime:
     chosen = _torch_device(device, "runtime 'eager'")
     from impatient_ros.runtime.eager import EagerRuntime
 
-    return EagerRuntime(_network(source, "runtime 'eager'", 'write runtime openvino'), chosen, threads)
+    instead = 'write device cpu' if chosen.type == 'cuda' else 'write runtime openvino'
+    return EagerRuntime(_network(source, "runtime 'eager'", instead), chosen, threads)
 
 
 # Of those that know a device, 'auto' takes the first that works.

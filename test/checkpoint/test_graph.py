@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 import torch
 import torchvision
-from checkpoint_files import SIZE, shared_network, write
+from checkpoint_files import SIZE, randomised, shared_network, write
 from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional
@@ -21,19 +21,6 @@ FAMILIES = (
     'regnet_y_400mf', 'resnet50', 'resnext50_32x4d', 'shufflenet_v2_x1_0', 'squeezenet1_0', 'swin_t',
     'swin_v2_t', 'vgg11_bn', 'vit_b_32', 'wide_resnet50_2',
 )  # fmt: skip
-
-
-def randomised(network, size):
-    """Batch norm's statistics of random images, and a classifier whose scores are far from constant."""
-    torch.manual_seed(0)
-    for module in network.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=0.2)
-    network.train()
-    with torch.no_grad():
-        for _ in range(2):
-            network(torch.randn(4, 3, size, size))
-    return network.eval()
 
 
 def run(model, x):
