@@ -44,6 +44,7 @@ def pytest_configure(config):
     os.environ['ROS_DOMAIN_ID'] = str(domain)
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ['ROS_LOG_DIR'] = str(home / 'ros')
+    os.environ['ORT_DISABLE_TELEMETRY'] = '1'  # read when it is imported, which some tests do
     os.environ['XDG_CACHE_HOME'] = str(home / 'cache')
 
 
