@@ -59,7 +59,7 @@ class Plan:
 
 
 class Planner:
-    """Plans the frames of one camera in one mode. Cheap to make; what it knows is in its parts.
+    """Plans the frames of one camera in one mode. It has no state of its own, so it is made for every frame.
 
     Args:
         options: what its mode chooses from.
