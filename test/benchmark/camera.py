@@ -37,7 +37,7 @@ SEGMENT = 64 * 2**20  # bytes of shared memory; until each was used once, pages 
 
 
 class Camera:
-    """Publishes one kind of image and keeps book."""
+    """Publishes one kind of image and notes when each was sent and answered."""
 
     def __init__(self, node: Any, name: str, width: int, height: int, transport: str) -> None:
         self.camera = f'camera_{name}_{transport}'
@@ -74,8 +74,8 @@ class Camera:
             time.sleep(0.2)
 
     def run(self, frames: int, rate: float, each: Any = None) -> dict[str, Any]:
-        for book in (self.sent, self.answered, self.arrived, self.exits):
-            book.clear()
+        for noted in (self.sent, self.answered, self.arrived, self.exits):
+            noted.clear()
         self.seen.clear()
         start = time.monotonic()
         for index in range(frames):
