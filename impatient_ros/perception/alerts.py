@@ -63,15 +63,15 @@ class Alerts:
 class Part(NamedTuple):
     """How many of how many frames."""
 
-    count: int
+    affected: int
     frames: int
 
     def share(self, least: int) -> float:
         """Their share (0..1); 0 where there are fewer than `least` frames: too few to tell."""
-        return self.count / self.frames if self.frames >= least else 0.0
+        return self.affected / self.frames if self.frames >= least else 0.0
 
     def __str__(self) -> str:
-        return f'{self.count} of {self.frames}'
+        return f'{self.affected} of {self.frames}'
 
 
 @dataclass(frozen=True)
