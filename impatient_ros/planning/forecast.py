@@ -36,8 +36,8 @@ HICCUP = 0.7
 # Weight of a frame in the mean decision cost: a mean over about twenty frames. Chosen, not measured:
 # decisions take no time when traces are replayed.
 DECISION_WEIGHT = 0.05
-# Seconds: one decision counts at most three times the mean and this, so this bounds the first one. Chosen, not
-# measured.
+# Seconds: one decision counts at most three times the mean and this, so this bounds the first one. Chosen,
+# not measured.
 FIRST_DECISION = 2e-5
 MAX_FACTOR = math.exp(MAX_LOG)
 

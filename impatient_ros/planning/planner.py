@@ -31,8 +31,8 @@ __all__ = ['MIN_CHANCE', 'MIN_CHANCE_SHARED', 'Plan', 'Planner']
 # costs 0.1.
 MIN_CHANCE = 0.1
 # The same while other frames wait: a stage that is launched cannot be stopped. Four cameras on the recorded
-# traces (`deadlines.py --simulate all --cameras 4 --frames 300`) miss 2.1 % with it, 4.1 % with 0.5; with 0.99,
-# which was not tried elsewhere, 1.4 %.
+# traces (`deadlines.py --simulate all --cameras 4 --frames 300`) miss 2.1 % with it, 4.1 % with 0.5; with
+# 0.99, which was not tried elsewhere, 1.4 %.
 MIN_CHANCE_SHARED = 0.9
 # A protected exit less likely to be in time is abandoned for a nearer one. Lower than what protects it:
 # abandoning counts as an overrun, which widens the margin and causes more abandonments. On the recorded
