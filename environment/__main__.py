@@ -28,7 +28,7 @@ MODULES = {
     'run': ('openvino', 'onnx', 'cv2', 'safetensors.numpy', 'platformdirs', 'rosbags', 'rich'),
     'development': ('torch', 'torchvision', 'cv2', 'safetensors.torch', 'rosbags', 'rich', 'pytest'),
 }
-# For people who wait.
+# For people waiting at a terminal.
 SIZES = {'run': '0.8 GB', 'development': 'a few minutes and 6 GB'}
 ROS_MODULES = ('rclpy', 'sensor_msgs.msg', 'diagnostic_msgs.msg', 'std_srvs.srv', 'vision_msgs.msg')
 

@@ -128,8 +128,8 @@ def test_only_the_ros_folder_reaches_rclpy_or_messages(module):
     assert [name for name in packages(reached_from(module)) if is_ros(name)] == []
 
 
-# Packages that must load on a robot without torch.
-WITHOUT_TORCH = ('planning', 'images', 'replay', 'demo')
+# What knows no torch, not even in a function that is called later.
+WITHOUT_TORCH = ('planning', 'images', 'replay', 'demo', 'runtime.openvino', 'runtime.onnx_runtime')
 SINGLE_MODULES_WITHOUT_TORCH = ('answer', 'budgets', 'cache', 'resources', 'standard_output', 'suggestions')
 # What reads a checkpoint; what saves and loads networks is the package's other half.
 READING_CHECKPOINTS = tuple(
@@ -145,6 +145,44 @@ def test_what_runs_without_torch_knows_none(package):
     assert {
         module for module in modules if packages(reached_from(module)) & {'torch', 'torchvision'}
     } == set()
+
+
+# These choose among runtimes, of which two are torch's; they import none of it themselves.
+@pytest.mark.parametrize('package', ['anytime', 'perception'])
+def test_what_chooses_a_runtime_imports_no_torch_itself(package):
+    modules = [name for name in RUNTIME if name.startswith(f'impatient_ros.{package}.')]
+    assert modules, f'{package} is gone: correct this list'
+    assert {name for name in modules if packages(direct(name)) & {'torch', 'torchvision', 'timm'}} == set()
+
+
+def part_of(module):
+    """The package or module right below impatient_ros that `module` belongs to."""
+    return module.split('.')[1]
+
+
+def layers():
+    """The rows of CONTRIBUTING.md's picture, the uppermost first."""
+    _, _, text = (ROOT / 'CONTRIBUTING.md').read_text().partition('## The layers')
+    picture = text.split('```')[1]
+    left_column = [line[:23] if line.startswith('  ') else '' for line in picture.splitlines()]
+    rows = '\n'.join(left_column).split('─' * 21)
+    return [{word.rstrip('/') for word in row.split()} for row in rows]
+
+
+def test_the_picture_of_the_layers_is_true():
+    rows = layers()
+    row_of = {part: number for number, row in enumerate(rows) for part in row}
+    parts = {part_of(module) for module in RUNTIME if module != 'impatient_ros'}
+    assert parts - row_of.keys() == set()
+    upwards = {
+        f'{module} imports {name}'
+        for module in RUNTIME
+        for name in direct(module)
+        if name.startswith('impatient_ros.')
+        and part_of(name) != part_of(module)
+        and row_of[part_of(name)] <= row_of[part_of(module)]
+    }
+    assert upwards == set()
 
 
 @pytest.mark.parametrize('module', RUNTIME)

@@ -1,4 +1,4 @@
-"""The benchmark's own arithmetic, and the node's promises in simulation on recorded traces."""
+"""The benchmark's own arithmetic, and the node's miss rate in simulation on recorded traces."""
 
 import json
 import sys
@@ -57,7 +57,7 @@ class TestTheDefaultModeOnTraces:
         assert found['settled_miss_rate'] <= limit
 
     @pytest.mark.parametrize('name', sorted(TRACES))
-    def test_promises_are_late_as_often_as_allowed(self, name):
+    def test_protected_exits_overrun_as_often_as_allowed(self, name):
         # A trace is no long run: the interval of what it shows must meet what is allowed.
         found = cell(name, 'adaptive')
         assert found['settled_overrun_rate_low'] <= 0.015
@@ -136,16 +136,16 @@ class TestArithmetic:
     def frame(self, **values):
         usual = {
             'model': 'm', 'policy': 'adaptive', 'load': 'step', 'index': 0, 'phase': 0, 'loaded': False,
-            'budget': 0.1, 'exit_index': 1, 'planned': 1, 'promised': True, 'overrun': False, 'late': False,
+            'budget': 0.1, 'exit_index': 1, 'planned': 1, 'protected': True, 'overrun': False, 'late': False,
             'slack': 0.01, 'hindsight': 1, 'feasible': True, 'decisions_us': (10.0,),
         }  # fmt: skip
         return Frame(**{**usual, **values})
 
     def test_rates_are_of_the_frames_that_they_are_about(self):
         frames = [self.frame()] * 6 + [
-            self.frame(exit_index=-1, promised=True, overrun=True, late=True),  # a miss
+            self.frame(exit_index=-1, protected=True, overrun=True, late=True),  # a miss
             self.frame(exit_index=0, hindsight=1),  # a deeper one would have fitted
-            self.frame(exit_index=-1, hindsight=-1, feasible=False, promised=False),
+            self.frame(exit_index=-1, hindsight=-1, feasible=False, protected=False),
             self.frame(bystanders=1.0, exit_index=-1),  # does not count
         ]
         (found,) = summarise(frames, {'m': (0.5, 0.8)})

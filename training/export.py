@@ -3,7 +3,7 @@
     python -m training.export models/clothing10.safetensors --output exported
 
 `stage_<t>.onnx` computes features_<t> from features_<t-1> (the first from `image`), `exit_<t>.onnx` the
-scores logits_<t> from features_<t>, `path_<t>.onnx` the scores from the image in one go; t counts from 0.
+scores logits_<t> from features_<t>, `path_<t>.onnx` the scores from the image in one call; t counts from 0.
 `network.json` says shapes, labels, preprocessing, accuracy and temperature per exit. The node needs none of
 this: a checkpoint carries the graph.
 """

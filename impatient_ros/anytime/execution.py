@@ -1,6 +1,4 @@
-"""The course of one frame through the network: plan, execute a stage or a head, look at the clock, plan
-again.
-"""
+"""One frame's execution: plan, execute a stage or a head, read the clock, plan again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked of the classifier for one frame, and who is told about its progress."""
+"""What is asked of the classifier for one frame, and the interface through which its progress is reported."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def lent(network: nn.Module, tensors: Mapping[str, Tensor], device: str = 'cpu')
 
 
 def _fold(model: onnx.ModelProto) -> None:
-    """Compute now what depends on sizes alone, so that every size in the graph is known to who reads it."""
+    """Compute now what depends on sizes alone, so that whoever reads the graph knows every size."""
     progress = True
     while progress:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph

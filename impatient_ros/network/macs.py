@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-__all__ = ['Observation', 'count_macs', 'observe', 'run', 'without_data']
+__all__ = ['Observation', 'observe', 'run', 'without_data']
 
 
 class Observation:
@@ -81,13 +81,10 @@ def observe(
     return observer.seen
 
 
-def count_macs(module: nn.Module, shape: Sequence[int]) -> int:
-    """Multiply-accumulates, in convolutions and matrix products, on an input of `shape` with its batch."""
-    return run(without_data(module), shape)
-
-
 def run(module: nn.Module, shape: Sequence[int]) -> int:
-    """Run `module` itself on an input of `shape` with its batch, on its device; returns the MACs."""
+    """Run `module` on an input of `shape` with its batch, on its device. Returns its multiply-accumulates, in
+    convolutions and matrix products; without data (see `without_data`) nothing is computed.
+    """
     with _counting(module) as (counter, image):
         module(image(shape))
     return counter.get_total_flops() // 2

@@ -119,8 +119,8 @@ def _follow_training(traced: Trace, training: Trace, what: str) -> None:
                 raise _Unlike
             twins[b] = flags.user = a
             a.args, a.kwargs = flags.merge(a.args, b.args, twins), flags.merge(a.kwargs, b.kwargs, twins)
-        except _Unlike:
-            raise _modes_differ(what, f'at {traced.names.get(a, str(a))}') from None
+        except _Unlike as error:
+            raise _modes_differ(what, f'at {traced.names.get(a, str(a))}') from error
     if len(ours) != len(theirs):
         raise _modes_differ(what, 'in its last operations')
 

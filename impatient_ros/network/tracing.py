@@ -45,7 +45,7 @@ class Trace:
     A node that ends the call of a module has that module's path as its name, any other the path of the module
     it runs in followed by its operation: `layer2.1`, `encoder.add`. Where the calls of several modules end in
     one node, the outermost that is not merely a Sequential gives the name; the others are aliases. `depths`
-    says how many calls of modules, other than Sequentials, are under way at a node; nodes in a module that is
+    says how many calls of modules, other than Sequentials, a node is inside of; nodes in a module that is
     called repeatedly have none.
     """
 
@@ -86,7 +86,8 @@ class _Tracer(fx.Tracer):
         self.names: dict[fx.Node, str] = {}
         self.aliases: dict[str, fx.Node] = {}
         self.depths: dict[fx.Node, int] = {}
-        self.calls: list[tuple[str, str]] = [('', '')]  # under way: the module's path, the name of this call
+        # Calls that have not returned: the module's path, the name of this call.
+        self.calls: list[tuple[str, str]] = [('', '')]
         self.containers: set[str] = {''}
         self.counts: Counter[str] = Counter()
 
@@ -138,7 +139,7 @@ class _Tracer(fx.Tracer):
             self.depths[node] = sum(path not in self.containers for path, _ in self.calls)
 
     def _name(self, path: str | None, otherwise: str) -> str:
-        """A new name below the call under way: the path of a module below its caller, else `otherwise`."""
+        """A new name below the innermost call: the path of a module below its caller, else `otherwise`."""
         caller, call = self.calls[-1]
         prefix = f'{caller}.' if caller else ''
         rest = path[len(prefix) :] if path and path.startswith(prefix) else otherwise

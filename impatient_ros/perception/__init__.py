@@ -21,7 +21,9 @@ turns: the classifier tells the frame in progress what it plans and answers, and
 **Shared between them**, each with one lock: the waiting frames (`LatestFrames`), the announcements
 (`Deadlines`), the frame in progress with the records that wait (`Delivery`; it is held while an answer is
 published), the counts (`Monitor`). Locks are taken in this order only: the classifier's, then the waiting
-frames' or the delivery's (never both), then the announcements' or the counts'. Parameters are immutable: a
-frame keeps those of its pick-up, so that nothing changes in the middle of it except its deadline, when one
-is announced.
+frames' or the delivery's (never both), then the announcements' or the counts'.
+
+**Replaced as a whole, without a lock**, by the node's thread: the parameters, and how many publishers each
+image topic has. Both are read by the other threads and never changed in place. A frame keeps the parameters
+of its pick-up, so that nothing changes in the middle of it except its deadline, when one is announced.
 """

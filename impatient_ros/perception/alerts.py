@@ -7,7 +7,7 @@ the diagnostics without flickering.
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from impatient_ros.perception.frame_record import Outcome
 from impatient_ros.perception.statistics import CameraStatistics
@@ -27,7 +27,7 @@ class Notice:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Alert:
     """Raised when `measure` reaches `raise_at`, settled when it falls below `settle_below`."""
 
@@ -60,6 +60,20 @@ class Alerts:
         return sorted(raised, key=lambda notice: -notice.level), news
 
 
+class Part(NamedTuple):
+    """How many of how many frames."""
+
+    affected: int
+    frames: int
+
+    def share(self, least: int) -> float:
+        """Their share (0..1); 0 where there are fewer than `least` frames: too few to tell."""
+        return self.affected / self.frames if self.frames >= least else 0.0
+
+    def __str__(self) -> str:
+        return f'{self.affected} of {self.frames}'
+
+
 @dataclass(frozen=True)
 class CameraSituation:
     """What the alerts about one camera are judged by."""
@@ -71,28 +85,22 @@ class CameraSituation:
     profile: str  # path of the DDS profile
 
     @property
-    def missed(self) -> tuple[int, int]:
-        """Misses, and all frames that were tried, in the window."""
+    def missed(self) -> Part:
+        """Misses among all frames that were tried, in the window."""
         recent = self.statistics.recent
         misses = recent.get(Outcome.late, 0) + recent.get(Outcome.missed, 0)
-        return misses, misses + recent.get(Outcome.answered, 0)
+        return Part(misses, misses + recent.get(Outcome.answered, 0))
 
     @property
-    def infeasible(self) -> tuple[int, int]:
-        """Infeasible frames, and these with all that were tried, in the window."""
+    def infeasible(self) -> Part:
+        """Infeasible frames among these and all that were tried, in the window."""
         infeasible = self.statistics.recent.get(Outcome.infeasible, 0)
-        return infeasible, infeasible + self.missed[1]
+        return Part(infeasible, infeasible + self.missed.frames)
 
     @property
     def dropped(self) -> dict[str, int]:
         """Frames dropped in the window by reason."""
         return {why: n for why, n in self.statistics.recent_reasons.items() if why not in EXPECTED_DROPS}
-
-
-def _share(part_and_whole: tuple[int, int], least: int) -> float:
-    """part / whole; 0 where the whole is below `least`: too few to tell."""
-    part, whole = part_and_whole
-    return part / whole if whole >= least else 0.0
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -104,56 +112,56 @@ def _listed(counts: Mapping[str, int]) -> str:
 # than 5 (infeasible) or 20 frames (misses) says too little.
 CAMERA_ALERTS = (
     Alert(
-        logging.ERROR,
-        lambda s: s.silent,
-        SILENCE,
-        SILENCE,
-        lambda s: (
+        level=logging.ERROR,
+        measure=lambda s: s.silent,
+        raise_at=SILENCE,
+        settle_below=SILENCE,
+        text=lambda s: (
             f'no frame on {s.topic} for {s.silent:.0f} s: is the camera running, the topic right, the '
             'transport (raw, compressed) that of the topic?'
         ),
     ),
     Alert(
-        logging.WARNING,
-        lambda s: _share(s.infeasible, least=5),
-        0.5,
-        0.1,
-        lambda s: (
-            f'not even the first exit fits: {s.infeasible[0]} of {s.infeasible[1]} frames had too little '
+        level=logging.WARNING,
+        measure=lambda s: s.infeasible.share(least=5),
+        raise_at=0.5,
+        settle_below=0.1,
+        text=lambda s: (
+            f'not even the first exit fits: {s.infeasible} frames had too little '
             'time left; give them more (budget.*), a faster model, or images that arrive sooner'
         ),
     ),
     Alert(
-        logging.WARNING,
-        lambda s: _share(s.missed, least=20),
-        0.05,
-        0.02,
-        lambda s: f'{s.missed[0]} of {s.missed[1]} frames had no answer by their deadline',
+        level=logging.WARNING,
+        measure=lambda s: s.missed.share(least=20),
+        raise_at=0.05,
+        settle_below=0.02,
+        text=lambda s: f'{s.missed} frames had no answer by their deadline',
     ),
     Alert(
-        logging.WARNING,
-        lambda s: s.statistics.recent_not_received,
-        1,
-        1,
-        lambda s: (
+        level=logging.WARNING,
+        measure=lambda s: s.statistics.recent_not_received,
+        raise_at=1,
+        settle_below=1,
+        text=lambda s: (
             f'{s.statistics.recent_not_received} frames of {s.topic} were published and not received in '
             f'{s.window:.0f} s: start the camera driver with the DDS profile, too: '
             f'export FASTRTPS_DEFAULT_PROFILES_FILE={s.profile}'
         ),
     ),
     Alert(
-        logging.WARNING,
-        lambda s: sum(s.dropped.values()),
-        1,
-        1,
-        lambda s: f'frames that cannot be used: {_listed(s.dropped)}',
+        level=logging.WARNING,
+        measure=lambda s: sum(s.dropped.values()),
+        raise_at=1,
+        settle_below=1,
+        text=lambda s: f'frames that cannot be used: {_listed(s.dropped)}',
     ),
     Alert(
-        logging.WARNING,
-        lambda s: sum(s.statistics.recent_faults.values()),
-        1,
-        1,
-        lambda s: (
+        level=logging.WARNING,
+        measure=lambda s: sum(s.statistics.recent_faults.values()),
+        raise_at=1,
+        settle_below=1,
+        text=lambda s: (
             f'input faults: {_listed(s.statistics.recent_faults)}; the arrival stands in for a faulty stamp, '
             'budget.fixed for a missing deadline'
         ),
@@ -163,11 +171,11 @@ CAMERA_ALERTS = (
 # Chosen, not measured: a clear change, and far enough apart not to flicker.
 MODEL_ALERTS = (
     Alert(
-        logging.WARNING,
-        lambda s: s.slowdown,
-        1.5,
-        1.25,
-        lambda s: (
+        level=logging.WARNING,
+        measure=lambda s: s.slowdown,
+        raise_at=1.5,
+        settle_below=1.25,
+        text=lambda s: (
             f'this machine is {s.slowdown:.1f} times slower than its profile: answers come from earlier '
             'exits; if that stays, call ~/reprofile'
         ),

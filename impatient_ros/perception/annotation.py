@@ -1,4 +1,4 @@
-"""The annotated picture: what was answered, drawn onto a copy of the image."""
+"""The annotated picture: a copy of the image with the answer drawn on it."""
 
 import unicodedata
 
@@ -16,7 +16,7 @@ _WHITE = (255, 255, 255)
 
 
 def caption(record: FrameRecord) -> tuple[str, str]:
-    """The two lines that are drawn: what, and how."""
+    """The two lines that are drawn: the label with its confidence, then exit, slack and reason."""
     if record.label is None:
         what = record.outcome.value
     elif record.confidence is None:
@@ -52,7 +52,7 @@ def annotate(rgb: np.ndarray, record: FrameRecord) -> np.ndarray:
     bar = max(2, round(text / 6))
     band = bar + 3 * margin + sum(sizes)
     top = max(0, height - band)
-    picture[top:] //= 3  # dark, and the picture still shows
+    picture[top:] //= 3  # darkened, so that text is legible and the picture still visible
     colour = _GREEN if record.outcome is Outcome.answered else _RED if record.miss else _AMBER
     left = min(1.0, max(0.0, (record.slack or 0.0) / record.budget)) if record.budget else 0.0
     picture[top : top + bar] = (90, 90, 90)
@@ -66,14 +66,14 @@ def annotate(rgb: np.ndarray, record: FrameRecord) -> np.ndarray:
 
 
 def _scale(line: str, text: float, room: int) -> float:
-    """The font scale for text of that height in pixels, as far as the line fits the room."""
+    """The font scale for text of that height, smaller where the line would be wider than `room`; pixels."""
     scale = text / _FONT_HEIGHT
     (wide, _), _ = cv2.getTextSize(line, _FONT, scale, max(1, round(2 * scale)))
     return scale if wide <= room else scale * room / wide
 
 
 def _ascii(text: str) -> str:
-    """Without accents; what the font still lacks becomes '?'."""
+    """The text without accents, and '?' for every other character that the font lacks."""
     plain = unicodedata.normalize('NFKD', text)
     return (
         ''.join(each for each in plain if not unicodedata.combining(each)).encode('ascii', 'replace').decode()

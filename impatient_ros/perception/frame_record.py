@@ -35,7 +35,7 @@ class FrameRecord:
     `stamp` is the image's (s, ROS clock); `budget` what was left when it was picked up, `elapsed` from there
     to the answer, `slack` what was left at the answer (negative: late). `exits` is how many the network has.
     `overrun` says whether the exit that the plan protected came later than planned (None: it protected none).
-    `superseded` counts the frames given up for this one; these have records of their own, so it is not added
+    `superseded` counts the frames that this one replaced; they have records of their own, so it is not added
     up again.
     """
 

@@ -29,7 +29,7 @@ class Frame:
     stamp_ns: int
     arrival_ns: int
     deadline: Deadline
-    superseded: int = 0  # frames of this camera given up since the last one that was taken
+    superseded: int = 0  # frames of this camera superseded since the last one that was taken
 
 
 class LatestFrames:

@@ -17,10 +17,16 @@ __all__ = ['ErrorWindow']
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
-# The quantile that `high` and `spread` are about: enough of 200 samples lie beyond it for a steady value.
+# The quantile that `high` and `spread` are about: enough of 200 samples lie beyond it for a steady value. On
+# the recorded traces 0.8 raises overruns to 2.3 %, and 0.95 protects an exit in 69 instead of 73 % of the
+# frames.
 HIGH = 0.9
-MIN_SPREAD = 0.1  # logarithm; with less, a few quiet frames would make the overrun margin too narrow
-HICCUP_RATE = 0.01  # share of frames that meet a hiccup no window has shown yet
+# Logarithm; with less, a few quiet frames would make the overrun margin too narrow. On the recorded traces
+# half or twice of it changes overruns by 0.02 points.
+MIN_SPREAD = 0.1
+# Share of frames that meet a hiccup no window has shown yet. Half or twice of it changes misses on the
+# recorded traces to 0.11 and 0.08 %, overruns by 0.04 points.
+HICCUP_RATE = 0.01
 
 
 class ErrorWindow:

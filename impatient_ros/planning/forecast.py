@@ -30,9 +30,15 @@ from impatient_ros.planning.slowdown import MAX_LOG, SlowdownEstimate, bounded
 
 __all__ = ['DepthError', 'Forecast']
 
-HICCUP = 0.7  # an error (logarithm) above it, twice the forecast, is a hiccup and no change of the slowdown
-DECISION_WEIGHT = 0.05  # of a frame in the mean decision cost: a mean over about twenty frames
-FIRST_DECISION = 2e-5  # s; what the very first decision may count: from there the mean finds its place
+# An error (logarithm) above it, twice the forecast, is a hiccup and no change of the slowdown. On the
+# recorded traces half of it changes misses to 0.11 % and overruns to 1.52 %, twice of it hardly anything.
+HICCUP = 0.7
+# Weight of a frame in the mean decision cost: a mean over about twenty frames. Chosen, not measured:
+# decisions take no time when traces are replayed.
+DECISION_WEIGHT = 0.05
+# Seconds: one decision counts at most three times the mean and this, so this bounds the first one. Chosen,
+# not measured.
+FIRST_DECISION = 2e-5
 MAX_FACTOR = math.exp(MAX_LOG)
 
 

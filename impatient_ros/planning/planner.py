@@ -27,11 +27,16 @@ from impatient_ros.planning.overrun_control import OverrunControl
 __all__ = ['MIN_CHANCE', 'MIN_CHANCE_SHARED', 'Plan', 'Planner']
 
 # An optional head less likely to be done in time is not tried: it would mostly hold up the frames after this
-# one.
+# one. On the recorded traces 0.05 and 0.2 change the expected accuracy by less than 0.04 points, 0.4
+# costs 0.1.
 MIN_CHANCE = 0.1
-MIN_CHANCE_SHARED = 0.9  # while other frames wait: a stage that is launched cannot be stopped
+# The same while other frames wait: a stage that is launched cannot be stopped. Four cameras on the recorded
+# traces (`deadlines.py --simulate all --cameras 4 --frames 300`) miss 2.1 % with it, 4.1 % with 0.5; with
+# 0.99, which was not tried elsewhere, 1.4 %.
+MIN_CHANCE_SHARED = 0.9
 # A protected exit less likely to be in time is abandoned for a nearer one. Lower than what protects it:
-# abandoning counts as an overrun, which widens the margin and causes more abandonments.
+# abandoning counts as an overrun, which widens the margin and causes more abandonments. On the recorded
+# traces 0.8 and 0.95 change overruns by less than 0.03 points.
 KEEP_CHANCE = 0.9
 TIE = 1e-9  # of accuracy: sets that differ less are equal, and the one found first is taken
 
@@ -59,7 +64,7 @@ class Plan:
 
 
 class Planner:
-    """Plans the frames of one camera in one mode. Cheap to make; what it knows is in its parts.
+    """Plans the frames of one camera in one mode. It has no state of its own, so it is made for every frame.
 
     Args:
         options: what its mode chooses from.

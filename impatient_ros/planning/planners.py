@@ -16,7 +16,7 @@ __all__ = ['Planners', 'PlanningState']
 
 @dataclass(frozen=True)
 class PlanningState:
-    """What people may want to know of how frames are planned.
+    """The state of forecasting and overrun control, for display.
 
     Attributes:
         slowdown: factor on the profile's medians.
@@ -30,7 +30,7 @@ class PlanningState:
 
 
 class Planners:
-    """What is learned from frames lives here: the forecast, shared by all cameras, and a control for each.
+    """What is learned from frames: one forecast, shared by all cameras, and an overrun control for each.
 
     Used by one thread at a time, but for `state`.
 

@@ -6,10 +6,16 @@ import math
 
 __all__ = ['MAX_LOG', 'SlowdownEstimate', 'bounded']
 
-MAX_LOG = 3.5  # |logarithm| of a slowdown or an error; a machine 33 times slower has other troubles
-# Of a frame in the trailing means: they remember about ten frames, longer than a hiccup lasts.
+# |Logarithm| of a slowdown or an error: a factor of 33. Chosen, not measured: one absurd time must not stay
+# in the estimate for long.
+MAX_LOG = 3.5
+# Of a frame in the trailing means: they remember about ten frames, longer than a hiccup lasts. On the
+# recorded traces half or twice of it changes overruns to 1.56 and 1.68 %.
 TRAILING_WEIGHT = 0.1
-MAX_STEP = 0.3  # the furthest that one frame alone moves the estimate (logarithm): one may be a hiccup
+# The furthest that one frame alone moves the estimate (logarithm): one may be a hiccup. On the recorded
+# traces half of it changes misses to 0.11 % and protects exits in 1.6 points fewer of the frames; twice of it
+# changes misses to 0.08 %.
+MAX_STEP = 0.3
 
 
 class SlowdownEstimate:

@@ -14,15 +14,20 @@ from rclpy.node import Node
 
 __all__ = ['wait_until_known']
 
-RETRY = 0.25  # s; a response is lost when this side is known to the other one only in part
-WITHOUT_SERVICES = 2.0  # s granted to subscribers whose node has no parameter services, and cannot be asked
+# Seconds until a request is repeated: a response is lost while the other node has not yet discovered this
+# client's reader. Chosen, not measured.
+RETRY = 0.25
+# Seconds after which subscribers without parameter services are no longer waited for: they cannot be asked.
+# Chosen, not measured.
+WITHOUT_SERVICES = 2.0
 
 
 def wait_until_known(node: Node, topic: str, timeout: float, stopped: Callable[[], bool]) -> bool:
     """Wait until every node that subscribes to `topic` knows the publishers that `node` has made so far.
 
-    Discovery is ordered: a node that answers a request by a client that was made after the publisher has
-    heard of the publisher, too. An executor must spin `node`. False if some do not answer within `timeout` s.
+    Discovery is ordered: a client is made after the publisher, so a node that answers its request knows the
+    publisher, too. An executor must spin `node`. Returns False if a node does not answer within `timeout`
+    seconds, or has no parameter services to ask.
     """
     start = time.monotonic()
     clients: dict[str, Client] = {}

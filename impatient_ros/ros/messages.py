@@ -26,19 +26,12 @@ __all__ = [
     'level_of',
     'nanoseconds',
     'parse_frame_status',
-    'time_message',
 ]
 
 
 def nanoseconds(stamp: Time) -> int:
     """A stamp as whole nanoseconds."""
     return stamp.sec * 1_000_000_000 + stamp.nanosec
-
-
-def time_message(instant: int) -> Time:
-    """The stamp of an instant in nanoseconds."""
-    seconds, rest = divmod(instant, 1_000_000_000)
-    return Time(sec=seconds, nanosec=rest)
 
 
 def header_message(header: HeaderView) -> Header:

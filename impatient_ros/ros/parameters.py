@@ -1,10 +1,11 @@
-"""The node's parameters: declared from `settings`, checked as a whole, always current.
+"""The node's parameters: declared from `perception.settings`, checked together, always current.
 
     self.parameters = NodeParameters(self, state=lambda: self.label, changed=self.adopt)
-    self.parameters.current.camera('front').budget   # replaced as a whole, never half changed
+    self.parameters.current.camera('front').budget   # one immutable object, replaced at once
 
-Whole numbers are accepted for numbers, at start-up and live. Several parameters set in one atomic call are
-judged by the result. When `camera_names` changes, the cameras' own parameters come and go with it.
+An integer is accepted for a float, at start-up and live. Several parameters set in one atomic call are
+checked together, as they will be afterwards. When `camera_names` changes, the parameters of a new camera are
+declared and those of a removed one undeclared.
 """
 
 import threading
@@ -33,9 +34,12 @@ __all__ = [
     'unknown',
 ]
 
+# ROS 2's types of the kinds of parameters that are lists.
 _ARRAYS = {'texts': Parameter.Type.STRING_ARRAY, 'integers': Parameter.Type.INTEGER_ARRAY}
 _OTHERS = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')  # declared or read by rclpy
+# By lifecycle state, which `Definition.locked` values cannot change in it; in every other state, all of them.
 _LOCKS = {'unconfigured': (), 'finalized': (), 'inactive': ('configured',)}
+# By the value of `Definition.locked`: when the parameter cannot change, and what to do first.
 _UNLOCK = {
     'active': 'while the node is active: deactivate it first',
     'configured': 'while a model is loaded: deactivate and clean up first',
@@ -45,9 +49,15 @@ _UNLOCK = {
 class NodeParameters:
     """Declares the parameters of `node` and keeps `current` up to date.
 
-    `state` tells the lifecycle state (unconfigured, inactive, active); `changed` is called with the new
-    parameters after every successful set, on the thread that serves it. Raises `ParameterError` where the
-    values given at start-up cannot be; warns about those that nobody declares.
+    Args:
+        state: returns the lifecycle state (unconfigured, inactive, active, finalized).
+        changed: called with the new parameters after every successful set, on the thread that serves it.
+
+    Attributes:
+        current: the parameters now; the node's thread replaces the object, every thread may read it.
+
+    Raises:
+        ParameterError: values given at start-up are invalid. Values that no parameter takes are warned about.
     """
 
     def __init__(
@@ -60,7 +70,7 @@ class NodeParameters:
         self._node = node
         self._state = state
         self._changed = changed
-        self._declaring: int | None = None  # the thread that does: rclpy calls back for declarations, too
+        self._declaring: int | None = None  # id of the declaring thread: rclpy calls back then, too
         declare(node)
         for warning in (*unknown(node), *hints(read(node))):
             node.get_logger().warning(warning)
@@ -88,9 +98,10 @@ class NodeParameters:
 
 
 def declare(node: Node) -> None:
-    """Declare what is not declared yet, with the values given at start-up; undeclare cameras that are gone.
+    """Declare what is not declared yet, with the values given at start-up; undeclare the parameters of
+    cameras that `camera_names` no longer has.
 
-    Raises `ParameterError` with everything that is wrong, before anything is declared.
+    Raises `ParameterError`, listing every invalid value, before anything is declared.
     """
     values = {**_given(node), **_values(node)}
     parameters = parse(values)
@@ -116,7 +127,9 @@ def read(node: Node) -> PerceptionParameters:
 
 
 def check(node: Node, changes: Iterable[Parameter], *, state: str = 'unconfigured') -> SetParametersResult:
-    """Whether `changes`, made together in a lifecycle state, are fine; else the reason says what to write."""
+    """Whether `changes`, made together in that lifecycle state, are accepted; if not, the reason says what to
+    write instead.
+    """
     current = _values(node)
     wanted = {change.name: change.value for change in changes}
     try:
@@ -129,16 +142,17 @@ def check(node: Node, changes: Iterable[Parameter], *, state: str = 'unconfigure
 
 
 def converted(node: Node, changes: Iterable[Parameter]) -> list[Parameter]:
-    """The changes with whole numbers made numbers and empty lists given their type; the rest as it is.
+    """The changes, with integers converted to floats and empty lists to lists of the declared type where a
+    parameter needs that.
 
-    rclpy refuses a whole number for a number, and takes an empty list for one of bytes or of truth values.
+    rclpy refuses an integer for a float parameter, and reads an empty list as one of bytes or of booleans.
     """
     known = _known(node)
     return [_converted(change, known.get(change.name)) for change in changes]
 
 
 def unknown(node: Node) -> list[str]:
-    """A warning for every value given at start-up that no parameter takes, mostly misspelt names."""
+    """A warning for every value given at start-up whose name is no parameter: mostly misspelt ones."""
     warnings = []
     known = _known(node)
     cameras = read(node).camera_names
@@ -155,7 +169,7 @@ def unknown(node: Node) -> list[str]:
 
 
 def hints(parameters: PerceptionParameters) -> list[str]:
-    """Warnings about values that are possible and probably not meant."""
+    """Warnings about values that are valid and probably a mistake."""
     warnings = []
     for camera in parameters.cameras:
         compressed = camera.topic.endswith('/compressed')

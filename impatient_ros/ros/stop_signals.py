@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM as something that the main thread can wait for."""
+"""Waiting for SIGINT or SIGTERM in the main thread."""
 
 import contextlib
 import signal
@@ -9,11 +9,11 @@ __all__ = ['StopSignals']
 
 
 class StopSignals:
-    """Takes the signals over from now on; for the main thread.
+    """Handles the signals from its construction on, in place of Python's handlers; made in the main thread.
 
-    An event that a handler sets is not enough: a signal may interrupt any thread, Python runs its handlers in
-    the main thread only, and that one sleeps on the event's lock until something else wakes it. Python's
-    wake-up descriptor is written by whichever thread was interrupted.
+    A `threading.Event` set by a handler is not enough. The kernel may deliver a signal to any thread, but
+    Python runs handlers in the main thread only, and the main thread would sleep on the event's lock until
+    something else wakes it. Python's wake-up descriptor is written by the thread that got the signal.
     """
 
     def __init__(self, numbers: Iterable[int] = (signal.SIGINT, signal.SIGTERM)) -> None:
@@ -31,11 +31,11 @@ class StopSignals:
 
     def set(self) -> None:
         """End `wait`; from any thread."""
-        with contextlib.suppress(BlockingIOError):  # full: it will not wait anyhow
+        with contextlib.suppress(BlockingIOError):  # the socket is full, so `wait` returns in any case
             self._writer.send(b'\0')
 
     def ignore(self) -> None:
-        """From now on the signals do nothing, also while the interpreter ends: it restores no ignored one."""
+        """Make the signals do nothing, even while the interpreter ends: it leaves ignored signals ignored."""
         signal.set_wakeup_fd(-1)
         for number in self._numbers:
             signal.signal(number, signal.SIG_IGN)

@@ -1,12 +1,16 @@
-"""The interface between whoever decides (anytime, latency) and whatever executes a staged network."""
+"""The interface between the classifier, which decides, and a runtime, which executes a staged network."""
 
 from __future__ import annotations
 
+import os
+import platform
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from impatient_ros.runtime.machine import processor_name
 
 __all__ = ['Run', 'Runtime', 'RuntimeUnavailableError']
 
@@ -44,11 +48,17 @@ class Runtime(ABC):
         """Return when everything launched has been executed."""
         return
 
-    @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Everything that latencies depend on besides the network: machine, versions, threads (JSON
-        values).
+        """Everything that latencies depend on besides the network (JSON values): here runtime, device and
+        machine. A runtime adds versions and whatever else its speed depends on.
         """
+        return {
+            'runtime': self.name,
+            'device': self.device,
+            'machine': platform.machine(),
+            'processor': processor_name(),
+            'cores': os.cpu_count(),
+        }
 
     def start(self, image: np.ndarray) -> Run:
         """Begin a run on a preprocessed image, float32 [1, 3, H, W]."""
@@ -76,9 +86,9 @@ class Run:
         """Execute the next stage.
 
         `toward` is the exit that will be asked for next, if that is certain: a runtime may then execute
-        everything up to its scores in one go, which saves what boundaries cost. `position` says how far it
+        everything up to its scores in one call, which saves what boundaries cost. `position` says how far it
         went. `then` is the exit that is expected to be asked for, and in time, after that: a device may
-        start on the stage that leads to it while the host looks at the first scores.
+        start on the stage that leads to it while the host evaluates the first scores.
         """
         self._features = self._runtime.stage(self.position, self._features)
         self.position += 1

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
 from impatient_ros.runtime.base import Runtime
-from impatient_ros.runtime.machine import processor_name, usable_cores
+from impatient_ros.runtime.machine import usable_cores
 
 if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
@@ -59,11 +57,7 @@ class EagerRuntime(Runtime):
 
     def describe(self) -> dict[str, Any]:
         description: dict[str, Any] = {
-            'runtime': self.name,
-            'device': self.device,
-            'machine': platform.machine(),
-            'processor': processor_name(),
-            'cores': os.cpu_count(),
+            **super().describe(),
             'torch': torch.__version__,
             'threads': torch.get_num_threads(),
         }

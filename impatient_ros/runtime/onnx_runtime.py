@@ -7,14 +7,11 @@ asks for it, or where OpenVINO does not work.
 
 from __future__ import annotations
 
-import os
-import platform
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from impatient_ros.runtime.base import RuntimeUnavailableError
-from impatient_ros.runtime.machine import processor_name
 from impatient_ros.runtime.packages import import_package
 from impatient_ros.runtime.pieces import PieceRuntime, pieces
 
@@ -79,11 +76,7 @@ class OnnxRuntime(PieceRuntime):
 
     def describe(self) -> dict[str, Any]:
         return {
-            'runtime': self.name,
-            'device': self.device,
-            'machine': platform.machine(),
-            'processor': processor_name(),
-            'cores': os.cpu_count(),
+            **super().describe(),
             'threads': self.threads,
             'onnxruntime': self._onnxruntime.__version__,
         }

@@ -1,7 +1,7 @@
 """What runtimes have in common that execute a network as prepared pieces.
 
-Pieces, T of each kind: `path` t, from the image to the scores of exit t in one go; `stage` t; `stage_exit` t,
-the stage and its scores, which saves a boundary; `exit` t, the head alone.
+Pieces, T of each kind: `path` t, from the image to the scores of exit t in one call; `stage` t; `stage_exit`
+t, the stage and its scores, which saves a boundary; `exit` t, the head alone.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class PieceRuntime(Runtime):
         for t in range(self.exits):
             wanted = self.execute('path', t, image)[1]
             fused, scores = self.execute('stage_exit', t, features)
-            ways = {'stage and exit in one go': scores, 'stage_exit, then exit': self.exit(t, fused)}
+            ways = {'stage and exit in one call': scores, 'stage_exit, then exit': self.exit(t, fused)}
             features = self.stage(t, features)
             ways['stage, then exit'] = self.exit(t, features)
             for way, scores in ways.items():
@@ -85,7 +85,7 @@ class PieceRuntime(Runtime):
 
 
 class _FusedRun(Run):
-    """Executes a whole contract path, or a stage with its head, in one go where it is told what comes."""
+    """Executes a whole contract path, or a stage with its head, in one call where it is told what comes."""
 
     _runtime: PieceRuntime
 

@@ -23,12 +23,13 @@ import cv2  # noqa: E402
 import rclpy  # noqa: E402
 from diagnostic_msgs.msg import DiagnosticArray  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
+from rclpy.time import Time  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
 from vision_msgs.msg import Classification  # noqa: E402
 
 from impatient_ros.resources import resource_path  # noqa: E402
 from impatient_ros.ros.executor_thread import ExecutorThread  # noqa: E402
-from impatient_ros.ros.messages import nanoseconds, parse_frame_status, time_message  # noqa: E402
+from impatient_ros.ros.messages import nanoseconds, parse_frame_status  # noqa: E402
 
 PATIENCE = 120.0  # seconds until the node must be there
 SETTLE = 1.0  # seconds for the last answers
@@ -36,7 +37,7 @@ SEGMENT = 64 * 2**20  # bytes of shared memory; until each was used once, pages 
 
 
 class Camera:
-    """Publishes one kind of image and keeps book."""
+    """Publishes one kind of image and notes when each was sent and answered."""
 
     def __init__(self, node: Any, name: str, width: int, height: int, transport: str) -> None:
         self.camera = f'camera_{name}_{transport}'
@@ -73,8 +74,8 @@ class Camera:
             time.sleep(0.2)
 
     def run(self, frames: int, rate: float, each: Any = None) -> dict[str, Any]:
-        for book in (self.sent, self.answered, self.arrived, self.exits):
-            book.clear()
+        for noted in (self.sent, self.answered, self.arrived, self.exits):
+            noted.clear()
         self.seen.clear()
         start = time.monotonic()
         for index in range(frames):
@@ -97,7 +98,7 @@ class Camera:
 
     def _send(self) -> None:
         stamp = self._node.get_clock().now().nanoseconds
-        self._message.header.stamp = time_message(stamp)
+        self._message.header.stamp = Time(nanoseconds=stamp).to_msg()
         self.sent[stamp] = time.time_ns()
         self._publisher.publish(self._message)
 

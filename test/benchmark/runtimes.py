@@ -3,7 +3,7 @@
     python test/benchmark/runtimes.py openvino eager --json OUT [--models A,B] [--seconds 10]
     python test/benchmark/runtimes.py --markdown OUT
 
-Contract (each exit in one go) and interruptible (all exits in turn), with one and with two threads, quiet
+Contract (each exit in one call) and interruptible (all exits in turn), with one and with two threads, quiet
 and beside a busy process per core. The two take turns for every run, who is first changes, and a run starts
 4 ms after the last one, as between frames. One case is measured after the other, so that neither finds its
 weights in the cache because another case has just used the same. Each pair's ratio is taken and the median

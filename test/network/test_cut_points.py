@@ -6,9 +6,8 @@ import torchvision
 from torch import nn
 from torch.nn import functional as F
 
-from impatient_ros.network import families
+from impatient_ros.network import families, macs
 from impatient_ros.network.cut_points import CutError, CutPoint, find_cut_points
-from impatient_ros.network.macs import count_macs
 from impatient_ros.network.splitting import cut
 
 SHAPE = (3, 16, 16)
@@ -543,4 +542,4 @@ def test_names_that_do_not_run_in_that_order_are_refused_when_cutting():
 
 
 def test_macs_of_a_module_are_counted_without_computing():
-    assert count_macs(nn.Conv2d(3, 8, 3, bias=False), (2, 3, 10, 10)) == 2 * 8 * 8 * 8 * 27
+    assert macs.run(macs.without_data(nn.Conv2d(3, 8, 3, bias=False)), (2, 3, 10, 10)) == 2 * 8 * 8 * 8 * 27

@@ -13,10 +13,9 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from impatient_ros.network import CutError, ImpatientNetwork, families
+from impatient_ros.network import CutError, ImpatientNetwork, families, macs
 from impatient_ros.network.__main__ import main
 from impatient_ros.network.families.weights import classifier_of
-from impatient_ros.network.macs import count_macs
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -182,7 +181,7 @@ def test_a_copy_computes_the_same_and_is_independent():
 def test_costs_are_macs_up_to_each_exit():
     network = small().eval()
     stages, exits = network.stage_macs, network.exit_macs
-    assert count_macs(network, (1, 3, 64, 64)) == sum(stages) + sum(exits)
+    assert macs.run(macs.without_data(network), (1, 3, 64, 64)) == sum(stages) + sum(exits)
     assert network.costs('contract') == tuple(a + b for a, b in zip(accumulate(stages), exits, strict=True))
     assert network.costs('interruptible')[-1] == sum(stages) + sum(exits)
     assert network.costs() == network.costs('contract')
@@ -195,7 +194,7 @@ def test_one_exit_is_the_original_alone():
     network = small(exits=1)
     assert len(network.stages) == len(network.exits) == 1
     assert sum(network.costs()) == pytest.approx(
-        count_macs(torchvision.models.squeezenet1_1(num_classes=4), (1, 3, 64, 64))
+        macs.run(macs.without_data(torchvision.models.squeezenet1_1(num_classes=4)), (1, 3, 64, 64))
     )
 
 

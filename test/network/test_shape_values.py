@@ -1,4 +1,4 @@
-"""Values that follow from the shape of an input: found by two looks, written into a stage for any batch."""
+"""Values that follow from the shape of an input: found at two batch sizes, fixed in a stage for any batch."""
 
 import pytest
 import torch

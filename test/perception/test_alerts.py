@@ -36,25 +36,29 @@ def situation(monitor):
     return CameraSituation(statistics, '/front/image_raw', statistics.silent, 10.0, 'config/fastdds.xml')
 
 
+def alert(*, level=logging.WARNING, measure=lambda s: s, raise_at=1, settle_below=1, text):
+    return Alert(level=level, measure=measure, raise_at=raise_at, settle_below=settle_below, text=text)
+
+
 def texts(lines):
     return [line.text for line in lines]
 
 
 def test_an_alert_stays_until_it_is_clearly_settled():
-    alerts = Alerts([Alert(logging.WARNING, lambda s: s, 0.5, 0.1, lambda s: f'at {s}')])
+    alerts = Alerts([alert(raise_at=0.5, settle_below=0.1, text=lambda s: f'at {s}')])
     told = [texts(alerts.update(measure)[1]) for measure in (0.4, 0.5, 0.4, 0.6, 0.1, 0.09, 0.4, 0.7)]
     assert told == [[], ['at 0.5'], [], [], [], ['fine again'], [], ['at 0.7']]
 
 
 def test_what_is_raised_is_said_with_its_present_figures():
-    alerts = Alerts([Alert(logging.WARNING, lambda s: s, 0.5, 0.1, lambda s: f'at {s}')])
+    alerts = Alerts([alert(raise_at=0.5, settle_below=0.1, text=lambda s: f'at {s}')])
     alerts.update(0.5)
     assert texts(alerts.update(0.3)[0]) == ['at 0.3']
 
 
 def test_all_is_fine_only_when_nothing_is_raised_any_more():
-    first = Alert(logging.WARNING, lambda s: s[0], 1, 1, lambda s: 'first')
-    second = Alert(logging.ERROR, lambda s: s[1], 1, 1, lambda s: 'second')
+    first = alert(measure=lambda s: s[0], text=lambda s: 'first')
+    second = alert(level=logging.ERROR, measure=lambda s: s[1], text=lambda s: 'second')
     alerts = Alerts([first, second])
     raised, news = alerts.update((1, 1))
     assert texts(raised) == ['second', 'first']  # the worst first

@@ -19,13 +19,14 @@ from rcl_interfaces.srv import GetParameters, SetParametersAtomically
 from rclpy.node import Node
 from rclpy.parameter import Parameter, parameter_value_to_python
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import Classification, LabelInfo
 
 from impatient_ros.ros.environment import transport_environment
 from impatient_ros.ros.executor_thread import ExecutorThread
-from impatient_ros.ros.messages import nanoseconds, parse_frame_status, time_message
+from impatient_ros.ros.messages import nanoseconds, parse_frame_status
 
 PATIENCE = 60  # seconds: these machines are slow and busy
 NODE = '/perception'
@@ -66,10 +67,10 @@ class NodeProcess:
             self.process.send_signal(number)
         try:
             return self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
+        except subprocess.TimeoutExpired as error:
             self.process.send_signal(signal.SIGABRT)
             self.process.wait()
-            raise AssertionError(f'the node did not end after signal {number}:\n{self.log}') from None
+            raise AssertionError(f'the node did not end after signal {number}:\n{self.log}') from error
 
     def __enter__(self):
         return self
@@ -151,7 +152,7 @@ class Robot:
     def send(self, camera='camera', stamp=None, *, picture=None, **fields):
         """Publish an image; returns its stamp in ns."""
         stamp = self.now() if stamp is None else stamp
-        header = Header(stamp=time_message(stamp), frame_id=f'{camera}_optical')
+        header = Header(stamp=Time(nanoseconds=stamp).to_msg(), frame_id=f'{camera}_optical')
         publisher = self._images[camera]
         if publisher.msg_type is CompressedImage:
             publisher.publish(CompressedImage(header=header, **fields))
@@ -200,7 +201,7 @@ class Robot:
         """Publish the next deadline (ns) for all cameras or one."""
         publisher = self._deadlines[camera]
         self.wait_until(lambda: publisher.get_subscription_count() > 0)
-        publisher.publish(Header(stamp=time_message(deadline)))
+        publisher.publish(Header(stamp=Time(nanoseconds=deadline).to_msg()))
 
     def call(self, service_type, name, request):
         """Call a service of the node."""

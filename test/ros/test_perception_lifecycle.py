@@ -13,11 +13,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from rclpy.time import Time
 from robot import NODE, PATIENCE, NodeProcess, Robot, environment
 from rosgraph_msgs.msg import Clock
 
 from impatient_ros.perception.frame_record import Outcome
-from impatient_ros.ros.messages import time_message
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
 # Prints the exit code and how many threads that receive for a participant are left.
@@ -160,7 +160,7 @@ class TestSimulatedTime:
         clock = robot.node.create_publisher(Clock, '/clock', 10)
 
         def tick(instant):
-            clock.publish(Clock(clock=time_message(instant)))
+            clock.publish(Clock(clock=Time(nanoseconds=instant).to_msg()))
 
         start = 1000 * 10**9
         with NodeProcess(

@@ -181,7 +181,7 @@ class TestBudgets:
         assert robot.level() == DiagnosticStatus.WARN
         robot.announce(robot.now() + 300 * 10**9)
         for _ in range(20):
-            record = robot.ask()  # one under way when the announcement comes has its budget from before
+            record = robot.ask()  # one in progress when the announcement comes has its budget from before
             if record.budget > 20:
                 break
         assert record.fault is None

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
-import platform
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +19,6 @@ import torch
 from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.runtime.base import Run, Runtime, RuntimeUnavailableError
 from impatient_ros.runtime.cuda.preparation import DevicePreparation
-from impatient_ros.runtime.machine import processor_name
 
 if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
@@ -129,11 +126,7 @@ class CudaGraphRuntime(Runtime):
 
     def describe(self) -> dict[str, Any]:
         return {
-            'runtime': self.name,
-            'device': self.device,
-            'machine': platform.machine(),
-            'processor': processor_name(),
-            'cores': os.cpu_count(),
+            **super().describe(),
             'torch': torch.__version__,
             'gpu': torch.cuda.get_device_name(self._torch_device),
             'half': self.half,

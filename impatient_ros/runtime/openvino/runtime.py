@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
-import platform
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from impatient_ros.cache import cache_folder
 from impatient_ros.checkpoint.graph import boundary, logits
 from impatient_ros.runtime.base import RuntimeUnavailableError
-from impatient_ros.runtime.machine import processor_name, usable_cores
+from impatient_ros.runtime.machine import usable_cores
 from impatient_ros.runtime.openvino.cutting import cut
 from impatient_ros.runtime.packages import import_package
 from impatient_ros.runtime.pieces import Piece, PieceRuntime
@@ -30,6 +28,22 @@ NOTHING = np.empty((1, 0), np.float32)
 KEPT = 8  # checkpoints; compiled pieces take about five times the space of the weights
 
 _log = logging.getLogger(__name__)
+
+
+class _Prepared(NamedTuple):
+    """A compiled piece and the tensors that it reads and writes.
+
+    Attributes:
+        request: executes it.
+        given: the features that it reads, set once; None: it reads an image, a new one for every frame.
+        features: where it leaves features, if it makes any.
+        scores: where it leaves scores; empty: it makes none.
+    """
+
+    request: Any
+    given: Any
+    features: Any
+    scores: np.ndarray
 
 
 class OpenVinoRuntime(PieceRuntime):
@@ -87,11 +101,7 @@ class OpenVinoRuntime(PieceRuntime):
 
     def describe(self) -> dict[str, Any]:
         return {
-            'runtime': self.name,
-            'device': self.device,
-            'machine': platform.machine(),
-            'processor': processor_name(),
-            'cores': os.cpu_count(),
+            **super().describe(),
             'threads': self.threads,
             'openvino': self._openvino.__version__,
             'target': self._core.get_property(self._target, 'FULL_DEVICE_NAME'),
@@ -158,14 +168,13 @@ class OpenVinoRuntime(PieceRuntime):
 
     def _prepare(self, whole: Any, cache: Path | None) -> None:
         """Compile the pieces and give each its tensors."""
-        # By kind and index: request, the input that it has, where it leaves features and scores.
-        self._prepared: dict[tuple[str, int], tuple[Any, Any, Any, np.ndarray]] = {}
+        self._prepared: dict[tuple[str, int], _Prepared] = {}  # by kind and index
         options = self._options(self.threads, cache)
         for piece, model in cut(whole, self.exits):
             request = self._core.compile_model(model, self._target, options).create_infer_request()
             self._prepared[piece.kind, piece.index] = self._with_tensors(piece, request)
 
-    def _with_tensors(self, piece: Piece, request: Any) -> tuple[Any, Any, Any, np.ndarray]:
+    def _with_tensors(self, piece: Piece, request: Any) -> _Prepared:
         given, features, scores = None, None, NOTHING
         if piece.source:
             given = self._features[piece.source - 1]
@@ -177,7 +186,7 @@ class OpenVinoRuntime(PieceRuntime):
             last = len(piece.outputs) - 1
             scores, tensor = self._tensor(request.get_output_tensor(last).shape)
             request.set_output_tensor(last, tensor)
-        return request, given, features, scores
+        return _Prepared(request, given, features, scores)
 
     def _tensor(self, shape: Any) -> tuple[np.ndarray, Any]:
         """Memory for a result, as an array and as a tensor of OpenVINO's."""

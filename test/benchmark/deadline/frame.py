@@ -19,8 +19,8 @@ class Frame:
         index: the frame's number in its run; the same number has the same budget under every policy.
         phase, loaded: of the load, when the frame began.
         exit_index: of the answer in hand at the deadline.
-        promised: whether its plan promised an exit; overrun: whether that came later than promised.
-        late: whether what was promised was not there at the deadline.
+        protected: whether its plan protected an exit; overrun: whether that came later than planned.
+        late: whether the protected exit was not there at the deadline.
         slack: at the answer; where there is none in time, negative.
         hindsight: the best exit that would have fitted, from the recording pass beside it.
         feasible: its first exit would have fitted.
@@ -37,7 +37,7 @@ class Frame:
     budget: float
     exit_index: int
     planned: int
-    promised: bool
+    protected: bool
     overrun: bool
     late: bool
     slack: float
@@ -50,13 +50,13 @@ class Frame:
     def of(cls, answer: Answer, decisions: Sequence[float], **known: object) -> 'Frame':
         """From what the classifier says of a frame; `known` has what it does not know."""
         exit_index = answer.exit_index if answer.met and answer.exit_index is not None else -1
-        promised = answer.protected_exit_index
+        protected = answer.protected_exit_index
         return cls(
             exit_index=exit_index,
             planned=-1 if answer.planned_exit_index is None else answer.planned_exit_index,
-            promised=promised is not None,
-            overrun=promised is not None and answer.overrun is not False,
-            late=promised is not None and exit_index < promised,
+            protected=protected is not None,
+            overrun=protected is not None and answer.overrun is not False,
+            late=protected is not None and exit_index < protected,
             slack=round(answer.slack or 0.0, 6),
             decisions_us=tuple(round(each, 1) if each < 10 else round(each) for each in decisions),
             **known,  # type: ignore[arg-type]
@@ -64,11 +64,11 @@ class Frame:
 
     @classmethod
     def in_hindsight(cls, exit_index: int, feasible: bool, slack: float, **known: object) -> 'Frame':
-        """What the frame would have got if all had been known; it plans nothing and promises nothing."""
+        """What the frame would have got if all had been known; it plans nothing and protects nothing."""
         return cls(
             exit_index=exit_index,
             planned=exit_index,
-            promised=False,
+            protected=False,
             overrun=False,
             late=False,
             slack=round(slack, 6),

@@ -68,8 +68,8 @@ def _cell(
     settled = [f for f, n in kept if n >= SETTLING or load in ('none', 'burst')]
     feasible = [f for f in frames if f.feasible]
     settled_feasible = [f for f in settled if f.feasible]
-    promises = [f for f in frames if f.promised]
-    settled_promises = [f for f in settled if f.promised]
+    protected = [f for f in frames if f.protected]
+    settled_protected = [f for f in settled if f.protected]
     values = [*accuracies, 0.0]  # -1, no answer, counts as wrong
     expected = _mean(values[f.exit_index] for f in frames)
     best = _mean(values[f.hindsight] for f in frames)
@@ -85,10 +85,10 @@ def _cell(
         'feasible': len(feasible),
         **_rate('miss_rate', sum(f.exit_index < 0 for f in feasible), len(feasible)),
         **_rate('settled_miss_rate', sum(f.exit_index < 0 for f in settled_feasible), len(settled_feasible)),
-        'promises': len(promises),
-        **_rate('overrun_rate', sum(f.overrun for f in promises), len(promises)),
-        **_rate('settled_overrun_rate', sum(f.overrun for f in settled_promises), len(settled_promises)),
-        **_rate('late_promise_rate', sum(f.late for f in promises), len(promises)),
+        'protected': len(protected),
+        **_rate('overrun_rate', sum(f.overrun for f in protected), len(protected)),
+        **_rate('settled_overrun_rate', sum(f.overrun for f in settled_protected), len(settled_protected)),
+        **_rate('late_protected_rate', sum(f.late for f in protected), len(protected)),
         'expected_accuracy': round(expected, 5),
         'hindsight_accuracy': round(best, 5),
         'accuracy_share': round(expected / best, 4) if best else None,

@@ -10,7 +10,7 @@ def table(summary: Sequence[dict]) -> str:
     head = (
         '| model | load | policy | frames | feasible | misses % (95%) | settled % (95%) | overruns % (95%) '
         '| settled % (95%) '
-        '| promise after deadline % | expected accuracy | of hindsight | deeper would have fitted % '
+        '| protected after deadline % | expected accuracy | of hindsight | deeper would have fitted % '
         '| decision p99 us | slack p50 / p01 ms |'
     )
     lines = [head, '|' + '---|' * (head.count('|') - 1)]
@@ -25,7 +25,7 @@ def table(summary: Sequence[dict]) -> str:
             _rate(r, 'settled_miss_rate'),
             _rate(r, 'overrun_rate'),
             _rate(r, 'settled_overrun_rate'),
-            _percent(r['late_promise_rate']),
+            _percent(r['late_protected_rate']),
             f'{r["expected_accuracy"]:.4f}',
             '' if r['accuracy_share'] is None else f'{r["accuracy_share"]:.4f}',
             _percent(r['deeper_fits_rate']),

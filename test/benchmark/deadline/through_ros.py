@@ -113,7 +113,7 @@ def run_ros(
                         budget=budget,
                         exit_index=record.exit_index if in_time else -1,  # type: ignore[arg-type]
                         planned=-1 if record.planned_exit_index is None else record.planned_exit_index,
-                        promised=record.overrun is not None,
+                        protected=record.overrun is not None,
                         overrun=bool(record.overrun),
                         late=bool(record.overrun) and not in_time,
                         slack=round(record.slack or 0.0, 6),
