@@ -3,10 +3,9 @@
 import threading
 import time
 
-import numpy as np
 import pytest
+from answers import NOTHING, answer
 
-from impatient_ros.answer import Answer
 from impatient_ros.perception.deadlines import Deadline
 from impatient_ros.perception.delivery import Delivery
 from impatient_ros.perception.frame_record import Outcome
@@ -17,24 +16,6 @@ from impatient_ros.planning.planner import Plan
 
 SECOND = 1_000_000_000
 FRAME = Frame('front', 'message', 5 * SECOND, 5 * SECOND, Deadline(5 * SECOND), superseded=2)
-
-
-def answer(exit_index, planned=2, confidence=0.6, **options):
-    values = {
-        'label': 'cat',
-        'class_index': 0,
-        'confidence': confidence,
-        'probabilities': np.array([confidence, 1 - confidence]),
-        'exit_index': exit_index,
-        'planned_exit_index': planned,
-        'elapsed': 0.01,
-        'slack': 0.01,
-        'met': True,
-    }
-    return Answer(**{**values, **options})
-
-
-NOTHING = answer(None, None, 0.0, label=None, met=False)
 
 
 class Recorder:

@@ -296,6 +296,28 @@ class TestParametersOfAFrame:
         assert outputs.records[1].budget == pytest.approx(3.0)
 
 
+def test_a_frame_keeps_the_parameters_of_its_pick_up():
+    """They change between any two looks at them here, as they may on a robot."""
+    looks = iter(range(1, 1000))
+
+    def parameters():
+        return parse({'camera_names': ['front'], 'budget.miss_rate': next(looks) * 1e-4, 'budget.fixed': 5.0})
+
+    classifier, outputs, kept = Classifier(), Outputs(), []
+    run = classifier.run
+
+    def observed(request, observer):
+        kept.append(observer.parameters.frame_settings(observer.camera))
+        return run(request, observer)
+
+    classifier.run = observed
+    perception = Perception(classifier, parameters, outputs, lambda: NOW)
+    perception.start()
+    ask(perception, outputs)
+    perception.stop()
+    assert [request.settings for request in classifier.requests] == kept
+
+
 def test_each_camera_is_asked_for_by_name_with_its_own_miss_rate():
     classifier, outputs = Classifier(), Outputs()
     parameters = parse(
