@@ -301,7 +301,15 @@ def test_a_frame_keeps_the_parameters_of_its_pick_up():
     looks = iter(range(1, 1000))
 
     def parameters():
-        return parse({'camera_names': ['front'], 'budget.miss_rate': next(looks) * 1e-4, 'budget.fixed': 5.0})
+        share = next(looks) * 1e-4
+        return parse(
+            {
+                'camera_names': ['front'],
+                'budget.fixed': 5.0,
+                'budget.miss_rate': share,
+                'confidence_threshold': share,
+            }
+        )
 
     classifier, outputs, kept = Classifier(), Outputs(), []
     run = classifier.run
