@@ -27,6 +27,9 @@ class Answer:
         protected_exit_index: the exit that the plan protected: in time at the accepted miss rate; None where
             no exit could be.
         overrun: whether that exit completed later than planned; None while it was not evaluated.
+        resolution, planned_resolution: of the path that answered and of the one that the plan aimed at, px.
+        unknown: even the most probable class is less probable than `FrameSettings.unknown_below`; `label`,
+            `class_index` and `probabilities` stay those of the best class.
     """
 
     label: str | None
@@ -43,3 +46,6 @@ class Answer:
     slowdown: float = 1.0
     protected_exit_index: int | None = None
     overrun: bool | None = None
+    resolution: int | None = None
+    planned_resolution: int | None = None
+    unknown: bool = False

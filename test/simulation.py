@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from impatient_ros.checkpoint import Resolution
 from impatient_ros.planning.frame_timing import ExitTime, FrameTiming
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.planners import Planners
@@ -27,33 +28,39 @@ class Clock:
 
 @dataclass
 class SimulatedRuntime(Runtime):
-    """Each stage and head advances the clock by its cost times `factor`; `log` says what was executed."""
+    """Each stage and head advances the clock by its cost times `factor` times that of the resolution; `log`
+    says what was executed, `resolutions` at which sides passes began.
+    """
 
     clock: Clock
     stages: tuple = STAGES
     heads: tuple = HEADS
     factor: float = 1.0
     logits: object = None
+    scales: dict = field(default_factory=lambda: {4: 1.0})  # by side
+    resolutions: list = field(default_factory=list)
     log: list = field(default_factory=list)
     name = 'eager'
     device = 'cpu'
 
     def __post_init__(self):
         self.exits = len(self.stages)
+        self.sides = tuple(self.scales)
 
     def upload(self, image):
+        self.resolutions.append(image.shape[-1])
         return 0
 
     def stage(self, index, features):
         assert features == index, 'stages must run in order'
         self.log.append(f'stage {index}')
-        self.clock.now += self.stages[index] * self.factor
+        self.clock.now += self.stages[index] * self.factor * self.scales[self.resolutions[-1]]
         return index + 1
 
     def exit(self, index, features):
         assert features == index + 1
         self.log.append(f'exit {index}')
-        self.clock.now += self.heads[index] * self.factor
+        self.clock.now += self.heads[index] * self.factor * self.scales[self.resolutions[-1]]
         default = np.array([0.0, 1.0 + index, 0.0])
         return default if self.logits is None else np.asarray(self.logits[index], float)
 
@@ -61,21 +68,47 @@ class SimulatedRuntime(Runtime):
         return {'runtime': 'simulated'}
 
 
-def checkpoint(exits=4, accuracies=ACCURACIES, preparation=0.0, clock=None):
-    """What `AnytimeClassifier` needs of a checkpoint; preprocessing takes `preparation` simulated seconds."""
+@dataclass
+class SimulatedPreprocessing:
+    """Takes `cost` simulated seconds; the tensor is of that side, whatever the picture."""
 
-    def preprocessing(image):
-        if clock is not None:
-            clock.now += preparation
-        return image
+    clock: object
+    side: int
+    cost: float
 
+    @property
+    def size(self):
+        return self.side, self.side
+
+    @property
+    def target_side(self):
+        return 2 * self.side
+
+    def __call__(self, picture):
+        if self.clock is not None:
+            self.clock.now += self.cost
+        return np.zeros((1, 3, self.side, self.side), np.float32)
+
+
+def checkpoint(exits=4, accuracies=ACCURACIES, preparation=0.0, clock=None, sides=(4,), temperature=1.0):
+    """What `AnytimeClassifier` needs of a checkpoint; preprocessing takes `preparation` simulated seconds.
+
+    `accuracies` are those of all paths, by resolution, `temperature` is that of the last exit.
+    """
     return SimpleNamespace(
         labels=tuple(f'class {i}' for i in range(CLASSES)),
-        accuracies=accuracies,
-        temperatures=(1.0,) * exits,
-        preprocessing=preprocessing,
         digest='simulated',
-        input_shape=(3, 4, 4),
+        resolutions=tuple(
+            Resolution(
+                side=side,
+                preprocessing=SimulatedPreprocessing(clock, side, preparation),
+                accuracies=tuple(accuracies[r * exits : (r + 1) * exits]),
+                temperatures=(1.0,) * (exits - 1) + (temperature,),
+                macs=tuple(side * (t + 1) for t in range(exits)),
+                graph=None,
+            )
+            for r, side in enumerate(sides)
+        ),
     )
 
 
@@ -94,7 +127,9 @@ def profile(stages=STAGES, heads=HEADS):
 
 def planner(mode='adaptive', accuracies=ACCURACIES, known=None, miss_rate=0.01):
     """A planner that has seen no frame yet, on a profile."""
-    return Planners(profile() if known is None else known, accuracies).planner('', mode, miss_rate)
+    return Planners(known if isinstance(known, list) else [known or profile()], accuracies).planner(
+        '', mode, miss_rate
+    )
 
 
 def timing(boundary_times, exit_times, deciding=0.0):

@@ -3,8 +3,8 @@
     clf = AnytimeClassifier.from_checkpoint('models/clothing10.safetensors')
     answer = clf.classify(rgb, budget=0.020)      # rgb: uint8 [H, W, 3]; budget in seconds
 
-The classifier plans which exits to evaluate, executes exactly the stages that the plan needs, replans at
-the stage boundaries, and tells its observer every answer as soon as it is there, so that somebody else can
+The classifier plans which paths to take (exits at resolutions), executes exactly what the plan needs, replans
+at the stage boundaries, and tells its observer every answer as soon as it is there, so that somebody else can
 publish it at the deadline while a later stage is still being executed.
 """
 
@@ -15,16 +15,18 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from pathlib import Path
+from pathlib import Path as FilePath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from impatient_ros.answer import Answer
+from impatient_ros.anytime.competing_labels import competing
 from impatient_ros.anytime.execution import FrameExecution
-from impatient_ros.anytime.profile import Progress, cached_or_measured, run_all_exits
+from impatient_ros.anytime.paths import Paths
+from impatient_ros.anytime.profile import Progress, cached_or_measured, run_all_exits, used
 from impatient_ros.anytime.request import FrameObserver, FrameRequest, FrameSettings, Image, no_deadline
-from impatient_ros.checkpoint import CheckpointFile, read
+from impatient_ros.checkpoint import CheckpointFile, Path, read
 from impatient_ros.planning.frame_timing import ExitTime, FrameTiming
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.planners import Planners, PlanningState
@@ -49,33 +51,43 @@ class AnytimeClassifier:
     lock that is held for a whole frame); `state` does not wait.
 
     Args:
-        checkpoint: labels, preprocessing, accuracies and temperatures.
-        runtime: executes the network.
-        profile: latencies of that runtime on this machine.
-        mode, miss_rate, confidence_threshold: what `classify` takes where it is not told otherwise; see
-            `FrameSettings`.
-        planners: makes the planners on a profile and accuracies, for those who decide in another way.
+        checkpoint: labels, and for each resolution preprocessing, accuracies and temperatures.
+        runtime: executes the network, at all of these resolutions or some.
+        profiles: latencies of that runtime on this machine, one per resolution that it executes, ascending.
+        mode, miss_rate, confidence_threshold, unknown_below: what `classify` takes where it is not told
+            otherwise; see `FrameSettings`.
+        labels: only these classes compete; (): all.
+        planners: makes the planners on profiles and accuracies, for those who decide in another way.
         clock: steady, seconds.
+
+    Raises:
+        LabelError: the model has none of a name, or one is given twice.
     """
 
     def __init__(
         self,
         checkpoint: CheckpointFile,
         runtime: Runtime,
-        profile: LatencyProfile,
+        profiles: Sequence[LatencyProfile],
         *,
         mode: str = 'adaptive',
         miss_rate: float = 0.01,
         confidence_threshold: float = 0.0,
-        planners: Callable[[LatencyProfile, Sequence[float]], Planners] = Planners,
+        unknown_below: float = 0.0,
+        labels: Sequence[str] = (),
+        planners: Callable[[Sequence[LatencyProfile], Sequence[float]], Planners] = Planners,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.checkpoint = checkpoint
         self.runtime = runtime
-        self.settings = FrameSettings(mode, miss_rate, confidence_threshold)
-        self._preparation: defaultdict[str, PreparationCost] = defaultdict(PreparationCost)  # by camera
+        self.settings = FrameSettings(mode, miss_rate, confidence_threshold, unknown_below=unknown_below)
+        self._paths = Paths(used(checkpoint, runtime), checkpoint.labels, labels)
+        resolutions = self._paths.resolutions
+        self._preparation: defaultdict[str, PreparationCost] = defaultdict(  # by camera
+            lambda: PreparationCost(resolutions)
+        )
         self._make_planners = planners
-        self._planners = planners(profile, checkpoint.accuracies)
+        self._planners = planners(profiles, self._paths.accuracies)
         self.clock = clock
         self._infeasible = 0  # frames in a row
         self._lock = threading.Lock()
@@ -83,12 +95,16 @@ class AnytimeClassifier:
     @classmethod
     def from_checkpoint(
         cls,
-        path: str | Path,
+        path: str | FilePath,
         device: str = 'auto',
         runtime: str = 'auto',
         mode: str = 'adaptive',
         *,
         cpu_threads: int = 0,
+        memory_limit: float = 0.0,
+        labels: Sequence[str] = (),
+        unknown_below: float = 0.0,
+        fit: str = '',
         miss_rate: float = 0.01,
         confidence_threshold: float = 0.0,
         progress: Progress | None = None,
@@ -97,60 +113,93 @@ class AnytimeClassifier:
 
         Args:
             cpu_threads: how many threads compute on a CPU; 0: measured.
+            memory_limit: MiB that the compiled network may take; 0: no limit. Resolutions that exceed it are
+                left out.
+            labels: only these classes compete; (): all.
+            fit: how a picture becomes a square, 'crop' or 'squash'; '': as the model was validated.
             progress: called with the share done (0..1) and a text while profiling.
 
         Raises:
             CheckpointError: the file is refused.
+            LabelError: the model has none of a name, or one is given twice.
             RuntimeUnavailableError: device or runtime do not exist here.
         """
         checkpoint = read(path)
-        chosen = select_runtime(_source(checkpoint, path), runtime, device, threads=cpu_threads)
-        profile = cached_or_measured(checkpoint, chosen, progress)
+        competing(checkpoint.labels, labels)  # before compiling, which takes a while
+        if fit:
+            checkpoint = checkpoint.with_fit(fit)
+        chosen = select_runtime(
+            _source(checkpoint, path), runtime, device, threads=cpu_threads, memory_limit=memory_limit
+        )
+        profiles = cached_or_measured(checkpoint, chosen, progress)
         classifier = cls(
             checkpoint,
             chosen,
-            profile,
+            profiles,
             mode=mode,
             miss_rate=miss_rate,
             confidence_threshold=confidence_threshold,
+            unknown_below=unknown_below,
+            labels=labels,
         )
         classifier.warm_up()
         return classifier
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The text of each class [classes]."""
-        return self.checkpoint.labels
+        """The text of each class that competes [classes]."""
+        return self._paths.labels
 
     @property
     def exits(self) -> int:
-        """T, the number of exits."""
-        return self.runtime.exits
+        """T, the number of exits at each resolution."""
+        return self._paths.exits
 
     @property
-    def profile(self) -> LatencyProfile:
-        return self._planners.profile
+    def resolutions(self) -> tuple[int, ...]:
+        """The resolutions in use, px, ascending."""
+        return self._paths.sides
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """All paths in use, cheapest (MACs) first."""
+        return self._paths.cheapest_first
+
+    @property
+    def profiles(self) -> tuple[LatencyProfile, ...]:
+        """One per resolution, ascending."""
+        return self._planners.forecast.profiles
+
+    @property
+    def target_side(self) -> int:
+        """A hint for decoders: see `Preprocessing.target_side`, at the largest resolution."""
+        return max(each.target_side for each in self._paths.preprocessing)
+
+    def costs(self, mode: str = 'contract') -> dict[Path, float]:
+        """The median latency of each path from its prepared picture on, seconds; cheapest (MACs) first."""
+        measured = [cost for profile in self.profiles for cost in profile.costs(mode)]
+        return {path: measured[self._paths.numbered(path)] for path in self.paths}
 
     def state(self) -> PlanningState:
         """How fast the machine is, how well that is forecast and how miss rates are held; for people."""
         return self._planners.state()
 
-    def reprofile(self, progress: Progress | None = None) -> LatencyProfile:
-        """Measure the latency profile anew, replace the cached one, and forget what frames have shown."""
+    def reprofile(self, progress: Progress | None = None) -> None:
+        """Measure the latency profiles anew, replace the cached ones, and forget what frames have shown."""
         with self._lock:
-            profile = cached_or_measured(self.checkpoint, self.runtime, progress, refresh=True)
-            self._planners = self._make_planners(profile, self.checkpoint.accuracies)
-        return profile
+            profiles = cached_or_measured(self.checkpoint, self.runtime, progress, refresh=True)
+            self._planners = self._make_planners(profiles, self._paths.accuracies)
 
     def warm_up(self) -> None:
-        """Preprocess an empty image and run all exits, without learning anything from it.
+        """Preprocess an empty image and run all paths, without learning anything from it.
 
         For the thread that will classify: a thread's first frame starts the libraries' worker threads and
         takes several times as long as the next one.
         """
         with self._lock:
-            tensor = self.checkpoint.preprocessing(np.zeros(WARM_UP_SHAPE, np.uint8))
-            run_all_exits(self.runtime, tensor)
+            picture = np.zeros(WARM_UP_SHAPE, np.uint8)
+            for preprocessing in self._paths.preprocessing:
+                run_all_exits(self.runtime, preprocessing(picture))
 
     def classify(
         self,
@@ -158,6 +207,7 @@ class AnytimeClassifier:
         budget: float | None = None,
         *,
         deadline: float | Callable[[], float] | None = None,
+        path: Path | None = None,
         settings: FrameSettings | None = None,
         observer: FrameObserver | None = None,
     ) -> Answer:
@@ -168,11 +218,18 @@ class AnytimeClassifier:
             budget: seconds from now to the deadline. Without budget and deadline the last exit answers.
             deadline: instead of `budget`, the instant on this classifier's clock (`time.perf_counter`), or a
                 function that returns it.
+            path: instead of both, exactly this path (one of `paths`) answers, whatever it takes, and nothing
+                is learned: for evaluation.
             settings: None: those of this classifier.
 
         Raises:
-            ValueError: both budget and deadline, one of them not a number, or not an image.
+            ValueError: more than one of budget, deadline and path, one of them not a number or not one of
+                these paths, or not an image.
         """
+        if path is not None:
+            if budget is not None or deadline is not None:
+                raise ValueError('give path, or budget or deadline, not both')
+            return self._along(path, image, settings or self.settings)
         if budget is not None and deadline is not None:
             raise ValueError('give budget or deadline, not both')
         for given in (budget, deadline):
@@ -203,16 +260,16 @@ class AnytimeClassifier:
             settings = request.settings
             planner = self._planners.planner(request.camera, settings.mode, settings.miss_rate)
             preparation = self._preparation[request.camera]
-            execution = FrameExecution(
-                self.checkpoint,
+            answer = FrameExecution(
+                self._paths,
                 self.runtime,
                 planner,
+                preparation,
                 request,
                 clock=self.clock,
                 start=start,
                 observer=observer,
-            )
-            answer = execution.run(preparation)
+            ).run()
             self._infeasible = self._infeasible + 1 if answer.infeasible else 0
             # Of each camera by itself: frames of others say nothing of what this one's preparation costs.
             preparation.infeasible = preparation.infeasible + 1 if answer.infeasible else 0
@@ -222,10 +279,31 @@ class AnytimeClassifier:
                 self._time_first_exit()
             return answer
 
+    def _along(self, path: Path, image: Image, settings: FrameSettings) -> Answer:
+        """The answer of one path."""
+        number = self._paths.numbered(path)
+        resolution, exit_index = self._paths.split(number)
+        with self._lock:
+            start = self.clock()
+            picture = image() if callable(image) else image
+            run = self.runtime.begin(picture, self._paths.preprocessing[resolution])
+            while run.position <= exit_index:
+                run.stage(exit_index)
+            logits = run.exit()
+            return Answer(
+                **self._paths.classification(number, logits, settings.unknown_below),
+                planned_exit_index=path.exit_index,
+                planned_resolution=path.resolution,
+                elapsed=self.clock() - start,
+                slack=None,
+                met=True,
+                stages_executed=run.position,
+            )
+
     def _time_first_exit(self) -> None:
-        """Run the first exit on an empty image to learn how fast the machine is now."""
+        """Run the cheapest exit on an empty image to learn how fast the machine is now."""
         self._infeasible = 0
-        run = self.runtime.start(np.zeros((1, *self.checkpoint.input_shape), np.float32))
+        run = self.runtime.start(np.zeros((1, 3, *self._paths.preprocessing[0].size), np.float32))
         begin = self.clock()
         run.stage(0)
         run.exit()
@@ -233,10 +311,11 @@ class AnytimeClassifier:
         self._planners.forecast.learn(timing)
 
 
-def _source(checkpoint: CheckpointFile, path: str | Path) -> Source:
+def _source(checkpoint: CheckpointFile, path: str | FilePath) -> Source:
     def network() -> ImpatientNetwork:
         from impatient_ros.checkpoint import load  # imports torch
 
         return load(path).network
 
-    return Source(checkpoint.graph, network, checkpoint.digest)
+    graphs = [each.graph for each in checkpoint.resolutions if each.graph is not None]
+    return Source(tuple(graphs), network, checkpoint.digest)

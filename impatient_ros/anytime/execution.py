@@ -1,4 +1,4 @@
-"""One frame's execution: plan, execute a stage or a head, read the clock, plan again."""
+"""One frame's execution: plan, prepare the picture, execute a stage or a head, read the clock, plan again."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from impatient_ros.anytime.request import FrameObserver, FrameRequest
 from impatient_ros.planning.frame_timing import FrameTiming
 from impatient_ros.planning.planner import MIN_CHANCE, MIN_CHANCE_SHARED, Plan, Planner
 from impatient_ros.planning.preparation_cost import PreparationCost
-from impatient_ros.runtime import Runtime
-from impatient_ros.runtime.base import Run
 
 if TYPE_CHECKING:
-    from impatient_ros.checkpoint import CheckpointFile
+    from impatient_ros.anytime.paths import Paths
+    from impatient_ros.runtime import Runtime
+    from impatient_ros.runtime.base import Run
 
 __all__ = ['FrameExecution']
 
@@ -29,71 +29,71 @@ class FrameExecution:
 
     Args:
         planner: for the request's camera and settings.
+        preparation: what preparing this camera's pictures takes; learns from the frame.
         start: instant on `clock`, seconds, from which elapsed time counts.
         observer: told about the plan and the answers; None: nobody.
     """
 
     def __init__(
         self,
-        checkpoint: CheckpointFile,
+        paths: Paths,
         runtime: Runtime,
         planner: Planner,
+        preparation: PreparationCost,
         request: FrameRequest,
         *,
         clock: Callable[[], float],
         start: float,
         observer: FrameObserver | None,
     ) -> None:
-        self._checkpoint = checkpoint
+        self._paths = paths
         self._runtime = runtime
         self._planner = planner
+        self._preparation = preparation
         self._contract = planner.options.mode == 'contract'
-        self._assumed_slowdown = planner.forecast.slowdown
+        self._assumed_slowdown = self._slowdown = planner.forecast.slowdown
         self._request = request
         self._settings = request.settings
         self._clock = clock
         self._start = start
         self._observer = observer
         self._share_ends = math.inf  # instant at which frames that wait want to go on
-        self._timing = FrameTiming(start)
-        self._planned: int | None = None  # the exit that the first plan aimed at
-        self._protected: int | None = None  # the exit that it protected
-        self._planned_time = math.inf  # seconds from the timing's start within which that one is planned
+        self._passes: list[FrameTiming] = []
+        self._planned: int | None = None  # the path that the plan on the prepared picture aimed at
+        self._protected: int | None = None  # the path that it protected
+        self._planned_time = math.inf  # instant by which that one is planned
         self._overrun: bool | None = None  # whether it completed later; None while that is open
-        self._final = False  # whether the plan's first head ends the frame: it is executed as a fused path
+        self._answered: int | None = None  # the path that was evaluated last
+        self._final = False  # whether the plan's first path ends the frame: it is executed as a fused path
         self._best: Answer | None = None
+        self._best_path = -1
 
-    def run(self, preparation: PreparationCost) -> Answer:
+    def run(self) -> Answer:
         """Run the frame; returns the best answer that there is when it ends."""
         finish_late, threshold = self._settings.finish_late, self._settings.confidence_threshold
-        left = self._left(self._clock()) - preparation.value
-        if not finish_late and not self._planner.feasible(left):
+        left = self._left(self._clock()) - self._preparation.decode
+        if not finish_late and not self._planner.feasible(left, self._preparation.resize):
             return self._answer(self._clock(), infeasible=True)
         image = self._request.image
         picture = image() if callable(image) else image
-        run = self._runtime.begin(picture, self._checkpoint.preprocessing)
-        begin = self._clock()
-        self._timing.start = begin
-        preparation.observe(begin - self._start)
+        decoded = self._clock()
+        self._preparation.observe_decode(decoded - self._start)
 
-        left = self._left(begin)
-        plan = self._plan(left)
-        if plan.infeasible and (finish_late or self._planner.feasible(left)):
-            plan = Plan((0,))
-        # Where preparation took what the budget had, nothing is executed: a miss, for the frame had been
-        # accepted.
-        self._planned, self._protected = plan.target, plan.protected
-        self._planned_time = plan.planned_time
+        run, plan = self._begin(picture, decoded)
         if self._observer is not None:
-            self._observer.planned(plan, self._assumed_slowdown)
-        while plan.heads:
-            if run.position <= plan.heads[0]:
+            planned, protected = (self._paths.named(path) for path in (self._planned, self._protected))
+            self._observer.planned(planned, protected, self._assumed_slowdown)
+        while plan.paths:
+            resolution, exit_index = self._paths.split(plan.paths[0])
+            if resolution != self._timing.resolution:
+                run, now = self._prepare(picture, resolution)
+            elif run.position <= exit_index:
                 now = self._execute_stages(run, plan)
             else:
                 now, answer = self._evaluate(run)
                 if 0 < threshold <= answer.confidence:
                     break
-            if self._final and self._timing.exit_times:
+            if self._final and self._best is not None:
                 break
             if now >= self._request.deadline() and (self._best is not None or not finish_late):
                 break
@@ -102,18 +102,47 @@ class FrameExecution:
         if self._best is not None and self._observer is not None:
             self._observer.completed(self._best)  # before learning from the frame: the answer is waited for
         self._learn(run)
-        return self._best or self._answer(self._clock(), stages_executed=run.position)
+        return self._best or self._answer(self._clock())
+
+    @property
+    def _timing(self) -> FrameTiming:
+        """That of the pass in progress."""
+        return self._passes[-1]
 
     # -- planning
+
+    def _begin(self, picture: np.ndarray, now: float) -> tuple[Run, Plan]:
+        """Prepare the picture at the resolution that is planned for, and plan with what is left then."""
+        left = self._left(now)
+        resolution = 0
+        if self._paths.resolutions > 1:
+            first = self._plan(left, None)
+            resolution = self._paths.split(first.paths[0])[0] if first.paths else 0
+        while True:
+            run, now = self._prepare(picture, resolution)
+            left = self._left(now)
+            plan = self._plan(left, resolution)
+            # Where preparation took so long that there is time for a lower resolution only, it is made anew.
+            lower = self._paths.split(plan.paths[0])[0] if plan.paths else resolution
+            if lower == resolution:
+                break
+            resolution = lower
+        if plan.infeasible and (
+            self._settings.finish_late or self._planner.feasible(left, self._preparation.resize)
+        ):
+            plan = Plan((self._paths.joined(resolution, 0),))
+        # Where preparation took what the budget had, nothing is executed: a miss, for the frame had been
+        # accepted.
+        self._planned, self._protected = plan.target, plan.protected
+        self._planned_time = now + plan.planned_time
+        return run, plan
 
     def _left(self, now: float) -> float:
         """Seconds that the network may take from `now` on."""
         return self._request.deadline() - now - self._request.reserve
 
-    def _plan(
-        self, left: float, position: int = 0, answered: int | None = None, slowdown: float | None = None
-    ) -> Plan:
-        """The plan within the frame's share of what is left; where that is too short, the cheapest exit."""
+    def _plan(self, left: float, resolution: int | None, position: int = 0) -> Plan:
+        """The plan within the frame's share of what is left; where that is too short, the cheapest path."""
         mine, min_chance = left, MIN_CHANCE
         if self._request.time_share is not None:
             min_chance = MIN_CHANCE_SHARED
@@ -124,85 +153,120 @@ class FrameExecution:
             self._share_ends = min(self._share_ends, now + mine) if mine < left else math.inf
             mine = min(mine, self._share_ends - now)
         plan = self._planner.plan(
-            mine, position=position, answered=answered, slowdown=slowdown, min_chance=min_chance
+            mine,
+            resolution=resolution,
+            position=position,
+            answered=self._answered,
+            slowdown=self._slowdown,
+            min_chance=min_chance,
+            preparation=self._preparation.resize,
         )
-        if mine < left and plan.protected is None and answered is None:
-            return self._planner.cheapest(left, position=position, slowdown=slowdown)
+        if mine < left and plan.protected is None and self._answered is None:
+            return self._planner.cheapest(
+                left,
+                resolution=resolution,
+                position=position,
+                slowdown=self._slowdown,
+                preparation=self._preparation.resize,
+            )
         return plan
 
     def _replan(self, plan: Plan, run: Run, now: float) -> Plan:
         """What to do next at a boundary, or with an answer in hand."""
-        exit_times = self._timing.exit_times
-        answered = exit_times[-1].exit_index if exit_times else None
-        if answered is not None:
-            plan = Plan(tuple([h for h in plan.heads if h > answered]), protected=plan.protected)
+        resolution = self._timing.resolution
+        if self._answered is not None:
+            answered = self._answered
+            plan = Plan(tuple([k for k in plan.paths if k > answered]), protected=plan.protected)
         if self._final or self._contract:
             return plan
-        slowdown = self._planner.forecast.slowdown_within(run.position, self._timing.stages)
+        if run.position > 0:
+            # Within a later pass, before its first boundary, what the pass before showed still holds.
+            self._slowdown = self._planner.forecast.slowdown_within(
+                resolution, run.position, self._timing.stages
+            )
         budget = self._left(now)
-        # A protected exit is kept as long as it is likely from here; at its head it is the best there is.
-        if answered is None and plan.protected is not None:
-            at_its_head = run.position > plan.protected
-            if at_its_head or self._planner.still_likely(plan.protected, budget, run.position, slowdown):
+        # A protected path is kept as long as it is likely from here; at its head it is the best there is.
+        if self._answered is None and plan.protected is not None:
+            at_its_head = self._paths.split(plan.protected) == (resolution, run.position - 1)
+            if at_its_head or self._planner.still_likely(
+                plan.protected, budget, self._slowdown, resolution=resolution, position=run.position
+            ):
                 return plan
-        changed = self._plan(budget, run.position, answered, slowdown)
+        changed = self._plan(budget, resolution, run.position)
         # On the way to the first answer the plan may change, never end: if the answer comes late, then from
         # the nearest exit.
-        return Plan((max(run.position - 1, 0),)) if changed.infeasible else changed
+        nearest = Plan((self._paths.joined(resolution, max(run.position - 1, 0)),))
+        return nearest if changed.infeasible else changed
 
     # -- executing
+
+    def _prepare(self, picture: np.ndarray, resolution: int) -> tuple[Run, float]:
+        """Begin a pass. Returns it and the instant at which its first stage may begin."""
+        before = self._clock()
+        run = self._runtime.begin(picture, self._paths.preprocessing[resolution])
+        now = self._clock()
+        self._preparation.observe_resize(resolution, now - before)
+        if self._passes and len(self._timing.boundary_times) == 1:
+            self._passes.pop()  # nothing of it was executed
+        self._passes.append(FrameTiming(now, resolution=resolution))
+        return run, now
 
     def _execute_stages(self, run: Run, plan: Plan) -> float:
         """Execute the next stage, or more in one call where what follows is certain; returns its end."""
         # It is certain where the plan may not change on the way.
-        toward, then = plan.heads[0], plan.heads[1] if len(plan.heads) > 1 else None
+        resolution, toward = self._paths.split(plan.paths[0])
+        following, then = self._paths.split(plan.paths[1]) if len(plan.paths) > 1 else (resolution, None)
         certain = self._contract or run.position == toward
-        if not certain and then is None and run.position == 0 and toward == plan.protected:
+        if not certain and then is None and run.position == 0 and plan.paths[0] == plan.protected:
             # Nobody waits, and nothing beyond this exit is likely enough: then it is the frame's last one.
             alone = self._request.time_share is None
-            certain = self._final = alone and self._planner.fused(toward)
+            certain = self._final = alone and self._planner.fused(plan.paths[0])
         begin = self._clock()
         self._timing.decided(begin)
-        then = then if certain and self._fits(run.position, then, begin) else None
-        run.stage(toward if certain else None, then)
+        ahead = (
+            then if certain and following == resolution and self._fits(run.position, then, begin) else None
+        )
+        run.stage(toward if certain else None, ahead)
         now = self._clock()
         head_cost = None
         if run.ready:
-            head_cost = self._planner.forecast.profile.head_cost(run.position - 1) * self._assumed_slowdown
+            profile = self._planner.forecast.profiles[resolution]
+            head_cost = profile.head_cost(run.position - 1) * self._assumed_slowdown
         self._timing.stages_ended(begin, now, run.position, head_cost)
         return now
 
     def _fits(self, position: int, then: int | None, now: float) -> bool:
-        """Whether exit `then` is forecast to be in time: what is enqueued ahead cannot be taken back.
+        """Whether exit `then` of the pass is forecast to be in time: what is enqueued ahead cannot be taken
+        back.
 
         The plan alone does not say so: an optional exit may be unlikely.
         """
         if then is None:
             return False
-        cost = self._planner.forecast.profile.quantile('interruptible', position, then, 0.5)
+        profile = self._planner.forecast.profiles[self._timing.resolution]
+        cost = profile.quantile('interruptible', position, then, 0.5)
         return cost * self._assumed_slowdown <= self._left(now)
 
     def _evaluate(self, run: Run) -> tuple[float, Answer]:
         """Evaluate the head at the current position. Returns when it ended, and the best answer by then."""
         t = run.position - 1
+        path = self._paths.joined(self._timing.resolution, t)
         if not run.ready:
             self._timing.decided(self._clock())
-        logits = run.exit().astype(np.float64)
+        logits = run.exit()
         now = self._clock()
-        took = self._timing.exit_ended(t, now)
-        if self._protected is not None and self._overrun is None and t >= self._protected:
-            self._count(took > self._planned_time + ROUNDING)
-        ended = self._timing.start + took
+        ended = self._timing.start + self._timing.exit_ended(t, now)
+        self._answered = path
+        if self._protected is not None and self._overrun is None and path >= self._protected:
+            self._count(ended > self._planned_time + ROUNDING)
         met = now <= self._request.deadline()
         if self._best is not None:
             accuracies = self._planner.options.accuracies
-            if accuracies[t] < accuracies[self._best.exit_index or 0] or (self._best.met and not met):
-                # A deeper exit can be worse, or late: then the shallower answer stands.
+            if accuracies[path] < accuracies[self._best_path] or (self._best.met and not met):
+                # A deeper exit can be worse, or late: then the answer in hand stands.
                 return ended, self._best
-        scaled = logits / self._checkpoint.temperatures[t]
-        scores = np.exp(scaled - scaled.max())
-        scores /= scores.sum()
-        self._best = self._answer(now, t, scores, met=met, stages_executed=run.position)
+        self._best_path = path
+        self._best = self._answer(now, path, logits, met=met)
         if self._observer is not None:
             self._observer.answered(self._best)
         return ended, self._best
@@ -213,14 +277,14 @@ class FrameExecution:
         abandoned = self._protected if self._overrun is None else None
         threshold = self._settings.confidence_threshold
         if self._best is not None and 0 < threshold <= self._best.confidence:
-            abandoned = None  # an earlier answer was sure: the protected exit was not needed
+            abandoned = None  # an earlier answer was sure: the protected path was not needed
         if abandoned is not None:
             self._count(overrun=True)
         if not self._timing.exit_times and run.position > 0:
-            # A frame abandoned on its way says how long the stages took that it did execute.
+            # A pass abandoned on its way says how long the stages took that it did execute.
             run.wait()
             self._timing.abandoned(self._clock())
-        self._planner.learn(self._timing, abandoned)
+        self._planner.learn(self._passes, abandoned)
 
     def _count(self, overrun: bool) -> None:
         self._overrun = overrun
@@ -229,30 +293,25 @@ class FrameExecution:
     def _answer(
         self,
         now: float,
-        exit_index: int | None = None,
-        probabilities: np.ndarray | None = None,
+        path: int | None = None,
+        logits: np.ndarray | None = None,
         *,
         met: bool = False,
         infeasible: bool = False,
-        stages_executed: int = 0,
     ) -> Answer:
-        """What comes out for the frame as it stands; without probabilities there is no answer."""
-        scores = np.empty(0) if probabilities is None else probabilities
-        index = None if probabilities is None else int(probabilities.argmax())
+        """What comes out for the frame as it stands; without logits there is no answer."""
         deadline = self._request.deadline()
+        planned, protected = self._paths.named(self._planned), self._paths.named(self._protected)
         return Answer(
-            label=None if index is None else self._checkpoint.labels[index],
-            class_index=index,
-            confidence=0.0 if index is None else float(scores[index]),
-            probabilities=scores,
-            exit_index=exit_index,
-            planned_exit_index=self._planned,
+            **self._paths.classification(path, logits, self._settings.unknown_below),
+            planned_exit_index=None if planned is None else planned.exit_index,
+            planned_resolution=None if planned is None else planned.resolution,
             elapsed=now - self._start,
             slack=None if math.isinf(deadline) else deadline - now,
             met=met,
             infeasible=infeasible,
-            stages_executed=stages_executed,
+            stages_executed=sum(len(each.boundary_times) - 1 for each in self._passes),
             slowdown=self._assumed_slowdown,
-            protected_exit_index=self._protected,
+            protected_exit_index=None if protected is None else protected.exit_index,
             overrun=self._overrun,
         )

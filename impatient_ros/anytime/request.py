@@ -10,8 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from impatient_ros.answer import Answer
+from impatient_ros.checkpoint import Path
 from impatient_ros.planning.options import MODES
-from impatient_ros.planning.planner import Plan
 
 __all__ = ['FrameObserver', 'FrameRequest', 'FrameSettings', 'Image']
 
@@ -28,6 +28,7 @@ class FrameSettings:
         confidence_threshold: an answer this sure (0..1) ends the frame; 0 switches it off.
         finish_late: whether the first answer is still worth having after the deadline. If not, a frame
             without an answer is abandoned at the first stage boundary after its deadline.
+        unknown_below: an answer whose best class is less probable (0..1) is unknown; 0 switches it off.
 
     Raises:
         ValueError: unknown mode, or a miss rate outside 0..1.
@@ -37,6 +38,7 @@ class FrameSettings:
     miss_rate: float = 0.01
     confidence_threshold: float = 0.0
     finish_late: bool = False
+    unknown_below: float = 0.0
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
@@ -78,9 +80,9 @@ class FrameRequest:
 class FrameObserver(Protocol):
     """Is told about a frame while it is classified, in the thread that classifies."""
 
-    def planned(self, plan: Plan, slowdown: float) -> None:
-        """The first plan made on the preprocessed image (without heads no stage is executed), and the
-        slowdown of the machine that it assumes; not called for an infeasible frame.
+    def planned(self, path: Path | None, protected: Path | None, slowdown: float) -> None:
+        """The path that the first plan aims at (None: no stage is executed), the one that it protects (None:
+        none), and the slowdown of the machine that it assumes; not called for an infeasible frame.
         """
 
     def answered(self, answer: Answer) -> None:

@@ -6,7 +6,8 @@ that has been.
 The *slowdown* follows frame by frame how much slower than its profile the machine runs, and within a frame
 what its own first stages took. The *errors* that remain (logarithms of observed / forecast) are kept in
 sliding windows by the number of stages that were forecast: long paths average out what makes short ones vary.
-They answer "how likely is this path done in time?".
+They answer "how likely is this path done in time?". Every resolution has windows of its own; the slowdown is
+the machine's, and an error that one resolution shows is transferred to the others.
 
 A path is forecast as it will be executed: fused, or with a stop at every boundary. Stops cost what the
 runtime needs for them, which the profile shows, and the time of the decision there, which the frames show.
@@ -19,10 +20,10 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from impatient_ros.planning.depths import Depths
 from impatient_ros.planning.error_window import ErrorWindow
 from impatient_ros.planning.frame_timing import FrameTiming, ObservedBoundary, observed_boundaries
 from impatient_ros.planning.latency_profile import LatencyProfile
@@ -43,17 +44,19 @@ MAX_FACTOR = math.exp(MAX_LOG)
 
 
 class DepthError(NamedTuple):
-    """After how many stages a frame was seen, and by how much (logarithm) it was later than forecast."""
+    """The depth (see `Depths`) at which a frame was seen, and by how much (logarithm) it was later than
+    forecast.
+    """
 
-    stages: int
+    depth: int
     error: float
 
 
 class Forecast:
-    """Forecasts costs on a profile and learns from every frame.
+    """Forecasts costs on profiles and learns from every frame.
 
     Args:
-        profile: of the machine and runtime.
+        profiles: of the machine and runtime, one per resolution in ascending order.
         window: frames whose errors are remembered. On the recorded traces half or twice as many change
             neither overruns nor the expected accuracy by more than 0.1 points.
         slowdown_weight: how far the slowdown moves towards what a frame showed (0..1). With half or twice of
@@ -62,6 +65,8 @@ class Forecast:
             none or twice of it misses there rise to 0.11 and 0.13 %.
 
     Attributes:
+        depths: the places of depths in `errors` and in the margins of `OverrunControl`.
+        errors: the errors at every depth.
         slowdown: how many times slower than its profile the machine is now.
         optimistic_slowdown: the lower one of it and that of a while ago: after a hiccup, the likelier one.
         trailing_excess: by how much (logarithm, at least 0) the frames of a while ago were slower than that.
@@ -75,39 +80,47 @@ class Forecast:
 
     def __init__(
         self,
-        profile: LatencyProfile,
+        profiles: Sequence[LatencyProfile],
         *,
         window: int = 200,
         slowdown_weight: float = 0.4,
         within_weight: float = 0.3,
     ) -> None:
-        self.profile = profile
+        self.profiles = tuple(profiles)
         self.decision_cost = 0.0
         self.frames = 0
-        T = profile.exits
+        T = self.profiles[0].exits
+        self.depths = Depths(len(self.profiles), T)
         self._within_weight = within_weight
-        self._fused_costs, self._stepwise_costs = profile.cumulative_stage_costs()
+        cumulative = [profile.cumulative_stage_costs() for profile in self.profiles]
+        self._fused_costs = [fused for fused, _ in cumulative]
+        self._stepwise_costs = [stepwise for _, stepwise in cumulative]
         self._slowdown = SlowdownEstimate(slowdown_weight)
-        initial = partial(ErrorWindow.from_profile, profile, window)
-        self._from_start = [initial((0,), stages) for stages in range(T + 1)]
-        self._on_the_way = [initial(range(1, T + 1), stages) for stages in range(T + 1)]
+
+        def windows(positions: Iterable[int]) -> list[ErrorWindow]:
+            places = list(positions)
+            return [
+                ErrorWindow.from_profile(profile, window, places, stages)
+                for profile in self.profiles
+                for stages in range(T + 1)
+            ]
+
+        self.errors: Sequence[ErrorWindow] = (*windows((0,)), *windows(range(1, T + 1)))
+        # What every depth from the start costs, without heads; by depth.
+        self._depth_costs = [cost for costs in self._stepwise_costs for cost in costs]
         self._absolute_errors: deque[float] = deque(maxlen=window)
-        self._uncharged = [0.0] * (T + 1)  # hiccups that shallower depths have not yet been charged with
+        self._uncharged = [0.0] * len(self._depth_costs)  # hiccups not yet charged to shallower depths
         self._update()
 
     # -- asking
 
-    def errors(self, position: int = 0) -> Sequence[ErrorWindow]:
-        """The errors of paths from that position on, by the number of stages."""
-        return self._from_start if position == 0 else self._on_the_way
-
-    def slowdown_within(self, position: int, stages: float) -> float:
-        """The slowdown for the rest of a frame whose first `position` stages, without heads, took `stages`
-        seconds.
+    def slowdown_within(self, resolution: int, position: int, stages: float) -> float:
+        """The slowdown for the rest of a frame whose first `position` stages at that resolution, without
+        heads, took `stages` seconds.
         """
         if position == 0 or stages <= 0:
             return self.slowdown
-        observed = stages / (self._stepwise_costs[position] * self.slowdown)
+        observed = stages / (self._stepwise_costs[resolution][position] * self.slowdown)
         return self.slowdown * max(1 / MAX_FACTOR, min(MAX_FACTOR, observed)) ** self._within_weight
 
     def median_error(self) -> float | None:
@@ -118,30 +131,33 @@ class Forecast:
     # -- learning
 
     def learn(self, timing: FrameTiming) -> list[DepthError]:
-        """Note what a frame took. Returns the error at every depth at which it was seen."""
+        """Note what a frame took at one resolution. Returns the error at every depth at which it was seen."""
         boundaries = observed_boundaries(timing)
         if not boundaries:
             return []
+        profile, first = self.profiles[timing.resolution], self.depths.place(timing.resolution, 0)
+        stepwise, fused = self._stepwise_costs[timing.resolution], self._fused_costs[timing.resolution]
         found: list[DepthError] = []
         slowdown = self._slowdown.now
         forecast = 0.0  # on a machine of slowdown 1, without the decisions on the way
-        unseen = set(range(1, self.profile.exits + 1))
+        seen = set()
         for boundary in boundaries:
-            single_step = boundary.position - boundary.previous == 1
-            cumulative = self._stepwise_costs if single_step else self._fused_costs
+            cumulative = stepwise if boundary.position - boundary.previous == 1 else fused
             forecast += cumulative[boundary.position] - cumulative[boundary.previous]
             if boundary.evaluated:
-                forecast += self.profile.head_cost(boundary.position - 1)
+                forecast += profile.head_cost(boundary.position - 1)
             expected = forecast + boundary.calls * self.decision_cost
             observed = bounded(math.log(max(boundary.completed, 1e-9) / expected))
             error = bounded(observed - slowdown)
-            found.append(DepthError(boundary.position, error))
-            self._from_start[boundary.position].add(error)
-            unseen.discard(boundary.position)
-        for position in unseen:
+            depth = first + boundary.position
+            found.append(DepthError(depth, error))
+            self.errors[depth].add(error)
+            seen.add(depth)
+        for other, cost in enumerate(self._depth_costs):
             # A frame's error is much the same at all depths. Without it, choosing shallow exits would leave
             # the deep ones with the errors from before a change.
-            self._from_start[position].add(self._transferred(error, boundaries[-1].position, position))
+            if cost > 0 and other not in seen:
+                self.errors[other].add(self._transferred(error, depth, other))
         self._learn_on_the_way(boundaries, timing)
         # A decision during which another process got the core is no measure of decisions.
         decision = min(
@@ -150,48 +166,52 @@ class Forecast:
         )
         self.decision_cost += DECISION_WEIGHT * (decision - self.decision_cost)
         self._absolute_errors.append(abs(math.expm1(observed - slowdown)))
-        self._slowdown.learn(observed, self._from_start[1].spread)
+        self._slowdown.learn(observed, self.errors[first + 1].spread)
         self.frames += 1
         self._update()
         return found
 
-    def _transferred(self, error: float, seen: int, position: int) -> float:
-        """What an error seen after `seen` stages is worth after `position` stages.
+    def _transferred(self, error: float, seen: int, depth: int) -> float:
+        """What an error seen at the depth `seen` is worth at another one.
 
         An error that is out of the ordinary is a hiccup: a time that comes once, and that hits the beginning
         of a path the more seldom the shorter it is.
         """
         if error < HICCUP:
             return error
-        share = self._stepwise_costs[position] / self._stepwise_costs[seen]
+        share = self._depth_costs[depth] / self._depth_costs[seen]
         if share < 1:
-            self._uncharged[position] += share
-            if self._uncharged[position] < 1:
+            self._uncharged[depth] += share
+            if self._uncharged[depth] < 1:
                 return 0.0
-            self._uncharged[position] -= 1
+            self._uncharged[depth] -= 1
         return bounded(math.log1p(math.expm1(error) / share))
 
     def _learn_on_the_way(self, boundaries: Sequence[ObservedBoundary], timing: FrameTiming) -> None:
         """What remained from every boundary to the last exit, against what would have been forecast there."""
         if not timing.exit_times:
             return
+        r = timing.resolution
+        profile = self.profiles[r]
         last, end = timing.exit_times[-1]
         earlier = [exit_index for exit_index, _ in timing.exit_times[:-1]]
         stages = before = 0.0  # what the stages took so far, as it is known where a decision is made
         for position, _, reached, completed, evaluated, calls in boundaries:
-            own_head = self.profile.head_cost(position - 1)
+            own_head = profile.head_cost(position - 1)
             seen = completed - own_head * self.slowdown if math.isnan(reached) else reached
             stages += max(0.0, seen - before - self.decision_cost * self.slowdown)
-            slowdown = self.slowdown_within(position, stages)
+            slowdown = self.slowdown_within(r, position, stages)
             if evaluated and not math.isnan(reached) and completed > reached:
                 expected = (own_head + self.decision_cost) * slowdown
-                self._on_the_way[0].add(bounded(math.log((completed - reached) / expected)))
+                self.errors[self.depths.place(r, 0, on_the_way=True)].add(
+                    bounded(math.log((completed - reached) / expected))
+                )
             if position <= last and end > completed:
-                heads = sum(self.profile.head_cost(head) for head in earlier if head >= position)
+                heads = sum(profile.head_cost(head) for head in earlier if head >= position)
                 decisions = (boundaries[-1].calls - calls) * self.decision_cost
-                expected = self.profile.quantile('contract', position, last, 0.5) + heads + decisions
+                expected = profile.quantile('contract', position, last, 0.5) + heads + decisions
                 error = bounded(math.log((end - completed) / (expected * slowdown)))
-                self._on_the_way[last + 1 - position].add(error)
+                self.errors[self.depths.place(r, last + 1 - position, on_the_way=True)].add(error)
             before = completed
 
     def _update(self) -> None:

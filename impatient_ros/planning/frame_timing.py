@@ -18,10 +18,11 @@ class ExitTime(NamedTuple):
 
 @dataclass(slots=True)
 class FrameTiming:
-    """What a frame took; seconds from its start, the instant at which the first stage may begin.
+    """What one pass of a frame took; seconds from its start, the instant at which the first stage may begin.
 
     Attributes:
         start: that instant, on the clock that the methods are given instants of.
+        resolution: index of the pass' resolution.
         boundary_times: seconds to each boundary that was reached, the first one 0; NaN for a boundary that
             was passed without a stop, in one call with the stage or head that follows.
         exit_times: the exits that were evaluated, ascending.
@@ -30,6 +31,7 @@ class FrameTiming:
     """
 
     start: float = 0.0
+    resolution: int = field(default=0, kw_only=True)
     boundary_times: list[float] = field(default_factory=lambda: [0.0])
     exit_times: list[ExitTime] = field(default_factory=list)
     deciding: float = 0.0

@@ -1,17 +1,27 @@
-"""The sets of heads that a planner chooses from, worked out in advance for every place a frame can stand at.
+"""The sets of paths that a planner chooses from, worked out in advance for every place a frame can stand at.
 
-The modes differ in nothing else: contract considers single heads, interruptible every head on the way,
-adaptive single heads and pairs, an insurance and a target.
+A *path* is an exit at a resolution, as a number: r * T + t for exit t at the resolution of index r, so that
+paths ascend in the order in which they can follow each other: deeper exits of one pass, then passes of higher
+resolution. With one resolution a path is its exit.
+
+The modes differ in nothing but their sets: contract considers single paths, adaptive single paths and pairs,
+an insurance and a target, and interruptible the beginnings of one sequence: passes whose costs grow
+geometrically, each with the exits that pay.
+
+A path that another one dominates (not dearer and not worse) is never what a new pass aims at. On a pass that
+has begun it may still be the nearest answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
+from impatient_ros.planning.depths import Depths
 from impatient_ros.planning.latency_profile import LatencyProfile
 
-__all__ = ['MODES', 'Candidates', 'Completion', 'Gain', 'HeadSet', 'OptionTable']
+__all__ = ['MODES', 'Candidates', 'Completion', 'Gain', 'OptionTable', 'PathSet', 'undominated']
 
 MODES = ('contract', 'interruptible', 'adaptive')
 MIN_COST = 1e-9  # s; times are divided by costs
@@ -19,6 +29,11 @@ MIN_COST = 1e-9  # s; times are divided by costs
 # this share of its cost. That is so in small networks, where a decision per stage is dear and waiting for the
 # exit is not. Chosen, not measured: replayed traces have no fused paths.
 FUSED_SAVING = 0.06
+# A pass costs at least this many times one that was made before it, be it in interruptible mode or as an
+# insurance: a dearer one takes more from its target than it is worth. With doubled costs a sequence of
+# contract runs needs at most four times what one run would that knew the interruption, and no other factor
+# does better (Russell & Zilberstein, "Composing real-time systems", IJCAI 1991).
+PASS_GROWTH = 2.0
 
 
 # Slotted classes rather than tuples: reading their attributes is what takes the least time in a decision.
@@ -26,45 +41,49 @@ FUSED_SAVING = 0.06
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """Being done with a head after certain others.
+    """Being done with a path after certain others.
 
     Attributes:
-        stages: number of stages still to be executed.
-        cost: median seconds, without decisions.
+        depth: what is still to be executed of the last path's pass, as in `Forecast.errors`.
+        cost: median seconds, without decisions and preparation.
         decisions: how many are made on the way.
+        prepares: the resolutions, by index, for which the picture has to be prepared on the way.
     """
 
-    stages: int
+    depth: int
     cost: float
     decisions: int
+    prepares: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What one head of a set contributes: the index of its completion, and the accuracy that it adds."""
+    """What one path of a set contributes: the index of its completion, and the accuracy that it adds."""
 
     completion: int
     accuracy: float
 
 
 @dataclass(frozen=True, slots=True)
-class HeadSet:
-    """A set of heads to evaluate.
+class PathSet:
+    """Paths to evaluate.
 
     Attributes:
         max_gain: accuracy that all of them add.
-        heads: ascending.
-        gains: one per head.
+        paths: ascending.
+        gains: one per path.
         optional: whether it goes beyond a first answer.
-        first, last: the completions of its first and of its last head, each alone.
+        first, last: the completions of its first and of its last path, each alone.
+        first_gain: what the first path adds.
     """
 
     max_gain: float
-    heads: tuple[int, ...]
+    paths: tuple[int, ...]
     gains: tuple[Gain, ...]
     optional: bool
     first: int
     last: int
+    first_gain: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,100 +92,216 @@ class Candidates:
 
     Attributes:
         answered: whether an answer is in hand.
-        first: the first open head.
-        single: the completions of each open head alone, from `first` on.
-        starting: those of the heads that some set begins with: all of `single`, or its first.
-        completions: of all heads in all sets, `single` first.
-        head_sets: those that may add most first.
+        alone: the index of the completion of each path alone; these come first.
+        starting: indices of those that some set begins with, ascending.
+        completions: of all paths in all sets.
+        path_sets: single paths first, of these those that may add most.
     """
 
     answered: bool
-    first: int
-    single: tuple[Completion, ...]
-    starting: tuple[Completion, ...]
+    alone: dict[int, int]
+    starting: tuple[int, ...]
     completions: tuple[Completion, ...]
-    head_sets: tuple[HeadSet, ...]
+    path_sets: tuple[PathSet, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a frame stands: `resolution` is the index of the pass' (None: no picture is prepared), `position`
+    the stages executed on it, `answered` the path that was evaluated last.
+    """
+
+    resolution: int | None
+    position: int
+    answered: int | None
 
 
 class OptionTable:
     """The candidates of one mode at every place a frame can stand at.
 
     Args:
-        accuracies: validation accuracy of each exit, 0..1.
+        profiles: one per resolution, ascending.
+        accuracies: validation accuracy of each path, 0..1.
 
     Raises:
-        ValueError: unknown mode, or not one accuracy per exit.
+        ValueError: unknown mode, or not one accuracy per path.
     """
 
-    def __init__(self, mode: str, profile: LatencyProfile, accuracies: Sequence[float]) -> None:
+    def __init__(self, mode: str, profiles: Sequence[LatencyProfile], accuracies: Sequence[float]) -> None:
         if mode not in MODES:
             raise ValueError(f'mode is {mode!r}; write one of {", ".join(MODES)}')
-        if len(accuracies) != profile.exits:
-            raise ValueError(f'{len(accuracies)} accuracies for {profile.exits} exits; give one per exit')
         self.mode = mode
-        self.profile = profile
+        self.profiles = tuple(profiles)
+        self.exits = self.profiles[0].exits
+        self.depths = Depths(len(self.profiles), self.exits)
+        if len(accuracies) != self.exits * len(self.profiles):
+            raise ValueError(
+                f'{len(accuracies)} accuracies for {len(self.profiles)} resolutions of {self.exits} exits; '
+                'give one per path'
+            )
         self.accuracies = tuple(float(a) for a in accuracies)
-        # For each exit, whether a frame to which it is protected goes there without stopping on its way.
-        self.fused = tuple(profile.boundary_overhead(t) > FUSED_SAVING for t in range(profile.exits))
-        exits = range(profile.exits)
-        self._candidates = {
-            (position, answered): self._candidates_at(position, answered)
-            for position in range(profile.exits + 1)
-            for answered in (None, *exits)
-        }
+        # For each path, whether a frame to which it is protected goes there without stopping on its way.
+        self.fused = tuple(
+            profile.boundary_overhead(t) > FUSED_SAVING
+            for profile in self.profiles
+            for t in range(self.exits)
+        )
+        self._costs = [cost for profile in self.profiles for cost in profile.costs('contract')]
+        self.targets = undominated(self._costs, self.accuracies)
+        self.sequence = self._sequence()
+        self._candidates = {place: self._candidates_at(place) for place in self._all_places()}
+        self.start = self.at(None, 0, None)  # the candidates of a frame before its picture is prepared
 
-        self.start = self.at(0, None)  # the candidates of a frame before its first stage
+    def at(self, resolution: int | None, position: int, answered: int | None) -> Candidates:
+        """The candidates on a pass at that resolution (None: none has begun), after `position` stages of it,
+        with the answer of the path `answered`, if any, in hand.
+        """
+        return self._candidates[_Place(resolution, position, answered)]
 
-    def at(self, position: int, answered: int | None) -> Candidates:
-        """The candidates after `position` stages with the answer of exit `answered`, if any, in hand."""
-        return self._candidates[position, answered]
+    def _all_places(self) -> list[_Place]:
+        T = self.exits
+        places = [_Place(None, 0, None)]
+        for r in range(len(self.profiles)):
+            for position in range(T + 1):
+                # Answers are those of earlier passes, or of this one's.
+                places += [_Place(r, position, k) for k in (None, *range((r + 1) * T))]
+        return places
 
-    def _candidates_at(self, position: int, answered: int | None) -> Candidates:
-        first = max(0, position - 1) if answered is None else max(position - 1, answered + 1)
-        open_heads = range(first, self.profile.exits)
-        singles: list[tuple[int, ...]] = [(t,) for t in open_heads]
+    def _sequence(self) -> tuple[int, ...]:
+        """The paths that interruptible mode evaluates in turn."""
+        T, last = self.exits, len(self.profiles) - 1
+        if last == 0:
+            return tuple(range(T))
+        # Backwards from the best answer; the cheapest pass is always the first one.
+        whole = [profile.costs('contract')[-1] for profile in self.profiles]
+        passes = [max(self.targets) // T]
+        for r in reversed(range(passes[0])):
+            if whole[r] * PASS_GROWTH <= whole[passes[-1]]:
+                passes.append(r)
+        cheapest = min(self.targets) // T
+        if passes[-1] != cheapest:
+            if len(passes) > 1 and whole[cheapest] * PASS_GROWTH > whole[passes[-1]]:
+                passes.pop()
+            passes.append(cheapest)
+        found: list[int] = []
+        for r in reversed(passes):
+            for k in range(r * T, (r + 1) * T):
+                if not found or self.accuracies[k] > self.accuracies[found[-1]]:
+                    found.append(k)
+        return tuple(found)
+
+    def _candidates_at(self, place: _Place) -> Candidates:
+        firsts = self._firsts(place)
+        sets: list[tuple[int, ...]]
         if self.mode == 'contract':
-            sets = singles
+            sets = [(k,) for k in firsts]
         elif self.mode == 'interruptible':
-            sets = [tuple(range(first, t + 1)) for t in open_heads]
+            sets = [tuple(firsts[: number + 1]) for number in range(len(firsts))]
         else:
-            sets = singles + [(early, t) for t in open_heads for early in range(first, t)]
+            sets = [*((k,) for k in firsts), *self._pairs(place, firsts)]
+        alone = sorted({k for paths in sets for k in (paths[0], paths[-1])})
         completions: dict[tuple[int, ...], Completion] = {}
-        prefixes = [heads[:number] for heads in sets for number in range(1, len(heads) + 1)]
-        for heads in singles + prefixes:
-            if heads not in completions:
-                completions[heads] = self._completion(position, heads, completions)
-        places = {heads: index for index, heads in enumerate(completions)}
-        head_sets = [self._head_set(heads, answered, first, places) for heads in sets]
-        head_sets.sort(key=lambda each: -each.max_gain)
-        found = tuple(completions.values())
-        single = found[: len(singles)]
-        starting = single[:1] if self.mode == 'interruptible' else single
-        return Candidates(answered is not None, first, single, starting, found, tuple(head_sets))
+        prefixes = [paths[:number] for paths in sets for number in range(1, len(paths) + 1)]
+        for paths in [(k,) for k in alone] + prefixes:
+            if paths not in completions:
+                completions[paths] = self._completion(place, paths, completions)
+        indices = {paths: index for index, paths in enumerate(completions)}
+        path_sets = [self._path_set(paths, place.answered, indices) for paths in sets]
+        path_sets.sort(key=lambda each: (len(each.paths) > 1, -each.max_gain))
+        return Candidates(
+            answered=place.answered is not None,
+            alone={k: index for index, k in enumerate(alone)},
+            starting=tuple(sorted({each.first for each in path_sets})),
+            completions=tuple(completions.values()),
+            path_sets=tuple(path_sets),
+        )
+
+    def _firsts(self, place: _Place) -> list[int]:
+        """The paths that may be evaluated next, ascending. In interruptible mode, all in turn."""
+        T, r, answered = self.exits, place.resolution, place.answered
+        offered = self.sequence if self.mode == 'interruptible' else self.targets
+        if r is None:
+            return list(offered)
+        after = -1 if answered is None else answered
+        reachable = [k for k in range(r * T + max(0, place.position - 1), (r + 1) * T) if k > after]
+        # On its way every exit of the pass may become the nearest answer.
+        own = [k for k in reachable if k in offered]
+        if not own or (place.position > 0 and self.mode != 'interruptible'):
+            own = reachable
+        higher = [k for k in offered if k >= (r + 1) * T]
+        if self.mode == 'interruptible':
+            return own + higher
+        if answered is not None:
+            return [k for k in own + higher if self.accuracies[k] > self.accuracies[answered]]
+        # A picture has been prepared in vain where by now there is time for a lower resolution only.
+        lower = [k for k in offered if k < r * T] if place.position == 0 else []
+        return lower + own
+
+    def _pairs(self, place: _Place, firsts: Sequence[int]) -> list[tuple[int, ...]]:
+        """An insurance and a target: an earlier exit on its way, or a whole pass of a lower resolution."""
+        T, r = self.exits, place.resolution
+        after = -1 if place.answered is None else place.answered
+        targets = sorted({*firsts, *(k for k in self.targets if r is None or k >= (r + 1) * T)})
+        found: list[tuple[int, ...]] = []
+        for target in targets:
+            begun = target // T == r
+            least = max(0, place.position - 1) if begun else 0
+            on_the_way = [k for k in range(target // T * T + least, target) if k > after]
+            cheaper = [
+                k
+                for k in firsts
+                if k // T < target // T and self._costs[k] * PASS_GROWTH <= self._costs[target]
+            ]
+            if place.answered is not None and not begun:
+                on_the_way = [k for k in on_the_way if self.accuracies[k] > self.accuracies[place.answered]]
+            found += [
+                (k, target) for k in cheaper + on_the_way if self.accuracies[k] < self.accuracies[target]
+            ]
+        return found
 
     def _completion(
-        self, position: int, heads: tuple[int, ...], known: dict[tuple[int, ...], Completion]
+        self, place: _Place, paths: tuple[int, ...], known: dict[tuple[int, ...], Completion]
     ) -> Completion:
-        cost = max(self.profile.expected_cost(position, heads), MIN_COST)
-        if len(heads) > 1:  # more heads are never done earlier, whatever two medians say
-            cost = max(cost, known[heads[-1:]].cost, known[heads[:-1]].cost)
-        stages = max(0, heads[-1] + 1 - position)
-        fused = len(heads) == 1 and position == 0 and (self.mode == 'contract' or self.fused[heads[0]])
-        return Completion(stages, cost, 1 if fused else max(1, stages))
+        T = self.exits
+        cost, decisions = 0.0, 0
+        prepares: list[int] = []
+        for number, (r, group) in enumerate(groupby(paths, lambda k: k // T)):
+            heads = [k % T for k in group]
+            begun = r == place.resolution and not prepares  # a second pass prepares the picture again
+            position = place.position if begun else 0
+            if not begun:
+                prepares.append(r)
+            cost += self.profiles[r].expected_cost(position, heads)
+            stages = max(0, heads[-1] + 1 - position)
+            first_answer = number == 0 and place.answered is None and len(heads) == 1
+            fused = first_answer and position == 0
+            fused = fused and (self.mode == 'contract' or self.fused[r * T + heads[0]])
+            decisions += 1 if fused else max(1, stages)
+        cost = max(cost, MIN_COST)
+        if len(paths) > 1:  # more paths are never done earlier, whatever two medians say
+            cost = max(cost, known[paths[-1:]].cost, known[paths[:-1]].cost)
+        depth = self.depths.place(r, stages, on_the_way=position > 0)
+        return Completion(depth, cost, decisions, tuple(prepares))
 
-    def _head_set(
-        self,
-        heads: tuple[int, ...],
-        answered: int | None,
-        first: int,
-        places: dict[tuple[int, ...], int],
-    ) -> HeadSet:
+    def _path_set(
+        self, paths: tuple[int, ...], answered: int | None, indices: dict[tuple[int, ...], int]
+    ) -> PathSet:
         reached = 0.0 if answered is None else self.accuracies[answered]
         gains = []
-        for number, head in enumerate(heads, start=1):
-            gain = max(0.0, self.accuracies[head] - reached)
+        for number, path in enumerate(paths, start=1):
+            gain = max(0.0, self.accuracies[path] - reached)
             reached += gain
-            gains.append(Gain(places[heads[:number]], gain))
-        optional = len(heads) > 1 or answered is not None
+            gains.append(Gain(indices[paths[:number]], gain))
+        optional = len(paths) > 1 or answered is not None
         max_gain = sum(gain.accuracy for gain in gains)
-        return HeadSet(max_gain, heads, tuple(gains), optional, heads[0] - first, heads[-1] - first)
+        first, last = indices[paths[:1]], indices[paths[-1:]]
+        return PathSet(max_gain, paths, tuple(gains), optional, first, last, gains[0].accuracy)
+
+
+def undominated(costs: Sequence[float], accuracies: Sequence[float]) -> tuple[int, ...]:
+    """The indices of those that are more accurate than all that cost no more, ascending; of equals one."""
+    found: list[int] = []
+    for k in sorted(range(len(costs)), key=lambda k: (costs[k], -accuracies[k])):
+        if not found or accuracies[k] > accuracies[found[-1]]:
+            found.append(k)
+    return tuple(sorted(found))

@@ -4,7 +4,7 @@ One controller per camera: cameras may accept different rates, and none shall pa
 errors of forecasts are the machine's and shared by all of them.
 
 The *overrun margin* of a path lies at the 0.9 quantile of the errors plus an *offset*, in units of their
-spread. Adaptive conformal control holds the offset of each depth (number of stages): it grows by
+spread. Adaptive conformal control holds the offset of each depth (see `Depths`): it grows by
 gain * (1 - rate) whenever a frame reaches that depth later than the margin allows, and shrinks by gain * rate
 otherwise. Since it cannot run away, the long-run share of late frames tends to `rate` whatever the machine
 does (Gibbs, Candes, "Adaptive conformal inference under distribution shift", NeurIPS 2021; on the scores as
@@ -75,23 +75,24 @@ class OverrunControl:
         self._gain = gain
         self._protected = self._overruns = 0
         self._depth_offsets = [
-            (window.quantile(1 - miss_rate) - window.high) / window.spread for window in forecast.errors()
+            (window.quantile(1 - miss_rate) - window.high) / window.spread
+            for window in forecast.errors[: forecast.depths.from_start]
         ]
         self._protected_offset = 0.0
         self._was_protected = False  # whether the frame in progress had a protected exit
         self._update()
 
-    def margins(self, position: int = 0) -> Sequence[float]:
-        """The overrun margins of paths from that position on, by their number of stages: factors on the
-        forecast cost within which they end with probability 1 - rate.
+    def margins(self) -> Sequence[float]:
+        """The overrun margins by depth, as in `Forecast.errors`: factors on the forecast cost within which
+        that many stages end with probability 1 - rate.
         """
         if self._frames != self._forecast.frames:  # it has learned from a frame of another camera
             self._update()
-        return self._margins[position > 0]
+        return self._margins
 
     def state(self) -> OverrunState:
         """A snapshot; from any thread."""
-        return OverrunState(self._margins[0][1], self._protected, self._overruns)
+        return OverrunState(self._margins[1], self._protected, self._overruns)
 
     def count(self, *, overrun: bool) -> None:
         """The protected exit of the frame in progress completed, in the planned time or later, or was
@@ -107,30 +108,31 @@ class OverrunControl:
 
         Args:
             errors: what the forecast got wrong at each depth that was seen.
-            abandoned: the number of stages of a protected exit that was abandoned: an overrun at that depth.
+            abandoned: the depth of a protected exit that was abandoned: an overrun there.
         """
         if not self._was_protected:
             self._protected_offset *= DECAY
         self._was_protected = False
-        for stages, error in errors:
-            self._reached(stages, error > self._depth_log_margins[stages])
+        for depth, error in errors:
+            self._reached(depth, error > self._depth_log_margins[depth])
         if abandoned is not None:
             self._reached(abandoned, late=True)
         self._update()
 
-    def _reached(self, stages: int, late: bool) -> None:
-        self._depth_offsets[stages] += self._gain * ((1.0 if late else 0.0) - self.miss_rate)
+    def _reached(self, depth: int, late: bool) -> None:
+        self._depth_offsets[depth] += self._gain * ((1.0 if late else 0.0) - self.miss_rate)
 
     def _update(self) -> None:
         """Margins are asked for in every decision and change once per frame."""
         forecast = self._forecast
         self._frames = forecast.frames
-        self._depth_log_margins = self._log_margins(forecast.errors())
-        self._margins = (
+        starts = forecast.errors[: forecast.depths.from_start]
+        self._depth_log_margins = self._log_margins(starts)
+        self._margins = [
             # Exits are protected at the start only.
-            _factors(self._log_margins(forecast.errors(), self._protected_offset)),
-            _factors(self._log_margins(forecast.errors(1))),
-        )
+            *_factors(self._log_margins(starts, self._protected_offset)),
+            *_factors(self._log_margins(forecast.errors[forecast.depths.from_start :])),
+        ]
 
     def _log_margins(self, windows: Sequence[ErrorWindow], more: float = 0.0) -> list[float]:
         lift = self._forecast.trailing_excess

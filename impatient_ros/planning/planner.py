@@ -1,32 +1,36 @@
-"""Which exits to evaluate for which budget. Pure: no torch, no ROS, no clock.
+"""Which paths to evaluate for which budget. Pure: no torch, no ROS, no clock.
 
-A plan is the set of heads still to be evaluated, in order; the last one is the target. One search over such
-sets makes the three modes; they differ only in which sets they consider (`options`):
+A plan is the set of paths (exits at resolutions, see `options`) still to be evaluated, in order; the last one
+is the target. One search over such sets makes the three modes; they differ only in which sets they consider:
 
-- contract: exactly one head, the target (Russell & Zilberstein's contract algorithms);
-- interruptible: every head on the way to the target (anytime prediction);
-- adaptive: the target and at most one earlier head, its insurance.
+- contract: exactly one path, the target (Russell & Zilberstein's contract algorithms);
+- interruptible: one sequence of paths up to the target (anytime prediction): with one resolution every exit,
+  with several passes of growing cost;
+- adaptive: the target and at most one path before it, its insurance: an earlier exit of the same pass, or a
+  whole pass at a lower resolution.
 
-A set is worth its expected accuracy: what each of its heads adds to the answer in hand, times the
-probability that it is done in time. While there is no answer, the first head of a set must be *protected*:
+A set is worth its expected accuracy: what each of its paths adds to the answer in hand, times the
+probability that it is done in time. While there is no answer, the first path of a set must be *protected*:
 its forecast cost times the overrun margin, which holds the accepted miss rate, fits the budget. Everything
 after the first answer is optional and costs nothing but time; there it is enough that it is not too unlikely.
+
+What preparing the picture for a resolution takes is given by the caller, who knows the camera.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from impatient_ros.planning.forecast import Forecast
 from impatient_ros.planning.frame_timing import FrameTiming
-from impatient_ros.planning.options import Candidates, OptionTable
+from impatient_ros.planning.options import Candidates, Completion, OptionTable
 from impatient_ros.planning.overrun_control import OverrunControl
 
 __all__ = ['MIN_CHANCE', 'MIN_CHANCE_SHARED', 'Plan', 'Planner']
 
-# An optional head less likely to be done in time is not tried: it would mostly hold up the frames after this
+# An optional path less likely to be done in time is not tried: it would mostly hold up the frames after this
 # one. On the recorded traces 0.05 and 0.2 change the expected accuracy by less than 0.04 points, 0.4
 # costs 0.1.
 MIN_CHANCE = 0.1
@@ -38,7 +42,10 @@ MIN_CHANCE_SHARED = 0.9
 # abandoning counts as an overrun, which widens the margin and causes more abandonments. On the recorded
 # traces 0.8 and 0.95 change overruns by less than 0.03 points.
 KEEP_CHANCE = 0.9
-TIE = 1e-9  # of accuracy: sets that differ less are equal, and the one found first is taken
+NOTHING: Mapping[int, float] = {}
+# Expected accuracy that a set must add to be taken instead of another one. A tenth of a point is less than
+# forecasts know, and many sets need not be looked at then.
+WORTH = 1e-3
 
 
 @dataclass(slots=True)  # not frozen: setting attributes the long way doubles the time of a decision
@@ -46,25 +53,29 @@ class Plan:
     """What to do next with a frame.
 
     Attributes:
-        heads: exits still to be evaluated, ascending; empty: stop here.
-        infeasible: there is no answer yet and not even the cheapest exit can be in time.
-        protected: the exit that is in time at the accepted miss rate, if any.
+        paths: still to be evaluated, ascending; empty: stop here.
+        infeasible: there is no answer yet and not even the cheapest path can be in time.
+        protected: the path that is in time at the accepted miss rate, if any.
         planned_time: seconds from now within which it is planned to complete; later is an overrun.
     """
 
-    heads: tuple[int, ...] = ()
+    paths: tuple[int, ...] = ()
     infeasible: bool = False
     protected: int | None = None
     planned_time: float = field(default=math.inf, compare=False)
 
     @property
     def target(self) -> int | None:
-        """The exit that the plan aims at."""
-        return self.heads[-1] if self.heads else None
+        """The path that the plan aims at."""
+        return self.paths[-1] if self.paths else None
 
 
 class Planner:
     """Plans the frames of one camera in one mode. It has no state of its own, so it is made for every frame.
+
+    Methods that plan take where the frame stands: `resolution`, the index of the one that its picture is
+    prepared for (None: for none yet), and `position`, the number of stages executed on that pass;
+    `preparation` is what preparing the picture takes for each resolution, seconds.
 
     Args:
         options: what its mode chooses from.
@@ -79,24 +90,30 @@ class Planner:
 
     # -- before the first stage
 
-    def feasible(self, budget: float) -> bool:
+    def feasible(self, budget: float, preparation: Sequence[float] = ()) -> bool:
         """Whether a frame could be answered in so many seconds, unless the machine has become slower for good
         just now. A frame that is taken for infeasible shows nothing, so one hiccup must not do it.
+
+        Args:
+            preparation: empty: the picture is prepared already, for the only resolution there is.
         """
         if budget <= 0:
             return False
         forecast = self.forecast
-        available, decision_cost = budget / forecast.optimistic_slowdown, forecast.decision_cost
-        errors, margins = forecast.errors(), self.control.margins()
-        for path in self.options.start.starting:
-            factor = available / (path.cost + path.decisions * decision_cost)
-            if margins[path.stages] <= factor or errors[path.stages].chance(factor):
+        slowdown, decision_cost = forecast.optimistic_slowdown, forecast.decision_cost
+        errors, margins = forecast.errors, self.control.margins()
+        candidates = self.options.start if preparation else self.options.at(0, 0, None)
+        for index in candidates.starting:
+            path = candidates.completions[index]
+            left = budget - sum([preparation[r] for r in path.prepares])
+            factor = left / slowdown / (path.cost + path.decisions * decision_cost)
+            if margins[path.depth] <= factor or errors[path.depth].chance(factor):
                 return True
         return False
 
-    def fused(self, exit_index: int) -> bool:
-        """Whether a frame to which an exit is protected goes there without a stop on its way."""
-        return self.options.fused[exit_index]
+    def fused(self, path: int) -> bool:
+        """Whether a frame to which a path is protected goes there without a stop on its way."""
+        return self.options.fused[path]
 
     # -- at every boundary
 
@@ -104,129 +121,187 @@ class Planner:
         self,
         budget: float,
         *,
+        resolution: int | None = 0,
         position: int = 0,
         answered: int | None = None,
         slowdown: float | None = None,
         min_chance: float = MIN_CHANCE,
+        preparation: Sequence[float] = (),
     ) -> Plan:
         """The plan for a frame from where it stands.
 
         Args:
-            budget: seconds from now to the deadline, less everything that is not the network (decode,
-                preprocessing, publishing).
-            position: number of stages already executed.
-            answered: the exit whose answer is in hand, if any. Heads up to it are done.
+            budget: seconds from now to the deadline, less everything that is neither the network nor
+                preparation (publishing).
+            answered: the path that was evaluated last, if any. Those before it are done.
             slowdown: of the machine against the profile; None: as forecast.
-            min_chance: an optional head less likely to be done in time is not tried.
+            min_chance: an optional path less likely to be done in time is not tried.
         """
-        candidates = self.options.at(position, answered)
-        if not (budget > 0 and candidates.head_sets):
+        candidates = self.options.at(resolution, position, answered)
+        if not (budget > 0 and candidates.path_sets):
             return Plan((), answered is None)
         forecast = self.forecast
         slowdown = forecast.slowdown if slowdown is None else slowdown
-        available = budget / slowdown
         if answered is not None:
-            return Plan(self._best(candidates, position, available, min_chance))
-        decision_cost, margins = forecast.decision_cost, self.control.margins(position)
-        protected, any_protected = [], False
-        for path in candidates.starting:
-            fits = (path.cost + path.decisions * decision_cost) * margins[path.stages] <= available
-            protected.append(fits)
-            any_protected = any_protected or fits
-        if not any_protected:
+            return Plan(self._best(candidates, budget, slowdown, min_chance, preparation))
+        decision_cost, margins, completions = (
+            forecast.decision_cost,
+            self.control.margins(),
+            candidates.completions,
+        )
+        factors: dict[int, float] = {}
+        protected = set()
+        for index in candidates.starting:
+            path = completions[index]
+            left = budget
+            for r in path.prepares:
+                left -= preparation[r]
+            factor = factors[index] = left / (slowdown * (path.cost + path.decisions * decision_cost))
+            if margins[path.depth] <= factor:
+                protected.add(index)
+        if not protected:
             # An unlikely answer beats none. Where nothing was ever that fast, the frame is infeasible.
-            heads = self._best(candidates, position, available, min_chance)
-            return Plan(heads, not heads)
+            paths = self._best(candidates, budget, slowdown, min_chance, preparation, factors)
+            return Plan(paths, not paths)
         if self.options.mode == 'contract':  # the most accurate one of those that are protected
-            heads = next(each.heads for each in candidates.head_sets if protected[each.first])
+            paths = next(each.paths for each in candidates.path_sets if each.first in protected)
         else:
-            heads = self._best(candidates, position, available, min_chance, protected)
-        path = candidates.starting[heads[0] - candidates.first]
-        planned_time = slowdown * (path.cost + path.decisions * decision_cost) * margins[path.stages]
-        return Plan(heads, False, heads[0], planned_time)
+            paths = self._best(candidates, budget, slowdown, min_chance, preparation, factors, protected)
+        path = completions[candidates.alone[paths[0]]]
+        return Plan(paths, False, paths[0], self._planned_time(path, slowdown, preparation))
 
-    def cheapest(self, budget: float, *, position: int = 0, slowdown: float | None = None) -> Plan:
-        """The cheapest exit alone, for a frame that others wait for; arguments as of `plan`."""
+    def cheapest(
+        self,
+        budget: float,
+        *,
+        resolution: int | None = 0,
+        position: int = 0,
+        slowdown: float | None = None,
+        preparation: Sequence[float] = (),
+    ) -> Plan:
+        """The cheapest path alone, for a frame that others wait for; arguments as of `plan`."""
         slowdown = self.forecast.slowdown if slowdown is None else slowdown
-        candidates = self.options.at(position, None)
-        index = min(range(len(candidates.single)), key=lambda i: candidates.single[i].cost)
-        cheapest, heads = candidates.single[index], (candidates.first + index,)
-        expected = slowdown * (cheapest.cost + cheapest.decisions * self.forecast.decision_cost)
-        planned_time = expected * self.control.margins(position)[cheapest.stages]
+        candidates = self.options.at(resolution, position, None)
+        usual = {
+            path: self._planned_time(candidates.completions[index], slowdown, preparation, 1.0)
+            for path, index in candidates.alone.items()
+            if index in candidates.starting
+        }
+        path = min(usual, key=usual.__getitem__)
+        cheapest = candidates.completions[candidates.alone[path]]
+        planned_time = self._planned_time(cheapest, slowdown, preparation)
         if planned_time <= budget:
-            return Plan(heads, False, heads[0], planned_time)
-        if budget > 0 and self.forecast.errors(position)[cheapest.stages].chance(budget / expected) > 0:
-            return Plan(heads)
+            return Plan((path,), False, path, planned_time)
+        prepared = budget - sum([preparation[r] for r in cheapest.prepares])
+        expected = self._planned_time(cheapest, slowdown, (), 1.0)
+        if budget > 0 and self.forecast.errors[cheapest.depth].chance(prepared / expected) > 0:
+            return Plan((path,))
         return Plan(infeasible=True)
 
-    def still_likely(self, exit_index: int, budget: float, position: int, slowdown: float) -> bool:
-        """Whether a protected exit is likely enough to be in time to be kept; arguments as of `plan`."""
-        candidates = self.options.at(position, None)
-        path = candidates.single[exit_index - candidates.first]
-        expected = (path.cost + path.decisions * self.forecast.decision_cost) * slowdown
-        return self.forecast.errors(position)[path.stages].chance(budget / expected) >= KEEP_CHANCE
+    def still_likely(
+        self, path: int, budget: float, slowdown: float, *, resolution: int = 0, position: int = 0
+    ) -> bool:
+        """Whether a protected path of the pass that has begun is likely enough to be in time to be kept;
+        arguments as of `plan`.
+        """
+        candidates = self.options.at(resolution, position, None)
+        index = candidates.alone.get(path)
+        if index is None:
+            return False
+        found = candidates.completions[index]
+        if found.prepares:
+            return False
+        expected = (found.cost + found.decisions * self.forecast.decision_cost) * slowdown
+        return self.forecast.errors[found.depth].chance(budget / expected) >= KEEP_CHANCE
 
     # -- afterwards
 
-    def learn(self, timing: FrameTiming, abandoned: int | None = None) -> None:
+    def learn(self, passes: Sequence[FrameTiming], abandoned: int | None = None) -> None:
         """A frame has ended.
 
         Args:
-            abandoned: the protected exit that was not evaluated because it would have been late.
+            passes: what each of its passes took.
+            abandoned: the protected path that was not evaluated because it would have been late.
         """
-        errors = self.forecast.learn(timing)
-        if errors:
-            seen = abandoned is None or abandoned < len(timing.boundary_times) - 1
-            self.control.learn(errors, None if seen or abandoned is None else abandoned + 1)
+        errors = [error for timing in passes for error in self.forecast.learn(timing)]
+        if not errors:
+            return
+        depth = None
+        if abandoned is not None:
+            resolution, exit_index = divmod(abandoned, self.options.exits)
+            executed = max(
+                (len(each.boundary_times) - 1 for each in passes if each.resolution == resolution), default=0
+            )
+            if exit_index >= executed:
+                depth = self.forecast.depths.place(resolution, exit_index + 1)
+        self.control.learn(errors, depth)
+
+    def _planned_time(
+        self, path: Completion, slowdown: float, preparation: Sequence[float], margin: float | None = None
+    ) -> float:
+        """Seconds from now within which it is planned to complete; `margin` is the control's or as given."""
+        margin = self.control.margins()[path.depth] if margin is None else margin
+        prepares = sum([preparation[r] for r in path.prepares]) if preparation else 0.0
+        return prepares + slowdown * (path.cost + path.decisions * self.forecast.decision_cost) * margin
 
     def _best(
         self,
         candidates: Candidates,
-        position: int,
-        available: float,
+        budget: float,
+        slowdown: float,
         min_chance: float,
-        protected: Sequence[bool] = (),
+        preparation: Sequence[float],
+        factors: Mapping[int, float] = NOTHING,
+        protected: Container[int] | None = None,
     ) -> tuple[int, ...]:
-        """The heads of the set that adds most to the expected accuracy, if any; after an answer it must add
+        """The paths of the set that adds most to the expected accuracy, if any; after an answer it must add
         something.
 
         Args:
-            available: seconds that there are on a machine of slowdown 1.
-            protected: for each head that sets begin with, whether they may; empty: if it has any chance.
+            factors: how many times its cost there is time for, for completions of which that is known.
+            protected: the completions that sets may begin with; None: all that have any chance.
         """
-        errors, decision_cost = self.forecast.errors(position), self.forecast.decision_cost
+        errors, decision_cost = self.forecast.errors, self.forecast.decision_cost
         best: tuple[int, ...] = ()
-        best_value = TIE if candidates.answered else -math.inf
+        best_value = WORTH if candidates.answered else -math.inf
         completions = candidates.completions
-        chances: list[float | None] = [None] * len(completions)
-        for head_set in candidates.head_sets:
-            if head_set.max_gain <= best_value:
-                break  # nor do those after it add more
-            if protected and not protected[head_set.first]:
+        chances: dict[int, float] = {}
+
+        def chance_of(index: int) -> float:
+            path = completions[index]
+            factor = factors.get(index)
+            if factor is None:
+                left = budget
+                for r in path.prepares:
+                    left -= preparation[r]
+                factor = left / (slowdown * (path.cost + path.decisions * decision_cost))
+            chance = chances[index] = errors[path.depth].chance(factor)
+            return chance
+
+        for path_set in candidates.path_sets:
+            if path_set.max_gain <= best_value or (protected is not None and path_set.first not in protected):
                 continue
-            # All heads of a set take at least what its last one takes alone, and its chance is shared by many
-            # sets: most of them fall by that before anything else of them is looked up.
-            last = head_set.last
-            upper = chances[last]
-            if upper is None:
-                path = completions[last]
-                factor = available / (path.cost + path.decisions * decision_cost)
-                upper = chances[last] = errors[path.stages].chance(factor)
-            if head_set.optional and upper < min_chance:
-                continue
+            # All paths of a set take at least what its last one takes alone, and chances of paths alone are
+            # shared by many sets: most of them fall by these before anything else of them is looked up.
+            last = path_set.last
+            upper = chances[last] if last in chances else chance_of(last)
+            if path_set.optional:
+                if upper < min_chance:
+                    continue
+                first = path_set.first
+                certain = chances[first] if first in chances else chance_of(first)
+                rest = path_set.max_gain - path_set.first_gain
+                if certain * path_set.first_gain + min(certain, upper) * rest <= best_value:
+                    continue
             value, certain = 0.0, 1.0
-            for gain in head_set.gains:
+            for gain in path_set.gains:
                 index = gain.completion
-                chance = chances[index]
-                if chance is None:
-                    path = completions[index]
-                    factor = available / (path.cost + path.decisions * decision_cost)
-                    chance = chances[index] = errors[path.stages].chance(factor)
+                chance = chances[index] if index in chances else chance_of(index)
                 if chance < certain:
-                    certain = chance  # a head is done only if those before it are
+                    certain = chance  # a path is done only if those before it are
                 value += certain * gain.accuracy
-            if value <= best_value or (head_set.optional and certain < min_chance):
+            if value <= best_value or (path_set.optional and certain < min_chance):
                 continue
-            if protected or chances[head_set.first]:
-                best, best_value = head_set.heads, value + TIE
+            if protected is not None or chances[path_set.first]:
+                best, best_value = path_set.paths, value + WORTH
         return best

@@ -35,18 +35,17 @@ class Planners:
     Used by one thread at a time, but for `state`.
 
     Args:
-        profile: of the machine and runtime that will execute the plans.
-        accuracies: validation accuracy of each exit, 0..1.
+        profiles: of the machine and runtime that will execute the plans, one per resolution, ascending.
+        accuracies: validation accuracy of each path, 0..1.
 
     Raises:
-        ValueError: not one accuracy per exit.
+        ValueError: not one accuracy per path.
     """
 
-    def __init__(self, profile: LatencyProfile, accuracies: Sequence[float]) -> None:
-        self.profile = profile
-        self.forecast = Forecast(profile)
+    def __init__(self, profiles: Sequence[LatencyProfile], accuracies: Sequence[float]) -> None:
+        self.forecast = Forecast(profiles)
         # All modes at once: a frame that is the first one in its mode shall not take longer than others.
-        self._options = {mode: OptionTable(mode, profile, accuracies) for mode in MODES}
+        self._options = {mode: OptionTable(mode, profiles, accuracies) for mode in MODES}
         self._controls: dict[str, OverrunControl] = {}  # by camera
 
     def planner(self, camera: str, mode: str, miss_rate: float) -> Planner:

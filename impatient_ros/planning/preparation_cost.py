@@ -1,4 +1,4 @@
-"""What decoding and preprocessing cost, learned online per camera (D in the planner's rule)."""
+"""What preparing pictures costs, learned online per camera and resolution (D in the planner's rule)."""
 
 from __future__ import annotations
 
@@ -36,22 +36,43 @@ class RollingQuantile:
             self._value = ordered[int(self._probability * (len(ordered) - 1))]
 
 
-class PreparationCost(RollingQuantile):
-    """Seconds from picking a frame up to having its tensor: the 0.2 quantile of the camera's latest frames.
+class PreparationCost:
+    """Seconds from picking up a frame of one camera to having its picture, and from there to the tensor of
+    each resolution: the 0.2 quantiles of the latest frames.
 
-    A low quantile: this value only decides whether a frame is worth decoding, and the plan is made once the
-    tensor is there, with what is really left. On a loaded machine another process now and then takes the core
-    during preparation; a higher quantile would include that, make all frames infeasible, and no frame would
-    show that most of them could have been in time.
+    Low quantiles: they decide whether a frame is worth decoding and at which resolution it is prepared; the
+    plan that counts is made once the tensor is there, with what is really left. On a loaded machine another
+    process now and then takes the core during preparation; a higher quantile would include that, make all
+    frames infeasible, and no frame would show that most of them could have been in time.
+
+    Args:
+        resolutions: how many there are.
 
     Attributes:
         infeasible: infeasible frames in a row, counted by whoever decides that.
+        resize: seconds from the picture to the tensor, by index of the resolution; of one that was not seen
+            yet, the nearest one's.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, resolutions: int = 1) -> None:
         self.infeasible = 0
-        # Two frames: the very first one is slower than all that follow.
-        super().__init__(0.2, start=0.0, min_observations=2)
+        self._resolutions = resolutions
+        self.forget()
+
+    @property
+    def decode(self) -> float:
+        """Seconds from picking a frame up to having its picture."""
+        return self._decode.value
+
+    def observe_decode(self, seconds: float) -> None:
+        self._decode.observe(seconds)
+
+    def observe_resize(self, resolution: int, seconds: float) -> None:
+        self._resize[resolution].observe(seconds)
+        self._seen[resolution] = True
+        known = [r for r, seen in enumerate(self._seen) if seen]
+        nearest = [min(known, key=lambda r: abs(r - each)) for each in range(self._resolutions)]
+        self.resize = tuple(self._resize[r].value for r in nearest)
 
     def forget(self) -> None:
         """Start anew.
@@ -59,6 +80,9 @@ class PreparationCost(RollingQuantile):
         A cost that makes every frame infeasible is never observed again; after several infeasible frames in
         a row this is called, and the next frames show whether it is still so high.
         """
-        self._latest.clear()
-        self._value = self._start
+        # Two frames: the very first one is slower than all that follow.
+        self._decode = RollingQuantile(0.2, start=0.0, min_observations=2)
+        self._resize = [RollingQuantile(0.2, 0.0, min_observations=2) for _ in range(self._resolutions)]
+        self._seen = [False] * self._resolutions
+        self.resize: tuple[float, ...] = (0.0,) * self._resolutions
         self.infeasible = 0

@@ -1,6 +1,7 @@
 import json
 import os
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,11 +22,15 @@ from impatient_ros.runtime.eager import EagerRuntime
 IMAGE = np.zeros((4, 4, 3), np.uint8)
 
 
-def classifier(mode, *, factor=1.0, accuracies=ACCURACIES, preparation=0.0, logits=None, **options):
+def classifier(
+    mode, *, factor=1.0, accuracies=ACCURACIES, preparation=0.0, logits=None, temperature=1.0, **options
+):
     clock = Clock()
     runtime = SimulatedRuntime(clock, factor=factor, logits=logits)
-    described = checkpoint(accuracies=accuracies, preparation=preparation, clock=clock)
-    return AnytimeClassifier(described, runtime, profile(), mode=mode, clock=clock, **options), runtime
+    described = checkpoint(
+        accuracies=accuracies, preparation=preparation, clock=clock, temperature=temperature
+    )
+    return AnytimeClassifier(described, runtime, [profile()], mode=mode, clock=clock, **options), runtime
 
 
 class Observer:
@@ -34,8 +39,8 @@ class Observer:
     def __init__(self):
         self.plans, self.answers, self.final, self.order = [], [], [], []
 
-    def planned(self, plan, slowdown):
-        self.plans.append(plan)
+    def planned(self, path, protected, slowdown):
+        self.plans.append(path)
         self.order.append('planned')
 
     def answered(self, answer):
@@ -51,6 +56,20 @@ def run(clf, image=IMAGE, *, budget, observer=None, **fields):
     """A frame of `budget` seconds with further fields of a request."""
     at = clf.clock() + budget
     return clf.run(FrameRequest(image, lambda: at, **{'settings': clf.settings, **fields}), observer)
+
+
+def ladder(mode, *, factor=0.99, preparation=0.001, exits=1, accuracies=(0.4, 0.6, 0.7, 0.8), **options):
+    """Four resolutions whose passes take 10, 20, 40 and 80 ms, with one exit each or two at equal parts.
+
+    Frames are a little quicker than forecast: what takes exactly as long is late by a rounding error or not.
+    """
+    clock, sides = Clock(), (32, 64, 96, 128)
+    stages, heads = (0.010 / exits,) * exits, (1e-6,) * exits
+    scales = dict(zip(sides, (1.0, 2.0, 4.0, 8.0), strict=True))
+    runtime = SimulatedRuntime(clock, stages=stages, heads=heads, factor=factor, scales=scales)
+    described = checkpoint(exits, accuracies, preparation, clock, sides)
+    profiles = [profile([scale * s for s in stages], [scale * h for h in heads]) for scale in scales.values()]
+    return AnytimeClassifier(described, runtime, profiles, mode=mode, clock=clock, **options), runtime
 
 
 def stages(runtime):
@@ -94,7 +113,7 @@ def test_only_what_is_predicted_to_be_in_time_may_be_enqueued_ahead(monkeypatch,
     clf, runtime = classifier('interruptible')
     begin, told, observer = runtime.start, [], Observer()
     for _ in range(60):  # two stages were often quicker than usual: the second exit is likely enough
-        clf._planners.forecast.errors()[2].add(-0.2)
+        clf._planners.forecast.errors[2].add(-0.2)
 
     def start(image):
         run = begin(image)
@@ -104,7 +123,7 @@ def test_only_what_is_predicted_to_be_in_time_may_be_enqueued_ahead(monkeypatch,
 
     monkeypatch.setattr(runtime, 'start', start)
     clf.classify(IMAGE, budget=budget, observer=observer)
-    assert observer.plans[0].heads[:2] == (0, 1)
+    assert observer.plans[0].exit_index >= 1
     assert told[0] == (0, ahead)
 
 
@@ -180,16 +199,11 @@ def test_a_machine_that_became_faster_is_noticed_though_every_frame_is_infeasibl
 
 def spoil(clf, camera):
     """Frames of a camera whose preparation takes half a minute, for once."""
-    slow = clf.checkpoint.preprocessing
-
-    def preprocessing(image):
-        clf.clock.now += 30.0
-        return image
-
-    clf.checkpoint.preprocessing = preprocessing
+    [resolution] = clf.checkpoint.resolutions
+    usual, resolution.preprocessing.cost = resolution.preprocessing.cost, 30.0
     for _ in range(20):
         run(clf, budget=100.0, camera=camera)
-    clf.checkpoint.preprocessing = slow
+    resolution.preprocessing.cost = usual
 
 
 def test_a_preparation_cost_that_made_every_frame_infeasible_is_tried_again():
@@ -251,8 +265,7 @@ def test_a_sure_answer_ends_the_frame_early():
 
 
 def test_probabilities_are_calibrated_with_the_exits_temperature():
-    clf, _ = classifier('contract', logits=[[0, 2, 0]] * 4)
-    clf.checkpoint.temperatures = (1.0, 1.0, 1.0, 4.0)
+    clf, _ = classifier('contract', logits=[[0, 2, 0]] * 4, temperature=4.0)
     answer = clf.classify(IMAGE)
     expected = np.exp([0, 0.5, 0]) / np.exp([0, 0.5, 0]).sum()
     assert np.allclose(answer.probabilities, expected)
@@ -382,7 +395,7 @@ class TestFusedPaths:
         for t in range(1, 4):
             tables['contract'][0][t] = [0.7 * c for c in tables['contract'][0][t]]
         clf = AnytimeClassifier(
-            clf.checkpoint, runtime, LatencyProfile.from_dict(tables), mode='adaptive', clock=runtime.clock
+            clf.checkpoint, runtime, [LatencyProfile.from_dict(tables)], mode='adaptive', clock=runtime.clock
         )
         return clf, runtime
 
@@ -562,3 +575,127 @@ class TestRealNetwork:
             for device in ('cpu', 'cuda')
         ]
         assert np.allclose(answers[0].probabilities, answers[1].probabilities, atol=1e-3)
+
+
+class TestResolutions:
+    """The budget decides at which resolution the picture is prepared."""
+
+    @pytest.mark.parametrize(
+        ('budget', 'side'), [(0.0135, 32), (0.0245, 64), (0.0475, 96), (0.0935, 128), (9.0, 128)]
+    )
+    @pytest.mark.parametrize('mode', ['contract', 'adaptive'])
+    def test_a_frame_takes_the_best_resolution_that_fits(self, mode, budget, side):
+        clf, runtime = ladder(mode)
+        for _ in range(3):
+            clf.classify(IMAGE, budget=9.0)
+        runtime.resolutions.clear()
+        answer = clf.classify(IMAGE, budget=budget)
+        assert (answer.resolution, answer.planned_resolution, answer.exit_index) == (side, side, 0)
+        assert answer.met
+        assert runtime.resolutions[-1] == side
+        assert len(runtime.resolutions) == 1 or mode == 'adaptive', 'only an insurance may come before'
+
+    def test_a_budget_below_the_cheapest_path_is_infeasible(self):
+        clf, runtime = ladder('adaptive')
+        answer = clf.classify(IMAGE, budget=0.005)
+        assert answer.infeasible
+        assert (answer.resolution, answer.planned_resolution) == (None, None)
+        assert runtime.log == []
+
+    def test_preparation_is_planned_for_once_it_is_known(self):
+        clf, runtime = ladder('contract', preparation=0.005)
+        for _ in range(3):
+            clf.classify(IMAGE, budget=0.120)
+        runtime.resolutions.clear()
+        assert clf.classify(IMAGE, budget=0.0440).resolution == 64
+        assert clf.classify(IMAGE, budget=0.0520).resolution == 96
+        assert runtime.resolutions == [64, 96]
+
+    def test_a_picture_that_was_prepared_too_slowly_is_prepared_anew_at_a_lower_resolution(self):
+        clf, runtime = ladder('contract')
+        for _ in range(3):
+            clf.classify(IMAGE, budget=0.5)
+        slow = clf.checkpoint.resolutions[3].preprocessing
+        slow.cost = 0.030
+        runtime.resolutions.clear()
+        answer = clf.classify(IMAGE, budget=0.0935)
+        assert runtime.resolutions == [128, 96]
+        assert (answer.resolution, answer.planned_resolution, answer.met) == (96, 96, True)
+
+    def test_interruptible_passes_grow_and_the_best_answer_stands(self):
+        clf, runtime = ladder('interruptible')
+        observer = Observer()
+        answer = clf.classify(IMAGE, budget=0.5, observer=observer)
+        assert runtime.resolutions == [32, 64, 96, 128]
+        assert [each.resolution for each in observer.answers] == [32, 64, 96, 128]
+        assert answer is observer.answers[-1]
+        assert answer.stages_executed == 4
+
+    def test_with_time_left_after_an_answer_a_further_pass_is_tried(self):
+        clf, runtime = ladder('interruptible', factor=0.4)
+        answer = clf.classify(IMAGE, budget=0.075)
+        assert runtime.resolutions[:3] == [32, 64, 96]
+        assert answer.resolution >= 96
+        assert answer.met
+
+    def test_each_resolution_teaches_the_others_how_slow_the_machine_is(self):
+        clf, _ = ladder('contract', factor=2.0)
+        for _ in range(20):
+            clf.classify(IMAGE, budget=0.4)  # the largest one
+        assert clf.state().slowdown == pytest.approx(2.0, rel=0.05)
+        answer = clf.classify(IMAGE, budget=0.060)
+        assert (answer.resolution, answer.met) == (64, True)
+
+    def test_a_risky_pass_is_insured_by_a_cheaper_one(self):
+        clf, runtime = ladder('adaptive', accuracies=(0.6, 0.61, 0.62, 0.9))
+        random = np.random.default_rng(2)
+        for _ in range(300):
+            runtime.factor = float(random.choice([1.0, 1.6], p=[0.8, 0.2]))
+            clf.classify(IMAGE, budget=0.5, settings=FrameSettings('contract'))
+        runtime.factor = 1.0
+        runtime.resolutions.clear()
+        answer = clf.classify(IMAGE, budget=0.110)
+        assert runtime.resolutions[-1] == 128
+        assert len(runtime.resolutions) == 2
+        assert (answer.resolution, answer.met) == (128, True)
+
+    def test_exactly_one_path_can_be_asked_for(self):
+        clf, runtime = ladder('adaptive', exits=2, accuracies=(0.1, 0.4, 0.2, 0.6, 0.3, 0.7, 0.4, 0.8))
+        assert [path.resolution for path in clf.paths] == [32, 32, 64, 96, 64, 128, 96, 128]
+        before = clf.state()
+        for path in clf.paths:
+            runtime.log.clear()
+            answer = clf.classify(IMAGE, path=path)
+            assert (answer.resolution, answer.exit_index) == (path.resolution, path.exit_index)
+            assert [entry for entry in runtime.log if entry.startswith('exit')] == [f'exit {path.exit_index}']
+        assert clf.state() == before
+        with pytest.raises(ValueError, match='not both'):
+            clf.classify(IMAGE, 0.1, path=clf.paths[0])
+        with pytest.raises(ValueError, match='one of `paths`'):
+            clf.classify(IMAGE, path=replace(clf.paths[0], resolution=48))
+
+    def test_costs_are_those_of_each_path(self):
+        clf, _ = ladder('adaptive')
+        assert list(clf.costs().values()) == pytest.approx([0.010, 0.020, 0.040, 0.080], abs=1e-5)
+
+    @given(st.sampled_from(MODES), st.floats(0.0, 0.3), st.floats(0.4, 3.0), st.integers(1, 2), st.booleans())
+    def test_every_frame_ends_and_met_means_in_time(self, mode, budget, factor, exits, late):
+        accuracies = (0.4, 0.6, 0.7, 0.8) if exits == 1 else (0.2, 0.4, 0.3, 0.6, 0.1, 0.7, 0.75, 0.8)
+        clf, runtime = ladder(mode, factor=factor, exits=exits, accuracies=accuracies)
+        for _ in range(3):
+            begin = runtime.clock.now
+            answer = clf.classify(IMAGE, budget=budget, settings=FrameSettings(mode, finish_late=late))
+            assert runtime.clock.now - begin <= budget + 0.080 * factor + 0.004
+            assert answer.met == (answer.label is not None and answer.elapsed <= budget)
+            assert answer.label is not None or not late
+
+
+def test_labels_compete_among_themselves_and_unknown_is_judged_among_all():
+    clf, _ = classifier('contract', logits=[[0.0, 3.0, 1.0]] * 4, labels=['class 2', 'class 0'])
+    answer = clf.classify(IMAGE, settings=FrameSettings('contract', unknown_below=0.2))
+    among_all = np.exp([1.0, 0.0]) / np.exp([0.0, 3.0, 1.0]).sum()
+    assert clf.labels == ('class 2', 'class 0')
+    assert (answer.label, answer.class_index) == ('class 2', 0)
+    assert np.allclose(answer.probabilities, among_all / among_all.sum())
+    assert answer.unknown, f'{among_all[0]:.2f} of all'
+    assert not clf.classify(IMAGE, settings=FrameSettings('contract', unknown_below=0.1)).unknown

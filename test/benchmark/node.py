@@ -42,7 +42,7 @@ def measure_node(classifier: AnytimeClassifier, *, frames: int, rate: float = 30
     Without ROS 2 there is nothing to measure: an empty list.
     """
     records = []
-    costs = classifier.profile.costs('contract')
+    costs = classifier.profiles[-1].costs('contract')
     last = max(range(len(costs)), key=lambda t: (classifier.checkpoint.accuracies[t], -t))
     stages = stages_at(classifier, last, rate)
     with _node(IMAGES) as (_, environment):

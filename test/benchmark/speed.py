@@ -118,7 +118,7 @@ def preprocessing(rounds: int) -> Iterator[Record]:
 class _Instant(Runtime):
     """Executes nothing, so that what is left is deciding."""
 
-    name, device, exits = 'eager', 'cpu', 5
+    name, device, exits, sides = 'eager', 'cpu', 5, (64,)
 
     def __init__(self, classes: int) -> None:
         self._scores = np.linspace(0, 1, classes, dtype=np.float32)
@@ -141,7 +141,7 @@ def decision(classifier: AnytimeClassifier, rounds: int) -> Iterator[Record]:
     for mode in MODES:
         checkpoint = load(resource_path('models', DEFAULT))
         object.__setattr__(checkpoint, 'preprocessing', lambda image: image)
-        idle = AnytimeClassifier(checkpoint, _Instant(len(checkpoint.labels)), classifier.profile, mode=mode)
+        idle = AnytimeClassifier(checkpoint, _Instant(len(checkpoint.labels)), classifier.profiles, mode=mode)
         image = np.zeros((1, 1, 3), np.uint8)
         durations = timed(lambda idle=idle, image=image: idle.classify(image, budget=1.0), rounds * 20)[10:]
         yield record('default', 'cpu', '', 'decision', durations, mode=mode)

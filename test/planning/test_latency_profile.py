@@ -15,7 +15,8 @@ seconds = st.floats(1e-5, 1.0)
 def measured(**options):
     clock = Clock()
     runtime = SimulatedRuntime(clock)
-    return measure(lambda: runtime.start(None), 4, clock, **options), runtime
+    [found] = measure([lambda: runtime.start(np.zeros((1, 3, 4, 4)))], 4, clock, **options)
+    return found, runtime
 
 
 def test_measured_profile_of_a_steady_machine_is_its_costs():

@@ -8,6 +8,7 @@ from impatient_ros.planning.options import MODES
 from impatient_ros.planning.planner import MIN_CHANCE, Plan
 
 positive = st.floats(1e-4, 0.1)
+PREPARATION = (0.001, 0.002, 0.004, 0.008)  # s, by resolution
 
 
 @st.composite
@@ -17,6 +18,17 @@ def planners(draw, mode=None):
     accuracies = draw(st.lists(st.floats(0, 1), min_size=exits, max_size=exits))
     known = profile(draw(several), draw(several))
     return planner(mode or draw(st.sampled_from(MODES)), accuracies, known)
+
+
+@st.composite
+def ladders(draw):
+    """Planners of one to four resolutions."""
+    exits, resolutions = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    several = st.lists(positive, min_size=exits, max_size=exits)
+    known = [profile(draw(several), draw(several)) for _ in range(resolutions)]
+    count = exits * resolutions
+    accuracies = draw(st.lists(st.floats(0, 1), min_size=count, max_size=count))
+    return planner(draw(st.sampled_from(MODES)), accuracies, known)
 
 
 def spread_profile(factors):
@@ -41,17 +53,17 @@ def fused_profile(saved):
 def test_a_protected_exit_fits_the_budget(planner, budget):
     plan = planner.plan(budget)
     if plan.protected is not None:
-        assert plan.heads[0] == plan.protected
+        assert plan.paths[0] == plan.protected
         assert plan.planned_time <= budget
-        assert planner.options.profile.quantile('contract', 0, plan.protected, 0.99) <= budget
+        assert planner.options.profiles[0].quantile('contract', 0, plan.protected, 0.99) <= budget
 
 
 @given(planners(), st.floats(0, 1), st.floats(1, 4))
 def test_heads_ascend_and_only_an_infeasible_plan_is_empty(planner, budget, slowdown):
     plan = planner.plan(budget, slowdown=slowdown)
-    assert list(plan.heads) == sorted(set(plan.heads))
-    assert plan.infeasible == (not plan.heads)
-    cheapest = min(planner.options.profile.costs('contract', 0.0))
+    assert list(plan.paths) == sorted(set(plan.paths))
+    assert plan.infeasible == (not plan.paths)
+    cheapest = min(planner.options.profiles[0].costs('contract', 0.0))
     if planner.options.mode != 'interruptible':
         assert plan.infeasible == (cheapest > budget / slowdown)
 
@@ -59,17 +71,17 @@ def test_heads_ascend_and_only_an_infeasible_plan_is_empty(planner, budget, slow
 @given(planners('contract'), st.floats(0, 1), st.floats(0, 1))
 def test_more_budget_never_plans_a_less_accurate_exit(planner, budget, more):
     small, large = planner.plan(budget), planner.plan(budget + more)
-    if small.heads and small.protected is not None:
+    if small.paths and small.protected is not None:
         assert planner.options.accuracies[large.target] >= planner.options.accuracies[small.target]
 
 
 @given(planners(), st.floats(0, 1), st.data())
 def test_with_an_answer_in_hand_only_deeper_exits_that_gain_are_aimed_at(planner, budget, data):
-    answered = data.draw(st.integers(0, planner.options.profile.exits - 1))
+    answered = data.draw(st.integers(0, planner.options.profiles[0].exits - 1))
     plan = planner.plan(budget, position=answered + 1, answered=answered)
     assert not plan.infeasible
-    if plan.heads:
-        assert plan.heads[0] > answered
+    if plan.paths:
+        assert plan.paths[0] > answered
         assert planner.options.accuracies[plan.target] > planner.options.accuracies[answered]
 
 
@@ -99,22 +111,22 @@ def test_interruptible_evaluates_every_head_on_the_way():
 
 def test_interruptible_goes_on_with_the_next_head_after_an_answer():
     plan = planner('interruptible').plan(0.025, position=1, answered=0)
-    assert plan.heads == (1, 2)
+    assert plan.paths == (1, 2)
 
 
 def test_adaptive_insures_a_risky_target_and_not_a_safe_one():
     risky = planner('adaptive', known=spread_profile([1.0] * 70 + [1.6] * 30))
     plan = risky.plan(0.045)
     assert plan.target == 3
-    assert len(plan.heads) == 2
-    assert plan.protected == plan.heads[0] < 3
+    assert len(plan.paths) == 2
+    assert plan.protected == plan.paths[0] < 3
     # The insurance itself must hold at the quantile: 1.6 times its cost fits.
-    assert risky.options.profile.quantile('contract', 0, plan.protected, 0.99) <= 0.045
+    assert risky.options.profiles[0].quantile('contract', 0, plan.protected, 0.99) <= 0.045
 
 
 def test_adaptive_falls_back_to_contract_where_an_insurance_head_costs_too_much():
     dear = profile(STAGES, (0.02, 0.02, 0.02, 0.001))
-    assert planner('adaptive', known=dear).plan(0.042).heads == (3,)
+    assert planner('adaptive', known=dear).plan(0.042).paths == (3,)
 
 
 def test_an_unlikely_first_exit_is_tried_unprotected():
@@ -136,66 +148,82 @@ class TestExhaustiveSearch:
     """A decision looks at as few sets as it can; it must find what looking at all of them finds."""
 
     @staticmethod
-    def worth(planner, head_set, found, budget, position, slowdown):
-        """Expected accuracy that a set adds, the chance of its last head, and that of its first one."""
+    def worth(planner, path_set, found, budget, slowdown):
+        """Expected accuracy that a set adds, the chance of its last path, and that of its first one."""
         forecast = planner.forecast
         value, certain, chances = 0.0, 1.0, []
-        for gain in head_set.gains:
+        for gain in path_set.gains:
             path = found.completions[gain.completion]
-            factor = budget / slowdown / (path.cost + path.decisions * forecast.decision_cost)
-            chances.append(forecast.errors(position)[path.stages].chance(factor))
+            left = budget - sum(PREPARATION[r] for r in path.prepares)
+            factor = left / slowdown / (path.cost + path.decisions * forecast.decision_cost)
+            chances.append(forecast.errors[path.depth].chance(factor))
             certain = min(certain, chances[-1])
             value += certain * gain.accuracy
         return value, certain, chances[0]
 
-    @given(planners(), st.floats(1e-4, 0.6), st.integers(0, 6), st.booleans(), st.floats(0.5, 3), st.data())
+    @given(ladders(), st.floats(1e-4, 0.6), st.integers(0, 6), st.booleans(), st.floats(0.5, 3), st.data())
     def test_finds_nothing_better(self, planner, budget, position, answered, slowdown, data):
-        T = planner.options.profile.exits
+        T, resolutions = planner.options.exits, len(planner.options.profiles)
         position = min(position, T)
-        done = position - 1 if answered and position else None
+        resolution = data.draw(st.sampled_from([None, *range(resolutions)]))
+        done = None
+        if resolution is None:
+            position = 0
+        elif answered and (position or resolution):
+            # The head of this pass, or of an earlier one.
+            done = resolution * T + position - 1
         for factor in data.draw(st.lists(st.floats(0.5, 4), max_size=30)):
-            seen = fused_frame(planner.options.profile.costs('contract')[-1] * factor, last=T - 1)
+            seen = fused_frame(planner.options.profiles[0].costs('contract')[-1] * factor, last=T - 1)
             seen.deciding = 1e-4
-            planner.learn(seen)
-        found = planner.options.at(position, done)
-        worths = {s.heads: self.worth(planner, s, found, budget, position, slowdown) for s in found.head_sets}
-        margins = planner.control.margins(position)
-        protected = {
-            found.first + i
-            for i, path in enumerate(found.starting)
-            if (path.cost + path.decisions * planner.forecast.decision_cost) * margins[path.stages]
-            <= budget / slowdown
-        }
-        plan = planner.plan(budget, position=position, answered=done, slowdown=slowdown)
+            planner.learn([seen])
+        found = planner.options.at(resolution, position, done)
+        worths = {s.paths: self.worth(planner, s, found, budget, slowdown) for s in found.path_sets}
+        margins = planner.control.margins()
+        protected = set()
+        for k, index in found.alone.items():
+            path = found.completions[index]
+            cost = slowdown * (path.cost + path.decisions * planner.forecast.decision_cost)
+            left = budget - sum(PREPARATION[r] for r in path.prepares)
+            if index in found.starting and cost * margins[path.depth] <= left:
+                protected.add(k)
+        plan = planner.plan(
+            budget,
+            resolution=resolution,
+            position=position,
+            answered=done,
+            slowdown=slowdown,
+            preparation=PREPARATION,
+        )
 
-        def allowed(head_set):
-            value, certain, first = worths[head_set.heads]
-            if head_set.optional and certain < MIN_CHANCE:
+        def allowed(path_set):
+            value, certain, first = worths[path_set.paths]
+            if path_set.optional and certain < MIN_CHANCE:
                 return False
             if done is not None:
                 return value > 1e-9
-            return head_set.heads[0] in protected if protected else first > 0
+            return path_set.paths[0] in protected if protected else first > 0
 
-        values = [worths[s.heads][0] for s in found.head_sets if allowed(s)]
+        values = [worths[s.paths][0] for s in found.path_sets if allowed(s)]
         if planner.options.mode == 'contract' and protected and done is None:
             # The most accurate one of those that are protected.
-            best = max(planner.options.accuracies[head] for head in protected)
+            best = max(planner.options.accuracies[k] for k in protected)
             assert planner.options.accuracies[plan.target] == pytest.approx(best, abs=1e-8)
         elif not values:
-            assert plan.heads == ()
+            assert plan.paths == ()
         else:
-            assert plan.heads in worths
-            assert worths[plan.heads][0] == pytest.approx(max(values), abs=1e-8)
+            assert plan.paths in worths
+            assert worths[plan.paths][0] == pytest.approx(max(values), abs=1e-8)
         assert (plan.protected is not None) == (done is None and bool(protected))
 
-    @given(planners(), st.floats(0, 0.6))
+    @given(ladders(), st.floats(0, 0.6))
     def test_a_frame_is_feasible_where_a_plan_finds_something_to_do(self, planner, budget):
-        assert planner.feasible(budget) == (not planner.plan(budget).infeasible)
+        plan = planner.plan(budget, resolution=None, preparation=PREPARATION)
+        assert planner.feasible(budget, PREPARATION) == (not plan.infeasible)
 
 
 def test_a_frame_stays_feasible_after_one_hiccup():
     p = planner('adaptive')
-    p.learn(fused_frame(1.0))  # 25 times as long as usual
+    p.learn([fused_frame(1.0)])  # 25 times as long as usual
     assert p.feasible(0.0115)
     assert not p.feasible(0.0105)
 
@@ -203,9 +231,9 @@ def test_a_frame_stays_feasible_after_one_hiccup():
 def test_a_protected_exit_that_is_still_likely_is_kept_though_it_would_not_be_protected_there():
     p = planner('adaptive', known=spread_profile([1.0] * 95 + [3.0] * 5))
     usual = 0.021  # two stages and the head
-    assert p.control.margins(2)[2] * usual > 1.5 * usual
-    assert p.still_likely(3, 1.5 * usual, 2, 1.0)
-    assert not p.still_likely(3, 0.9 * usual, 2, 1.0)
+    assert p.control.margins()[5 + 2] * usual > 1.5 * usual
+    assert p.still_likely(3, 1.5 * usual, 1.0, position=2)
+    assert not p.still_likely(3, 0.9 * usual, 1.0, position=2)
 
 
 class TestCheapest:
@@ -217,7 +245,7 @@ class TestCheapest:
         assert plan.planned_time == pytest.approx(0.011)
 
     def test_after_some_stages_it_is_the_nearest_one(self):
-        assert planner().cheapest(0.002, position=2).heads == (1,)
+        assert planner().cheapest(0.002, position=2).paths == (1,)
 
     def test_it_is_tried_unprotected_where_it_was_ever_that_fast(self):
         p = planner(known=spread_profile([1.0, 1.0, 3.0]))
@@ -235,13 +263,13 @@ class TestFusedPaths:
         assert [p.fused(t) for t in range(4)] == [False, expected, expected, expected]
 
     def test_a_deep_exit_fits_fused_where_step_by_step_it_would_not(self):
-        assert planner('adaptive', known=fused_profile(0.3)).plan(0.030).heads == (3,)
+        assert planner('adaptive', known=fused_profile(0.3)).plan(0.030).paths == (3,)
 
 
 def test_an_exit_abandoned_on_its_way_counts_as_an_overrun_at_its_depth_and_one_that_was_passed_does_not():
     def learned(abandoned):
         p = planner('adaptive')
-        p.learn(frame(1.0, last=1, heads=()), abandoned)
+        p.learn([frame(1.0, last=1, heads=())], abandoned)
         return p.control.margins()
 
     assert learned(3)[4] > learned(None)[4]

@@ -5,11 +5,11 @@ from impatient_ros.planning.planners import Planners
 
 
 def test_cameras_share_the_machine_and_nothing_else():
-    planners = Planners(profile(), ACCURACIES)
+    planners = Planners([profile()], ACCURACIES)
     front, rear = planners.planner('front', 'adaptive', 0.01), planners.planner('rear', 'contract', 0.05)
     assert front.forecast is rear.forecast
     front.control.count(overrun=True)
-    front.learn(frame(2.0))
+    front.learn([frame(2.0)])
     assert planners.planner('front', 'contract', 0.01).control is front.control
     assert (front.control.state().overruns, rear.control.state().overruns) == (1, 0)
     state = planners.state()
@@ -19,18 +19,18 @@ def test_cameras_share_the_machine_and_nothing_else():
 
 
 def test_the_mode_and_the_miss_rate_are_those_of_the_frame():
-    planners = Planners(profile(), ACCURACIES)
-    assert planners.planner('', 'interruptible', 0.01).plan(0.033 + 1e-9).heads == (0, 1, 2)
+    planners = Planners([profile()], ACCURACIES)
+    assert planners.planner('', 'interruptible', 0.01).plan(0.033 + 1e-9).paths == (0, 1, 2)
     planner = planners.planner('', 'contract', 0.2)
-    assert planner.plan(0.033 + 1e-9).heads == (2,)
+    assert planner.plan(0.033 + 1e-9).paths == (2,)
     assert planner.control.miss_rate == 0.2
 
 
 def test_before_the_first_frame_there_is_nothing_to_tell():
-    state = Planners(profile(), ACCURACIES).state()
+    state = Planners([profile()], ACCURACIES).state()
     assert (state.slowdown, state.error, state.cameras) == (1.0, None, {})
 
 
-def test_one_accuracy_per_exit_is_asked_for():
-    with pytest.raises(ValueError, match='give one per exit'):
-        Planners(profile(), (0.1,))
+def test_one_accuracy_per_path_is_asked_for():
+    with pytest.raises(ValueError, match='give one per path'):
+        Planners([profile()], (0.1,))

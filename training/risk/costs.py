@@ -74,9 +74,10 @@ def measured_profile(network: ImpatientNetwork, device: str = 'auto') -> Latency
     """The latencies of `network` here and now, eager, from a preprocessed picture on."""
     runtime = select_runtime(Source(network=lambda: copy.deepcopy(network)), 'eager', device)
     tensor = np.zeros((1, *network.input_shape), np.float32)
-    return measure(
-        lambda: runtime.start(tensor), len(network.exits), time.perf_counter, time_limit=TIME_LIMIT
+    [profile] = measure(
+        [lambda: runtime.start(tensor)], len(network.exits), time.perf_counter, time_limit=TIME_LIMIT
     )
+    return profile
 
 
 def _profile(path: str) -> LatencyProfile:
@@ -86,6 +87,6 @@ def _profile(path: str) -> LatencyProfile:
         )
     try:
         values: dict[str, Any] = json.loads(Path(path).read_text(encoding='utf-8'))
-        return LatencyProfile.from_dict(values.get('profile', values))
+        return LatencyProfile.from_dict(values.get('profiles', [values])[-1])  # the largest resolution's
     except (ValueError, AttributeError) as error:
         raise ValueError(f'costs: {path} is no latency profile: {error}') from error

@@ -39,7 +39,7 @@ def simulated(trace: Trace, rule: str, cameras: int = 4, demand: float = 1.5, ro
         'adaptive' if rule == 'rules' else 'fixed_last',
         replayed_checkpoint(trace, runtime),
         runtime,
-        trace.profile,
+        [trace.profile],
         clock=runtime.clock,
     )
 
@@ -69,7 +69,7 @@ def live(
         'adaptive' if rule == 'rules' else 'fixed_last',
         classifier.checkpoint,
         classifier.runtime,
-        classifier.profile,
+        classifier.profiles,
     )
 
     def until(instant: float) -> None:
@@ -84,7 +84,7 @@ def busy_cost(subject: Subject, classifier: AnytimeClassifier, frames: int = 100
     """Seconds per frame to the last exit where one follows the other at once: with warm caches a small
     network takes two thirds of what its profile says, which is measured with pauses.
     """
-    equipped, _ = equip('fixed_last', classifier.checkpoint, classifier.runtime, classifier.profile)
+    equipped, _ = equip('fixed_last', classifier.checkpoint, classifier.runtime, classifier.profiles)
     took = []
     for _ in range(frames):
         begin = time.perf_counter()

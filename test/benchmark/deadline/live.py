@@ -48,7 +48,7 @@ def run_live(
     period = 1 / rate if rate else 1.2 * profile.costs('contract')[-1]
     with CoRunners(load, stretch(load, streams, streams * (period + BREATH))) as others:
         equipped = {
-            policy: equip(policy, classifier.checkpoint, classifier.runtime, profile, miss_rate=miss_rate)
+            policy: equip(policy, classifier.checkpoint, classifier.runtime, [profile], miss_rate=miss_rate)
             for policy in decided
         }
         bystanders = Bystanders(others.pids)

@@ -34,9 +34,9 @@ class _Fixed(Planner):
 
     @property
     def profile(self) -> LatencyProfile:
-        return self.forecast.profile
+        return self.forecast.profiles[0]
 
-    def feasible(self, budget: float) -> bool:
+    def feasible(self, budget: float, preparation: Sequence[float] = ()) -> bool:
         return True
 
     def plan(self, budget: float, **_: object) -> Plan:
@@ -83,7 +83,8 @@ class _RunningMean(_Fixed):
         costs = tuple(sum(stages[: t + 1]) + heads[t] for t in range(self.profile.exits))
         return self.deepest(costs, budget)
 
-    def learn(self, timing: FrameTiming, abandoned: int | None = None) -> None:
+    def learn(self, passes: Sequence[FrameTiming], abandoned: int | None = None) -> None:
+        [timing] = passes
         last, since = 0.0, 0
         ended = dict(timing.exit_times)
         for t, reached in enumerate(timing.boundary_times[1:]):
@@ -128,9 +129,9 @@ class _Timed:
         self._decisions.append((time.thread_time_ns() - began) * 1e-3)
         return plan
 
-    def feasible(self, budget: float) -> bool:
+    def feasible(self, budget: float, preparation: Sequence[float] = ()) -> bool:
         began = time.thread_time_ns()
-        feasible = self._planner.feasible(budget)
+        feasible = self._planner.feasible(budget, preparation)
         self._decisions.append((time.thread_time_ns() - began) * 1e-3)
         return feasible
 
@@ -140,12 +141,12 @@ class _TimedPlanners(Planners):
 
     def __init__(
         self,
-        profile: LatencyProfile,
+        profiles: Sequence[LatencyProfile],
         accuracies: Sequence[float],
         policy: str,
         decisions: list[float],
     ) -> None:
-        super().__init__(profile, accuracies)
+        super().__init__(profiles, accuracies)
         self._decisions = decisions
         self._baseline: Planner | None = None
         if policy in _BASELINES:
@@ -161,7 +162,7 @@ def equip(
     policy: str,
     checkpoint: object,
     runtime: object,
-    profile: LatencyProfile,
+    profiles: Sequence[LatencyProfile],
     *,
     miss_rate: float = 0.01,
     clock: Callable[[], float] = time.perf_counter,
@@ -173,7 +174,7 @@ def equip(
     classifier = AnytimeClassifier(
         checkpoint,
         runtime,
-        profile,
+        profiles,
         mode=policy if policy in MODES else 'contract',
         miss_rate=miss_rate,
         planners=lambda *about: _TimedPlanners(*about, policy, decisions),

@@ -48,8 +48,8 @@ def quiet_profile(classifier: AnytimeClassifier, seconds: float = 6.0, tries: in
     found = []
     for _ in range(tries):
         bystanders = Bystanders()
-        profile = measure(
-            lambda: runtime.start(tensor),
+        [profile] = measure(
+            [lambda: runtime.start(tensor)],
             runtime.exits,
             time.perf_counter,
             time_limit=seconds,

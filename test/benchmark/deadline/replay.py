@@ -7,11 +7,13 @@ import numpy as np
 from deadline.frame import Frame, budgets, hindsight
 from deadline.policies import equip
 from deadline.trace import Trace
+from impatient_ros.checkpoint import Resolution
 from impatient_ros.runtime import Runtime
 
 __all__ = ['Replayed', 'replay', 'replayed_checkpoint']
 
 IMAGE = np.zeros((1, 1, 3), np.uint8)
+SIDE = 1  # px: nothing here depends on it
 
 
 class Replayed(Runtime):
@@ -19,6 +21,7 @@ class Replayed(Runtime):
 
     name = 'replay'
     device = 'simulated'
+    sides = (SIDE,)
 
     def __init__(self, trace: Trace) -> None:
         self.exits = trace.stages.shape[1]
@@ -51,12 +54,16 @@ class Replayed(Runtime):
 
 def replayed_checkpoint(trace: Trace, runtime: Replayed) -> SimpleNamespace:
     """What an `AnytimeClassifier` needs of a checkpoint."""
-    return SimpleNamespace(
-        labels=('a', 'b'),
-        accuracies=trace.accuracies,
-        temperatures=(1.0,) * runtime.exits,
-        preprocessing=runtime.preprocessing,
+    exits = runtime.exits
+    resolution = Resolution(
+        side=SIDE,
+        preprocessing=runtime.preprocessing,  # type: ignore[arg-type]
+        accuracies=tuple(trace.accuracies),
+        temperatures=(1.0,) * exits,
+        macs=tuple(range(1, exits + 1)),
+        graph=None,
     )
+    return SimpleNamespace(labels=('a', 'b'), resolutions=(resolution,))
 
 
 def replay(trace: Trace, policy: str, *, frames: int | None = None, miss_rate: float = 0.01) -> list[Frame]:
@@ -65,7 +72,7 @@ def replay(trace: Trace, policy: str, *, frames: int | None = None, miss_rate: f
     checkpoint = replayed_checkpoint(trace, runtime)
     if policy != 'hindsight':
         classifier, decisions = equip(
-            policy, checkpoint, runtime, trace.profile, miss_rate=miss_rate, clock=runtime.clock
+            policy, checkpoint, runtime, [trace.profile], miss_rate=miss_rate, clock=runtime.clock
         )
     count = min(len(trace), frames or len(trace))
     model, load = trace.description['model'], trace.description['load']
