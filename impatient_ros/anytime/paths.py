@@ -71,7 +71,8 @@ class Paths:
         """What an `Answer` says of the class: from the logits [classes] of a path, or without an answer.
 
         What `unknown_below` is compared with is the best class's probability among *all* classes: among the
-        competing ones alone, a picture of something else would look like the nearest of them.
+        competing ones alone, a picture of something else would look like the nearest of them. It is also the
+        confidence of an unknown answer.
         """
         if path is None or logits is None:
             return {
@@ -88,8 +89,9 @@ class Paths:
         absolute, total = float(scores[best]), float(scores.sum())
         # With underflow none of them has any probability left: then none is likelier than another.
         scores = scores / total if total > 0 else np.full(len(scores), 1 / len(scores))
+        unknown = absolute < unknown_below
         return {
-            'label': self.labels[best], 'class_index': best, 'confidence': float(scores[best]),
-            'probabilities': scores, 'exit_index': found.exit_index, 'resolution': found.resolution,
-            'unknown': absolute < unknown_below,
+            'label': self.labels[best], 'class_index': best, 'unknown': unknown,
+            'confidence': absolute if unknown else float(scores[best]), 'probabilities': scores,
+            'exit_index': found.exit_index, 'resolution': found.resolution,
         }  # fmt: skip

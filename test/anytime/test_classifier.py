@@ -697,5 +697,6 @@ def test_labels_compete_among_themselves_and_unknown_is_judged_among_all():
     assert clf.labels == ('class 2', 'class 0')
     assert (answer.label, answer.class_index) == ('class 2', 0)
     assert np.allclose(answer.probabilities, among_all / among_all.sum())
-    assert answer.unknown, f'{among_all[0]:.2f} of all'
+    assert answer.unknown
+    assert answer.confidence == pytest.approx(among_all[0])
     assert not clf.classify(IMAGE, settings=FrameSettings('contract', unknown_below=0.1)).unknown

@@ -45,9 +45,8 @@ def test_costs_grow_with_the_paths_and_gains_add_up_to_the_best_of_them(mode, pl
     position, answered = place
     found = candidates(mode, position, answered)
     base = 0.0 if answered is None else ACCURACIES[answered]
-    assert [s.max_gain for s in found.path_sets] == sorted(
-        (s.max_gain for s in found.path_sets), reverse=True
-    )
+    order = [(len(s.paths) > 1, -s.max_gain) for s in found.path_sets]
+    assert order == sorted(order), 'single paths first'
     for each in found.path_sets:
         costs = [found.completions[gain.completion].cost for gain in each.gains]
         assert costs == sorted(costs)
@@ -102,15 +101,19 @@ class TestResolutions:
         prepares = {s.paths: found.completions[s.gains[-1].completion].prepares for s in found.path_sets}
         assert prepares[0, 2] == (0, 2)
         assert prepares[1,] == (1,)
-        found = ladder('adaptive', [0.3, 0.6, 0.9], [0.010, 0.020, 0.040]).at(1, 0, None)
+        found = ladder('adaptive', [0.3, 0.6, 0.9], [0.010, 0.021, 0.043]).at(1, 0, None)
         prepares = {s.paths: found.completions[s.gains[-1].completion].prepares for s in found.path_sets}
         assert prepares == {(0,): (0,), (1,): (), (0, 1): (0, 1), (1, 2): (2,), (0, 2): (0, 2)}
 
     def test_after_an_answer_only_passes_of_higher_resolution_that_gain_are_left(self):
-        table = ladder('adaptive', [0.3, 0.6, 0.9], [0.010, 0.020, 0.040])
+        table = ladder('adaptive', [0.3, 0.6, 0.9], [0.010, 0.021, 0.043])
         assert sets(table, 1, 1, 1) == {(2,)}
         assert sets(table, 2, 1, 2) == set()
         assert sets(table, 0, 1, 0) == {(1,), (2,), (1, 2)}
+
+    def test_an_insurance_costs_at_most_half_of_its_target(self):
+        table = ladder('adaptive', [0.3, 0.6, 0.9], [0.010, 0.015, 0.031])
+        assert sets(table) == {(0,), (1,), (2,), (0, 2), (1, 2)}
 
     def test_on_its_way_every_exit_of_the_pass_may_become_the_answer(self):
         table = ladder('contract', [0.3, 0.6, 0.4, 0.9], [0.010, 0.040], exits=2)

@@ -27,21 +27,32 @@ def test_it_starts_as_told_and_forgets_what_left_the_window():
 
 def test_a_slow_first_frame_does_not_set_the_preparation_cost():
     preparation = PreparationCost()
-    preparation.observe(0.030)
-    assert preparation.value == 0.0
-    preparation.observe(0.002)
-    assert preparation.value == 0.002
+    preparation.observe_decode(0.030)
+    assert preparation.decode == 0.0
+    preparation.observe_decode(0.002)
+    assert preparation.decode == 0.002
 
 
 def test_what_was_forgotten_is_learned_anew():
     preparation = PreparationCost()
     preparation.forget()
-    assert preparation.value == 0.0
+    assert (preparation.decode, preparation.resize) == (0.0, (0.0,))
     for _ in range(40):
-        preparation.observe(0.050)
-    assert preparation.value == 0.050
+        preparation.observe_decode(0.050)
+        preparation.observe_resize(0, 0.030)
+    assert (preparation.decode, preparation.resize) == (0.050, (0.030,))
     preparation.forget()
-    assert preparation.value == 0.0
+    assert (preparation.decode, preparation.resize) == (0.0, (0.0,))
     for _ in range(2):
-        preparation.observe(0.004)
-    assert preparation.value == 0.004
+        preparation.observe_decode(0.004)
+    assert preparation.decode == 0.004
+
+
+def test_a_resolution_that_was_not_seen_yet_costs_what_the_nearest_one_does():
+    preparation = PreparationCost(4)
+    for _ in range(2):
+        preparation.observe_resize(1, 0.001)
+    assert preparation.resize == (0.001,) * 4
+    for _ in range(2):
+        preparation.observe_resize(3, 0.003)
+    assert preparation.resize == (0.001, 0.001, 0.001, 0.003)

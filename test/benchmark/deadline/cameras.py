@@ -178,7 +178,7 @@ class _Run:
         self._ended.append((frame.camera, outcome, exit_index))
 
     def _figures(self, rule: str, cameras: int, rounds: int, period: float, demand: float) -> dict:
-        accuracies = [*self._classifier.checkpoint.accuracies, 0.0]
+        accuracies = [*self._classifier.checkpoint.resolutions[-1].accuracies, 0.0]
         outcomes = Counter(outcome for _, outcome, _ in self._ended)
         exits = Counter(exit_index for *_, exit_index in self._ended if exit_index >= 0)
         names = [f'camera {c}' for c in range(cameras)]
