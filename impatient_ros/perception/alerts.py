@@ -127,7 +127,7 @@ CAMERA_ALERTS = (
         raise_at=0.5,
         settle_below=0.1,
         text=lambda s: (
-            f'not even the first exit fits: {s.infeasible} frames had too little '
+            f'not even the cheapest path fits: {s.infeasible} frames had too little '
             'time left; give them more (budget.*), a faster model, or images that arrive sooner'
         ),
     ),
@@ -176,8 +176,8 @@ MODEL_ALERTS = (
         raise_at=1.5,
         settle_below=1.25,
         text=lambda s: (
-            f'this machine is {s.slowdown:.1f} times slower than its profile: answers come from earlier '
-            'exits; if that stays, call ~/reprofile'
+            f'this machine is {s.slowdown:.1f} times slower than its profile: answers come from cheaper '
+            'paths; if that stays, call ~/reprofile'
         ),
     ),
 )

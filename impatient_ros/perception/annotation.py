@@ -16,7 +16,7 @@ _WHITE = (255, 255, 255)
 
 
 def caption(record: FrameRecord) -> tuple[str, str]:
-    """The two lines that are drawn: the label with its confidence, then exit, slack and reason."""
+    """The two lines that are drawn: the label with its confidence, then path, slack and reason."""
     if record.label is None:
         what = record.outcome.value
     elif record.confidence is None:
@@ -24,8 +24,8 @@ def caption(record: FrameRecord) -> tuple[str, str]:
     else:
         what = f'{record.label} {record.confidence:.0%}'
     how = []
-    if record.exit_index is not None:
-        how.append(f'exit {record.exit_index + 1} of {record.exits}')
+    if record.path:
+        how.append(record.path)
     if record.slack is not None:
         how.append(f'slack {record.slack * 1e3:+.0f} ms')
     if record.miss or not record.tried:

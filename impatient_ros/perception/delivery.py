@@ -59,9 +59,18 @@ class Delivery:
             return self._sender.reserve(floor)
 
     def begin(
-        self, frame: Frame, deadline: Deadline, parameters: PerceptionParameters, exits: int
+        self,
+        frame: Frame,
+        deadline: Deadline,
+        parameters: PerceptionParameters,
+        *,
+        exits: int,
+        resolutions: int,
     ) -> FrameInProgress:
-        """A frame is picked up with the parameters of this moment; the one before has ended."""
+        """A frame is picked up with the parameters of this moment; the one before has ended.
+
+        `exits` and `resolutions` are how many the network has.
+        """
         with self._changed:
             self._current = FrameInProgress(
                 frame,
@@ -69,6 +78,7 @@ class Delivery:
                 parameters,
                 reserve=self._sender.reserve(parameters.camera(frame.camera).budget.reserve),
                 exits=exits,
+                resolutions=resolutions,
                 sender=self._sender,
                 lock=self._changed,
                 due_changed=self._wake,

@@ -58,7 +58,7 @@ class Diagnostics:
         statistics = snapshot.cameras.get(name)
         if statistics is None:
             return self._status(name, model.state, (), {}, name)
-        values = _values(statistics, model.exits, model.overruns.get(name))
+        values = _values(statistics, model.overruns.get(name))
         if model.state != 'active':
             return self._status(name, model.state, (), values, name)
         silent = min(statistics.silent, model.active_for)
@@ -82,13 +82,12 @@ class Diagnostics:
         return Status(f'{self._node}: {name}', level, text, values, hardware_id)
 
 
-def _values(statistics: CameraStatistics, exits: int, overruns: OverrunState | None) -> dict[str, str]:
-    """A camera's values; `exits_used` counts the window's answers per exit, the first exit first."""
-    exits = max(exits, *(index + 1 for index in statistics.recent_exits), 0)
+def _values(statistics: CameraStatistics, overruns: OverrunState | None) -> dict[str, str]:
+    """A camera's values; `paths_used` counts the window's answers per path, the cheapest first."""
     return {
         'rate_hz': f'{statistics.rate:.2f}',
         'answer_rate_hz': f'{statistics.answer_rate:.2f}',
-        'exits_used': ' '.join(str(statistics.recent_exits.get(index, 0)) for index in range(exits)),
+        'paths_used': '; '.join(f'{path}: {count}' for path, count in statistics.recent_paths.items()),
         'slack_min_s': _number(statistics.slack_min),
         'slack_p01_s': _number(statistics.slack_p01),
         'slack_p50_s': _number(statistics.slack_p50),
@@ -99,6 +98,7 @@ def _values(statistics: CameraStatistics, exits: int, overruns: OverrunState | N
         'slowdown': _number(statistics.slowdown),
         'frames': str(statistics.frames),
         **{outcome.value: str(statistics.counts.get(outcome, 0)) for outcome in Outcome},
+        'unknown_answers': str(statistics.unknown),
         'not_received': str(statistics.not_received),
         'input_faults': str(sum(statistics.faults.values())),
         **{f'input_faults.{name}': str(count) for name, count in sorted(statistics.faults.items())},
@@ -122,6 +122,7 @@ def _model_values(model: ModelState) -> dict[str, str]:
         'device': model.device,
         'runtime': model.runtime,
         'mode': model.mode,
+        'resolutions': ' '.join(map(str, model.resolutions)),
         'exits': str(model.exits),
         'slowdown': _number(model.slowdown),
         'reserve_s': _number(model.reserve),

@@ -10,14 +10,17 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from impatient_ros.answer import Answer
 from impatient_ros.perception.deadlines import Deadline
 from impatient_ros.perception.frame_record import CONFIDENT, FrameRecord, Outcome
 from impatient_ros.perception.latest_frames import Frame
-from impatient_ros.perception.sending import Sender
+from impatient_ros.perception.sending import Sender, said
 from impatient_ros.perception.settings import CameraParameters, PerceptionParameters
-from impatient_ros.planning.planner import Plan
+
+if TYPE_CHECKING:
+    from impatient_ros.checkpoint import Path
 
 __all__ = ['FrameInProgress']
 
@@ -32,7 +35,7 @@ class FrameInProgress:
     Args:
         parameters: as they were when the frame was picked up; later changes count for later frames.
         reserve: seconds before the deadline at which an answer must be sent.
-        exits: how many the network has.
+        exits, resolutions: how many the network has.
         lock: that of `Delivery`; re-entrant.
         due_changed: called with the lock held when `due` may have become earlier.
     """
@@ -45,6 +48,7 @@ class FrameInProgress:
         *,
         reserve: float,
         exits: int,
+        resolutions: int,
         sender: Sender,
         lock: threading.Condition,
         due_changed: Callable[[], None],
@@ -52,7 +56,7 @@ class FrameInProgress:
         self.frame = frame
         self.parameters = parameters
         self.reserve = reserve
-        self._exits = exits
+        self._exits, self._resolutions = exits, resolutions
         self._sender = sender
         self._clocks = sender.clocks
         self._lock = lock
@@ -62,7 +66,8 @@ class FrameInProgress:
         self._budget = deadline.budget(self._clocks.ros_ns())
         self._until = self._start + self._budget  # the deadline on the steady clock
         self._ready_since = self._start  # when its best answer came, or its deadline was moved
-        self._plan: Plan | None = None
+        self._path: Path | None = None  # that it was planned to take
+        self._protected: Path | None = None  # that its plan protected
         self._slowdown = 1.0
         self._best: Answer | None = None
         self._sent: Answer | None = None
@@ -82,13 +87,13 @@ class FrameInProgress:
         with self._lock:
             return self._until
 
-    def planned(self, plan: Plan, slowdown: float) -> None:
-        """What it is meant to get, and the slowdown of the machine that this assumes."""
+    def planned(self, path: Path | None, protected: Path | None, slowdown: float) -> None:
+        """What it is meant to get, what of that is protected, and the slowdown that this assumes."""
         with self._lock:
-            self._plan, self._slowdown = plan, slowdown
+            self._path, self._protected, self._slowdown = path, protected, slowdown
 
     def answered(self, answer: Answer) -> None:
-        """A better answer than before; a deeper exit may follow."""
+        """A better answer than before; a dearer path may follow."""
         with self._lock:
             if self._record is not None:
                 return
@@ -168,14 +173,15 @@ class FrameInProgress:
         return self._close(*self._outcome(final))
 
     def _close(self, outcome: Outcome, reason: str) -> FrameRecord:
-        sent, plan = self._sent, self._plan
+        sent, planned = self._sent, self._path
+        label, confidence = (None, None) if sent is None else said(sent)
         self._record = record = FrameRecord(
             camera=self.frame.camera,
             stamp=self.frame.stamp_ns * 1e-9,
             outcome=outcome,
             reason=reason,
             exit_index=None if sent is None else sent.exit_index,
-            planned_exit_index=None if plan is None else plan.target,
+            planned_exit_index=None if planned is None else planned.exit_index,
             exits=self._exits,
             budget=self._budget,
             elapsed=self._clocks.steady() - self._start,
@@ -183,9 +189,13 @@ class FrameInProgress:
             slowdown=self._slowdown,
             superseded=self.frame.superseded,
             fault=self._deadline.fault,
-            label=None if sent is None else sent.label,
-            confidence=None if sent is None else sent.confidence,
+            label=label,
+            confidence=confidence,
             overrun=self._overrun(),
+            resolution=None if sent is None else sent.resolution,
+            planned_resolution=None if planned is None else planned.resolution,
+            resolutions=self._resolutions,
+            unknown=sent is not None and sent.unknown,
         )
         self._sender.record(self.frame, record)
         return record
@@ -195,17 +205,20 @@ class FrameInProgress:
         sent = self._sent
         if sent is None:
             if final is not None and final.infeasible:
-                return Outcome.infeasible, 'budget below the first exit'
+                cheapest = 'the first exit' if self._resolutions == 1 else 'the cheapest path'
+                return Outcome.infeasible, f'budget below {cheapest}'
             return Outcome.missed, 'no exit was ready by the deadline'
         outcome = Outcome.late if (self._sent_slack or 0.0) < 0 else Outcome.answered
-        shallower = (sent.exit_index or 0) < (sent.planned_exit_index or 0)
-        if shallower and self._sure(sent):
+        # Short of the planned path: at a lower resolution, or at the same one from an earlier exit.
+        taken = sent.resolution or 0, sent.exit_index or 0
+        planned = sent.planned_resolution or 0, sent.planned_exit_index or 0
+        if taken < planned and self._sure(sent):
             return outcome, CONFIDENT
         return outcome, 'deadline_fallback' if self._deadline.fallback else ''
 
     def _overrun(self) -> bool | None:
-        """Whether the protected exit came later than planned; None: none was protected."""
-        if self._plan is None or self._plan.protected is None:
+        """Whether the protected path came later than planned; None: none was protected."""
+        if self._protected is None:
             return None
         best = self._best
         if best is not None and best.overrun is not None:

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from impatient_ros.perception.path_text import path_text
+
 __all__ = ['CONFIDENT', 'FrameRecord', 'Outcome']
 
-CONFIDENT = 'confident'  # the reason of an answer that stopped before its planned exit: it was sure enough
+CONFIDENT = 'confident'  # the reason of an answer that stopped before its planned path: it was sure enough
 
 
 class Outcome(str, Enum):
@@ -15,7 +17,7 @@ class Outcome(str, Enum):
     answered = 'answered'  # an answer went out by the deadline
     late = 'late'  # an answer went out, after the deadline
     missed = 'missed'  # it was tried; no answer went out
-    infeasible = 'infeasible'  # the budget was below the cost of the first exit
+    infeasible = 'infeasible'  # the budget was below the cost of the cheapest path
     superseded = 'superseded'  # a newer frame of its camera arrived before its turn
     dropped = 'dropped'  # it could not be used, see the reason
 
@@ -33,8 +35,10 @@ class FrameRecord:
     """One frame's end.
 
     `stamp` is the image's (s, ROS clock); `budget` what was left when it was picked up, `elapsed` from there
-    to the answer, `slack` what was left at the answer (negative: late). `exits` is how many the network has.
-    `overrun` says whether the exit that the plan protected came later than planned (None: it protected none).
+    to the answer, `slack` what was left at the answer (negative: late). `resolution` and `exit_index` are the
+    path that answered, px and 0-based, `planned_*` the one that the plan aimed at; `resolutions` and `exits`
+    are how many the network has (0: not known). `unknown`: the answer said so, and `label` with it.
+    `overrun` says whether the path that the plan protected came later than planned (None: it protected none).
     `superseded` counts the frames that this one replaced; they have records of their own, so it is not added
     up again.
     """
@@ -55,6 +59,10 @@ class FrameRecord:
     label: str | None = None
     confidence: float | None = None
     overrun: bool | None = None
+    resolution: int | None = None
+    planned_resolution: int | None = None
+    resolutions: int = 0
+    unknown: bool = False
 
     @property
     def tried(self) -> bool:
@@ -66,10 +74,22 @@ class FrameRecord:
         """Whether it was tried and had no answer by its deadline."""
         return self.outcome in (Outcome.late, Outcome.missed)
 
+    @property
+    def path(self) -> str:
+        """The path that answered, for people: '160 px, exit 4 of 5'; '' where none did."""
+        return path_text(self.resolution, self.exit_index, resolutions=self.resolutions, exits=self.exits)
+
+    @property
+    def planned_path(self) -> str:
+        """The path that the plan aimed at, in the same words."""
+        return path_text(
+            self.planned_resolution, self.planned_exit_index, resolutions=self.resolutions, exits=self.exits
+        )
+
     def to_values(self) -> dict[str, str]:
         """The record as frame_status carries it: texts by key, '' for None.
 
-        `overrun` and `fault` are there only where there is one.
+        `overrun`, `fault` and `unknown` are there only where there is one.
 
         The demo and training (budgets from a bag) read it back.
         """
@@ -79,6 +99,9 @@ class FrameRecord:
             'exit_index': _whole_text(self.exit_index),
             'planned_exit_index': _whole_text(self.planned_exit_index),
             'exits': str(self.exits),
+            'resolution': _whole_text(self.resolution),
+            'planned_resolution': _whole_text(self.planned_resolution),
+            'resolutions': str(self.resolutions),
             'budget_s': _number_text(self.budget),
             'elapsed_s': _number_text(self.elapsed),
             'slack_s': _number_text(self.slack),
@@ -87,6 +110,8 @@ class FrameRecord:
         }
         if self.overrun is not None:
             values['overrun'] = str(self.overrun).lower()
+        if self.unknown:
+            values['unknown'] = 'true'
         if self.fault:
             values['fault'] = self.fault
         return values
@@ -95,7 +120,8 @@ class FrameRecord:
     def from_values(cls, camera: str, stamp: float, values: Mapping[str, str]) -> 'FrameRecord':
         """The inverse of `to_values`; label and confidence are not among the values.
 
-        Raises `ValueError` for a missing key or one that does not parse.
+        Of an older version, without the keys of resolutions, these are not known. Raises `ValueError` for
+        another missing key or one that does not parse.
         """
         try:
             return cls(
@@ -112,6 +138,10 @@ class FrameRecord:
                 slowdown=float(values['slowdown']),
                 superseded=int(values['superseded']),
                 fault=values.get('fault') or None,
+                resolution=_whole(values.get('resolution', '')),
+                planned_resolution=_whole(values.get('planned_resolution', '')),
+                resolutions=_whole(values.get('resolutions', '')) or 0,
+                unknown=values.get('unknown') == 'true',
                 overrun={'true': True, 'false': False}.get(values.get('overrun', '')),
             )
         except KeyError as error:

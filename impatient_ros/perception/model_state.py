@@ -22,6 +22,7 @@ class ModelState:
     device: str = ''
     runtime: str = ''
     mode: str = ''
+    resolutions: tuple[int, ...] = ()  # sides in use, px, ascending
     exits: int = 0
     slowdown: float = 1.0
     reserve: float | None = None  # kept for waking up and publishing
@@ -38,15 +39,23 @@ class LoadedModel:
 
     @property
     def description(self) -> str:
-        """Its exits and what runs them, for people."""
-        runtime = self.classifier.runtime
-        return f'{self.classifier.exits} exits on {runtime.name} ({runtime.device}), {self.latencies}'
+        """Its paths and what runs them, for people."""
+        runtime, sides, exits = self.classifier.runtime, self.classifier.resolutions, self.classifier.exits
+        paths = f'{exits} exit{"s" if exits > 1 else ""}'
+        if len(sides) > 1:
+            paths = f'{len(sides)} resolutions ({sides[0]} to {sides[-1]} px) of {paths}'
+        return f'{paths} on {runtime.name} ({runtime.device}), {self.latencies}'
 
     @property
     def latencies(self) -> str:
-        """The median latency to each exit, for people."""
-        costs = self.classifier.profile.costs('contract')
-        return f'median {", ".join(f"{cost * 1e3:.1f}" for cost in costs)} ms'
+        """The median latency of each path, for people: of each resolution its exits'."""
+        costs: dict[int, list[str]] = {}
+        of_paths = self.classifier.costs('contract')
+        for path in sorted(of_paths, key=lambda each: (each.resolution, each.exit_index)):
+            costs.setdefault(path.resolution, []).append(f'{of_paths[path] * 1e3:.1f}')
+        several = len(costs) > 1
+        of_each = [(f'{side} px: ' if several else '') + ', '.join(each) for side, each in costs.items()]
+        return f'median {"; ".join(of_each)} ms'
 
 
 def model_state(
@@ -64,6 +73,7 @@ def model_state(
         device=classifier.runtime.device,
         runtime=classifier.runtime.name,
         mode=mode,
+        resolutions=classifier.resolutions,
         exits=classifier.exits,
         slowdown=learned.slowdown,
         reserve=reserve,

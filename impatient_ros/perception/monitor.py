@@ -1,4 +1,4 @@
-"""What became of every frame: outcomes, exits, slack, misses, faults.
+"""What became of every frame: outcomes, paths, slack, misses, faults.
 
 Every frame that reaches the node ends in exactly one `FrameRecord`. `Monitor` adds them up: counts since the
 last reset, rates and quantiles over a sliding window of seconds (and of a bounded number of frames per
@@ -6,9 +6,9 @@ camera).
 
     miss rate     frames without an answer by their deadline (missed, late)
                   / frames whose budget admitted one (answered, late, missed)
-    overrun rate  frames whose protected exit came later than planned, or never
+    overrun rate  frames whose protected path came later than planned, or never
                   / frames whose plan protected one; what `budget.miss_rate` is about
-    infeasible    apart from both: their budget was below the cost of the first exit
+    infeasible    apart from both: their budget was below the cost of the cheapest path
 
 Seconds everywhere.
 """

@@ -14,7 +14,9 @@ from impatient_ros.perception.frame_record import FrameRecord
 from impatient_ros.perception.latest_frames import Frame
 from impatient_ros.planning.preparation_cost import RollingQuantile
 
-__all__ = ['Clocks', 'Outputs', 'Sender']
+__all__ = ['UNKNOWN', 'Clocks', 'Outputs', 'Sender', 'said']
+
+UNKNOWN = 'unknown'  # the label of an answer whose best class is less probable than unknown_below
 
 # Of the latest 100 frames' seconds from the instant that was meant to the answer being out. One frame in
 # twenty takes longer: a higher quantile would follow single outliers and take their time from every frame.
@@ -31,6 +33,11 @@ class Clocks:
     steady: Callable[[], float]  # seconds of the clock that the classifier uses
 
 
+def said(answer: Answer) -> tuple[str | None, float]:
+    """The label and the score (0..1) of what an answer says: its best class's, or that it is unknown."""
+    return (UNKNOWN, 1.0 - answer.confidence) if answer.unknown else (answer.label, answer.confidence)
+
+
 class Outputs(Protocol):
     """Where a node's answers, records and pictures go.
 
@@ -39,7 +46,7 @@ class Outputs(Protocol):
     """
 
     def answer(self, frame: Frame, answer: Answer | None, top_k: int) -> None:
-        """Publish an answer's `top_k` best classes, or (None) that there is none."""
+        """Publish an answer's `top_k` best classes, that it is unknown, or (None) that there is none."""
 
     def record(self, frame: Frame, record: FrameRecord) -> None:
         """Publish and count how a frame ended."""

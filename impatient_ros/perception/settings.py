@@ -16,6 +16,7 @@ from impatient_ros.runtime import DEVICES, RUNTIMES
 __all__ = ['TRANSPORTS', 'BudgetParameters', 'CameraParameters', 'PerceptionParameters']
 
 TRANSPORTS = ('raw', 'compressed')
+FITS = ('crop', 'squash')
 
 
 @dataclass(frozen=True)
@@ -143,11 +144,36 @@ class PerceptionParameters:
         high=1024,
         locked='configured',
     )
+    memory_limit: float = defined(
+        'number',
+        0.0,
+        'MiB that the compiled network may take; resolutions that do not fit are left out; 0: no limit',
+        low=0.0,
+        high=1e6,
+        locked='configured',
+    )
+    labels: tuple[str, ...] = defined(
+        'texts',
+        (),
+        'The only classes that compete, by their labels in the model; scores are shares among them. '
+        "Empty: all of the model's",
+        expected="[] for all or a list of labels that the model has, such as ['cup', 'banana']",
+        locked='configured',
+    )
+    fit: str = defined(
+        'text',
+        '',
+        'How a picture becomes square: crop (its middle; hides the sides of a wide picture) or squash '
+        '(all of it; proportions are not kept). Empty: as the model says',
+        choices=('', *FITS),
+        expected="'' (as the model says), crop or squash",
+        locked='configured',
+    )
     mode: str = defined(
         'text',
         'adaptive',
-        'How the time is used: contract (one exit, planned ahead), interruptible (every exit in turn) or '
-        'adaptive (aims at one exit, insured by an earlier one where that pays)',
+        'How the time is used: contract (one path, planned ahead), interruptible (from the cheapest path on '
+        'to dearer ones) or adaptive (aims at one path, insured by a cheaper one where that pays)',
         choices=MODES,
     )
     camera_names: tuple[str, ...] = defined(
@@ -155,6 +181,14 @@ class PerceptionParameters:
     )
     confidence_threshold: float = defined(
         'number', 0.0, 'Calibrated confidence that is sure enough to stop early; 0: never', low=0.0, high=1.0
+    )
+    unknown_below: float = defined(
+        'number',
+        0.0,
+        'An answer is published as unknown where its best class has a lower calibrated probability, counted '
+        "among all of the model's classes; 0: never",
+        low=0.0,
+        high=1.0,
     )
     publish_mode: str = defined(
         'text',
@@ -202,4 +236,5 @@ class PerceptionParameters:
             miss_rate=camera.budget.miss_rate,
             confidence_threshold=self.confidence_threshold,
             finish_late=self.on_miss == 'late',
+            unknown_below=self.unknown_below,
         )

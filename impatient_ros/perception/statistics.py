@@ -19,12 +19,13 @@ class CameraStatistics:
     counts: Mapping[Outcome, int]
     faults: Mapping[str, int]
     reasons: Mapping[str, int]  # of dropped frames
+    unknown: int  # answers that said so
     not_received: int
     # in the window
     rate: float  # frames per second, whatever became of them
     answer_rate: float  # answers per second, late ones included
     recent: Mapping[Outcome, int]
-    recent_exits: Mapping[int, int]  # answers per exit index
+    recent_paths: Mapping[str, int]  # answers per path, in words; the lowest resolution's first exit first
     recent_faults: Mapping[str, int]
     recent_reasons: Mapping[str, int]
     recent_not_received: int
@@ -45,9 +46,11 @@ class Tally:
         self.counts: Counter[Outcome] = Counter()
         self.faults: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
+        self.unknown = 0
 
     def add(self, record: FrameRecord) -> None:
         self.counts[record.outcome] += 1
+        self.unknown += record.unknown
         if record.fault:
             self.faults[record.fault] += 1
         if record.outcome is Outcome.dropped:
@@ -56,6 +59,7 @@ class Tally:
     def copy(self) -> 'Tally':
         copy = Tally()
         copy.counts, copy.faults, copy.reasons = self.counts.copy(), self.faults.copy(), self.reasons.copy()
+        copy.unknown = self.unknown
         return copy
 
 
@@ -64,7 +68,7 @@ class WindowSummary:
 
     def __init__(self) -> None:
         self.tally = Tally()
-        self.exits: Counter[int] = Counter()
+        self._paths: Counter[tuple[int, int, str]] = Counter()  # by resolution, exit and their words
         self._tried = self._misses = self._protected = self._overruns = 0
         self._slacks: list[float] = []
         self._slowdown: float | None = None
@@ -72,7 +76,7 @@ class WindowSummary:
     def add(self, record: FrameRecord) -> None:
         self.tally.add(record)
         if record.exit_index is not None and record.outcome in (Outcome.answered, Outcome.late):
-            self.exits[record.exit_index] += 1
+            self._paths[record.resolution or 0, record.exit_index, record.path] += 1
         if record.tried:
             self._tried += 1
             self._misses += record.miss
@@ -94,11 +98,12 @@ class WindowSummary:
             counts=dict(total.counts),
             faults=dict(total.faults),
             reasons=dict(total.reasons),
+            unknown=total.unknown,
             not_received=not_received,
             rate=recent.counts.total() / span,
-            answer_rate=self.exits.total() / span,
+            answer_rate=self._paths.total() / span,
             recent=dict(recent.counts),
-            recent_exits=dict(sorted(self.exits.items())),
+            recent_paths={words: count for (_, _, words), count in sorted(self._paths.items())},
             recent_faults=dict(recent.faults),
             recent_reasons=dict(recent.reasons),
             recent_not_received=recent_not_received,

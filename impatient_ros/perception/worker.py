@@ -138,7 +138,13 @@ class Perception:
         while (frame := self._frames.take()) is not None:
             parameters = self._parameters()
             deadline = self._deadline(frame, parameters)
-            current = self._delivery.begin(frame, deadline, parameters, self._classifier.exits)
+            current = self._delivery.begin(
+                frame,
+                deadline,
+                parameters,
+                exits=self._classifier.exits,
+                resolutions=len(self._classifier.resolutions),
+            )
             try:
                 self._classify(current)
             except ImageError as error:
@@ -187,7 +193,7 @@ class Perception:
         if camera.transport == 'compressed':
             # Decoding at a half or less, as far as the network cannot see the difference, is a third quicker
             # from 1080p on; for people the picture stays whole.
-            side = None if whole else self._classifier.checkpoint.preprocessing.target_side
+            side = None if whole else self._classifier.target_side
             return decode_compressed(message, camera.roi, target_side=side)
         return to_rgb(message, camera.roi, converter=self._converter)
 

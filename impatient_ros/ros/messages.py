@@ -14,6 +14,7 @@ from vision_msgs.msg import Classification, LabelInfo, ObjectHypothesis, VisionC
 from impatient_ros.images.serialized import HeaderView
 from impatient_ros.perception.diagnostics import Status
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
+from impatient_ros.perception.sending import UNKNOWN
 
 __all__ = [
     'classification',
@@ -124,8 +125,9 @@ def _level(severity: int) -> bytes:
 def _sentence(record: FrameRecord) -> str:
     """What became of the frame, for people."""
     parts = [record.outcome.value]
-    if record.exit_index is not None:
-        parts.append(f'by exit {record.exit_index + 1} of {record.exits}')
+    if record.path:
+        parts[0] += f' ({record.path})'
+    parts += [UNKNOWN] if record.unknown else []
     if record.tried and record.slack is not None:
         left = 'to spare' if record.slack >= 0 else 'too late'
         parts.append(f'{abs(record.slack) * 1e3:.1f} ms {left}')

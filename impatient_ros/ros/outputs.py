@@ -17,6 +17,7 @@ from impatient_ros.perception.annotation import annotate
 from impatient_ros.perception.frame_record import FrameRecord
 from impatient_ros.perception.latest_frames import Frame
 from impatient_ros.perception.monitor import Monitor
+from impatient_ros.perception.sending import UNKNOWN, said
 from impatient_ros.ros.messages import classification, frame_status, image_message, label_info
 
 __all__ = ['OUTPUT_QOS', 'NodeOutputs']
@@ -69,9 +70,11 @@ class NodeOutputs:
             camera.label_info.publish(info)
 
     def answer(self, frame: Frame, answer: Answer | None, top_k: int) -> None:
-        """Publish an answer's best classes, or a classification without results."""
-        probabilities = np.empty(0) if answer is None else answer.probabilities
-        message = classification(frame.message.header, self._labels, probabilities, top_k)
+        """Publish an answer's best classes, that it is unknown, or a classification without results."""
+        labels, scores = self._labels, np.empty(0) if answer is None else answer.probabilities
+        if answer is not None and answer.unknown:
+            labels, scores = (UNKNOWN,), np.array([said(answer)[1]])
+        message = classification(frame.message.header, labels, scores, top_k)
         self._cameras[frame.camera].classification.publish(message)
 
     def record(self, frame: Frame, record: FrameRecord) -> None:

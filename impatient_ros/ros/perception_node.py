@@ -20,6 +20,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from std_srvs.srv import Trigger
 
 from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.anytime.competing_labels import LabelError
 from impatient_ros.checkpoint import CheckpointError
 from impatient_ros.perception.diagnostics import Diagnostics
 from impatient_ros.perception.lifecycle import Lifecycle
@@ -71,7 +72,7 @@ class PerceptionNode(LifecycleNode):
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         try:
             model = self._lifecycle.configure()
-        except (CheckpointError, RuntimeUnavailableError, OSError) as error:
+        except (CheckpointError, LabelError, RuntimeUnavailableError, OSError) as error:
             self.get_logger().error(f'cannot configure: {error}')
             return TransitionCallbackReturn.FAILURE
         except Exception:  # noqa: BLE001
@@ -127,6 +128,9 @@ class PerceptionNode(LifecycleNode):
             device=parameters.device,
             runtime=parameters.runtime,
             cpu_threads=parameters.cpu_threads,
+            memory_limit=parameters.memory_limit,
+            labels=parameters.labels,
+            fit=parameters.fit,
             progress=self._progress(),
         )
         return LoadedModel(path, classifier)

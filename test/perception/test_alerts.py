@@ -88,7 +88,7 @@ def test_silence_is_an_error_that_names_the_topic(monitor, clock):
     assert texts(alerts.update(situation(monitor))[1]) == ['fine again']
 
 
-def test_that_not_even_the_first_exit_fits_is_said_once_and_not_for_single_frames(monitor, clock):
+def test_that_not_even_the_cheapest_path_fits_is_said_once_and_not_for_single_frames(monitor, clock):
     alerts = Alerts(CAMERA_ALERTS)
     add(monitor, 1, Outcome.infeasible)
     assert alerts.update(situation(monitor)) == ([], [])
@@ -98,7 +98,7 @@ def test_that_not_even_the_first_exit_fits_is_said_once_and_not_for_single_frame
         add(monitor, 1, Outcome.infeasible)
         said += texts(alerts.update(situation(monitor))[1])
     assert len(said) == 1
-    assert 'not even the first exit fits: ' in said[0]
+    assert 'not even the cheapest path fits: ' in said[0]
     for index in range(400):  # every fifth frame infeasible: neither here nor there
         clock.time += 0.1
         add(monitor, 1, Outcome.answered if index % 5 else Outcome.infeasible)

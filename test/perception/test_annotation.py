@@ -23,6 +23,16 @@ def test_the_caption_says_label_confidence_exit_and_slack():
     assert caption(ANSWERED) == ('T-shirt 87%', 'exit 2 of 5  slack +30 ms')
 
 
+def test_the_caption_says_the_resolution_where_there_are_several():
+    several = record(label='cup', confidence=0.5, exit_index=3, resolution=160, resolutions=2)
+    assert caption(several) == ('cup 50%', '160 px, exit 4 of 5  slack +30 ms')
+
+
+def test_the_caption_of_an_unknown_answer_says_so():
+    unknown = record(label='unknown', confidence=0.75, exit_index=0, unknown=True)
+    assert caption(unknown)[0] == 'unknown 75%'
+
+
 def test_the_caption_of_a_frame_without_answer_says_why():
     missed = record(Outcome.missed, 'no exit was ready', slack=-0.004)
     assert caption(missed) == ('missed', 'slack -4 ms  no exit was ready')

@@ -4,7 +4,7 @@ import threading
 import time
 
 import pytest
-from answers import NOTHING, answer
+from answers import NOTHING, answer, path
 
 from impatient_ros.perception.deadlines import Deadline
 from impatient_ros.perception.delivery import Delivery
@@ -12,7 +12,6 @@ from impatient_ros.perception.frame_record import Outcome
 from impatient_ros.perception.latest_frames import Frame
 from impatient_ros.perception.sending import Clocks
 from impatient_ros.perception.settings import BudgetParameters, CameraParameters, PerceptionParameters
-from impatient_ros.planning.planner import Plan
 
 SECOND = 1_000_000_000
 FRAME = Frame('front', 'message', 5 * SECOND, 5 * SECOND, Deadline(5 * SECOND), superseded=2)
@@ -61,7 +60,7 @@ def begin(delivery, budget, reserve=0.0, **parameters):
     deadline = Deadline(5 * SECOND + round(budget * SECOND))
     camera = CameraParameters('front', budget=BudgetParameters(reserve=reserve))
     snapshot = PerceptionParameters(**parameters, cameras=(camera,))
-    return delivery.begin(FRAME, deadline, snapshot, exits=5)
+    return delivery.begin(FRAME, deadline, snapshot, exits=5, resolutions=1)
 
 
 def test_an_answer_in_hand_leaves_by_the_deadline_while_the_classifier_still_works(scene):
@@ -89,7 +88,7 @@ def test_the_reserve_is_kept_free(scene):
 def test_without_an_answer_the_deadline_itself_ends_the_frame(scene):
     delivery, outputs, _ = scene
     current = begin(delivery, 0.02)
-    current.planned(Plan((1,), protected=1), 1.0)
+    current.planned(path(1), path(1), 1.0)
     outputs.wait_for(lambda: outputs.records)
     assert outputs.answers == []
     assert outputs.records[0].outcome is Outcome.missed

@@ -18,6 +18,7 @@ ACTIVE = ModelState(
     device='cpu',
     runtime='eager',
     mode='contract',
+    resolutions=(96, 160),
     exits=3,
     reserve=0.0021,
     prediction_error=0.1,
@@ -89,7 +90,8 @@ def test_a_camera_tells_rate_exits_slack_misses_slowdown_faults_and_losses(monit
     status = by_name(report(monitor))['perception: front']
     told = status.values
     assert told['rate_hz'] == '11.00'
-    assert told['exits_used'] == '10 10 0'
+    assert told['paths_used'] == 'exit 1 of 3: 10; exit 2 of 3: 10'
+    assert told['unknown_answers'] == '0'
     assert told['slack_p50_s'] == told['slack_min_s'] == '0.01'
     assert float(told['miss_rate']) == pytest.approx(1 / 21, rel=1e-4)
     assert told['overrun_rate'] == '0.05'
@@ -103,6 +105,31 @@ def test_a_camera_tells_rate_exits_slack_misses_slowdown_faults_and_losses(monit
         assert part in status.text
 
 
+def test_a_camera_tells_which_paths_were_used_the_lowest_resolution_first(clock):
+    monitor = Monitor(TOPICS, now=clock)
+    several = {'resolutions': 2, 'exits': 2}
+    for resolution, exit_index in ((160, 0), (96, 1), (160, 0), (96, 0), (1024, 0)):
+        monitor.record(
+            FrameRecord(
+                'front', 1.0, Outcome.answered, resolution=resolution, exit_index=exit_index, **several
+            )
+        )
+    told = by_name(report(monitor))['perception: front'].values
+    assert told['paths_used'] == (
+        '96 px, exit 1 of 2: 1; 96 px, exit 2 of 2: 1; 160 px, exit 1 of 2: 2; 1024 px, exit 1 of 2: 1'
+    )
+
+
+def test_a_camera_counts_unknown_answers_since_the_reset(clock):
+    monitor = Monitor(TOPICS, now=clock)
+    for unknown in (True, False, True):
+        monitor.record(FrameRecord('front', 1.0, Outcome.answered, exit_index=0, unknown=unknown))
+    clock.time += 100.0
+    assert by_name(report(monitor))['perception: front'].values['unknown_answers'] == '2'
+    monitor.reset()
+    assert by_name(report(monitor))['perception: front'].values['unknown_answers'] == '0'
+
+
 def test_a_camera_tells_how_its_own_miss_rate_is_held(monitor):
     front, rear, _ = (status.values for status in report(monitor))
     assert (front['overrun_margin'], front['protected_exits']) == ('1.25', '40')
@@ -114,7 +141,7 @@ def test_a_camera_that_has_answered_nothing_yet_has_empty_values():
     status = by_name(report(Monitor(TOPICS)))['perception: front']
     told = status.values
     assert told['miss_rate'] == told['slack_p50_s'] == told['slowdown'] == ''
-    assert told['exits_used'] == '0 0 0'
+    assert told['paths_used'] == ''
 
 
 def test_the_model_tells_what_runs_where(monitor):
@@ -122,7 +149,7 @@ def test_the_model_tells_what_runs_where(monitor):
     assert status.text == 'eager on cpu, contract'
     told = status.values
     assert told['model'] == 'clothing10'
-    assert told['exits'] == '3'
+    assert (told['resolutions'], told['exits']) == ('96 160', '3')
     assert told['reserve_s'] == '0.0021'
     assert told['prediction_error'] == '0.1'
 

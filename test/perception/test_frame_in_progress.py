@@ -5,7 +5,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from answers import NOTHING, answer
+from answers import NOTHING, answer, path
 
 from impatient_ros.perception.deadlines import Deadline
 from impatient_ros.perception.frame_in_progress import FrameInProgress
@@ -13,7 +13,6 @@ from impatient_ros.perception.frame_record import Outcome
 from impatient_ros.perception.latest_frames import Frame
 from impatient_ros.perception.sending import Clocks, Sender
 from impatient_ros.perception.settings import CameraParameters, PerceptionParameters
-from impatient_ros.planning.planner import Plan
 
 SECOND = 1_000_000_000
 
@@ -21,7 +20,7 @@ SECOND = 1_000_000_000
 class Scene:
     """A frame that was picked up at 5 s (ROS) or 100 s (steady) with 2 s to its deadline."""
 
-    def __init__(self, reserve=0.0, fallback=False, **parameters):
+    def __init__(self, reserve=0.0, fallback=False, resolutions=1, **parameters):
         self.time, self.out, self.records, self.wakes = 0.0, [], [], 0
         self.sender = Sender(self, Clocks(lambda: round((5 + self.time) * SECOND), lambda: 100 + self.time))
         self.current = FrameInProgress(
@@ -30,6 +29,7 @@ class Scene:
             PerceptionParameters(**parameters, cameras=(CameraParameters('front'),)),
             reserve=reserve,
             exits=5,
+            resolutions=resolutions,
             sender=self.sender,
             lock=threading.Condition(),
             due_changed=self.wake,
@@ -51,7 +51,7 @@ class Scene:
 
 def test_a_finished_answer_is_published_at_once_with_one_record():
     scene = Scene()
-    scene.current.planned(Plan((1, 2), protected=1), 1.3)
+    scene.current.planned(path(2), path(1), 1.3)
     final = answer(2)
     scene.current.answered(final)
     scene.time = 0.5
@@ -116,7 +116,13 @@ def test_an_infeasible_frame_says_so():
     scene.current.finish(replace(NOTHING, infeasible=True))
     assert scene.out == []
     assert scene.ended().outcome is Outcome.infeasible
-    assert scene.ended().reason
+    assert scene.ended().reason == 'budget below the first exit'
+
+
+def test_with_several_resolutions_an_infeasible_frame_had_too_little_for_the_cheapest_path():
+    scene = Scene(resolutions=3)
+    scene.current.finish(replace(NOTHING, infeasible=True))
+    assert scene.ended().reason == 'budget below the cheapest path'
 
 
 def test_every_better_answer_is_published_where_that_is_wanted():
@@ -135,6 +141,49 @@ def test_a_sure_early_answer_says_that_it_was_sure():
     scene.current.answered(sure)
     scene.current.finish(sure)
     assert scene.ended().reason == 'confident'
+
+
+@pytest.mark.parametrize(
+    ('taken', 'planned', 'reason'),
+    [
+        ((160, 4), (224, 0), 'confident'),  # a lower resolution, whatever the exit
+        ((224, 1), (224, 2), 'confident'),
+        ((224, 2), (224, 2), ''),
+        ((224, 0), (160, 4), ''),  # beyond the plan
+    ],
+)
+def test_a_sure_answer_stopped_early_where_its_path_lies_before_the_planned_one(taken, planned, reason):
+    scene = Scene(confidence_threshold=0.9, resolutions=2)
+    sure = answer(taken[1], planned[1], confidence=0.95, resolution=taken[0], planned_resolution=planned[0])
+    scene.current.finish(sure)
+    assert scene.ended().reason == reason
+
+
+def test_the_record_has_the_path_that_answered_and_the_planned_one():
+    scene = Scene(resolutions=2)
+    scene.current.planned(path(3), path(1, resolution=160), 1.0)
+    scene.current.finish(answer(1, resolution=160))
+    record = scene.ended()
+    assert (record.resolution, record.exit_index) == (160, 1)
+    assert (record.planned_resolution, record.planned_exit_index) == (224, 3)
+    assert (record.path, record.planned_path) == ('160 px, exit 2 of 5', '224 px, exit 4 of 5')
+
+
+def test_an_unknown_answer_is_recorded_as_that():
+    scene = Scene()
+    scene.current.finish(answer(2, confidence=0.25, unknown=True))
+    record = scene.ended()
+    assert (record.label, record.confidence, record.unknown) == ('unknown', 0.75, True)
+    assert scene.out == [(2, 5)]
+
+
+def test_a_frame_for_which_no_stage_is_executed_has_no_planned_path():
+    scene = Scene()
+    scene.current.planned(None, None, 1.5)
+    scene.current.finish(NOTHING)
+    record = scene.ended()
+    assert (record.outcome, record.slowdown, record.overrun) == (Outcome.missed, 1.5, None)
+    assert (record.planned_resolution, record.planned_exit_index) == (None, None)
 
 
 def test_an_answer_by_the_fixed_budget_instead_of_an_announcement_says_so():
@@ -157,7 +206,7 @@ class TestOverrun:
     @staticmethod
     def overrun(*answers, protected=1, **parameters):
         scene = Scene(**parameters)
-        scene.current.planned(Plan((1, 2), protected=protected), 1.0)
+        scene.current.planned(path(2), None if protected is None else path(protected), 1.0)
         for each in answers:
             scene.current.answered(each)
         scene.current.finish(answers[-1] if answers else NOTHING)
@@ -205,7 +254,7 @@ class TestDue:
 
     def test_without_an_answer_it_is_missed(self):
         scene = Scene()
-        scene.current.planned(Plan((1,), protected=1), 1.0)
+        scene.current.planned(path(1), path(1), 1.0)
         scene.time = 2.0
         scene.current.expire()
         assert scene.current.finish(answer(1)) is scene.ended()

@@ -34,6 +34,10 @@ records = st.builds(
     exit_index=indices,
     planned_exit_index=indices,
     exits=st.integers(0, 99),
+    resolution=indices,
+    planned_resolution=indices,
+    resolutions=st.integers(0, 99),
+    unknown=st.booleans(),
     budget=st.one_of(st.none(), seconds),
     elapsed=st.one_of(st.none(), seconds),
     slack=st.one_of(st.none(), seconds),
@@ -50,9 +54,22 @@ def test_values_hold_the_whole_record(made):
 
 
 def test_the_values_have_the_keys_of_the_interface():
-    keys = 'outcome reason exit_index planned_exit_index exits budget_s elapsed_s slack_s slowdown superseded'
+    keys = (
+        'outcome reason exit_index planned_exit_index exits resolution planned_resolution resolutions '
+        'budget_s elapsed_s slack_s slowdown superseded'
+    )
     assert ' '.join(record().to_values()) == keys
     assert record(fault='zero_stamp').to_values()['fault'] == 'zero_stamp'
+    assert record(unknown=True).to_values()['unknown'] == 'true'
+
+
+def test_a_record_of_an_older_version_has_no_resolution():
+    values = record(resolution=160, planned_resolution=224, resolutions=2).to_values()
+    old = {key: value for key, value in values.items() if 'resolution' not in key}
+    found = FrameRecord.from_values('front', 1.0, old)
+    assert found == record()
+    assert (found.resolution, found.planned_resolution, found.resolutions) == (None, None, 0)
+    assert found.path == found.planned_path == 'exit 3 of 5'
 
 
 def test_numbers_of_numpy_become_plain_text():

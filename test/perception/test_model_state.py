@@ -1,5 +1,9 @@
 """What the node says of its model, with a real classifier on a simulated runtime."""
 
+from types import SimpleNamespace
+
+import pytest
+from answers import path
 from simulation import Clock, SimulatedRuntime, checkpoint, profile
 
 from impatient_ros.anytime import AnytimeClassifier, FrameRequest
@@ -29,6 +33,7 @@ def test_a_model_tells_what_runs_it_and_what_it_has_learned():
     assert before.model == 'some.safetensors'
     assert before.runtime == model.classifier.runtime.name
     assert before.exits == model.classifier.exits
+    assert before.resolutions == model.classifier.resolutions
     assert before.slowdown == 1.0
     assert (before.prediction_error, before.overruns) == (None, {})
     model.classifier.run(FrameRequest(None, lambda: 1e9, camera='front'))
@@ -39,6 +44,27 @@ def test_a_model_tells_what_runs_it_and_what_it_has_learned():
 
 def test_the_latencies_are_those_of_the_profile():
     model = loaded()
-    costs = model.classifier.profile.costs('contract')
+    costs = model.classifier.costs('contract').values()
     assert model.latencies == f'median {", ".join(f"{cost * 1e3:.1f}" for cost in costs)} ms'
     assert f'{model.classifier.exits} exits on {model.classifier.runtime.name}' in model.description
+
+
+@pytest.mark.parametrize(
+    ('exits', 'description'),
+    [
+        (1, '2 resolutions (96 to 160 px) of 1 exit on openvino (cpu), median 96 px: 1.0; 160 px: 2.5 ms'),
+        (
+            2,
+            '2 resolutions (96 to 160 px) of 2 exits on openvino (cpu), '
+            'median 96 px: 1.0, 2.0; 160 px: 2.5, 5.0 ms',
+        ),
+    ],
+)
+def test_with_several_resolutions_each_has_latencies_of_its_own(exits, description):
+    def costs(mode):
+        paths = [path(t, side) for t in range(exits) for side in (160, 96)]  # in any order
+        return {each: (0.001 if each.resolution == 96 else 0.0025) * (each.exit_index + 1) for each in paths}
+
+    runtime = SimpleNamespace(name='openvino', device='cpu')
+    classifier = SimpleNamespace(runtime=runtime, exits=exits, resolutions=(96, 160), costs=costs)
+    assert LoadedModel('some.safetensors', classifier).description == description

@@ -66,7 +66,7 @@ def test_counts_stay_when_the_window_has_passed(monitor, clock):
     assert statistics.faults == {'zero_stamp': 1}
     assert statistics.reasons == {'short_data': 1}
     assert statistics.not_received == 3
-    assert statistics.recent == statistics.recent_exits == statistics.recent_faults == {}
+    assert statistics.recent == statistics.recent_paths == statistics.recent_faults == {}
     assert statistics.recent_not_received == 0
     assert statistics.rate == 0.0
     assert statistics.slack_min is None

@@ -110,6 +110,14 @@ def test_an_unknown_choice_lists_the_choices_and_the_nearest():
         ({'model': 7}, 'model is 7: write a text'),
         ({'device': 'gpu'}, "device is 'gpu': write auto, cpu, igpu, cuda or cuda:<index>"),
         ({'confidence_threshold': 1.1}, 'from 0 to 1'),
+        ({'unknown_below': -0.1}, 'unknown_below is -0.1: write a number from 0 to 1'),
+        ({'memory_limit': -1}, 'memory_limit is -1: write a number from 0 to 1e+06'),
+        ({'labels': 'cup'}, "labels is 'cup': write [] for all or a list of labels that the model has"),
+        ({'labels': ['cup', 7]}, "labels is ['cup', 7]: write [] for all or a list"),
+        (
+            {'fit': 'squish'},
+            "fit is 'squish': write '' (as the model says), crop or squash (did you mean squash?)",
+        ),
         ({'camera_names': []}, 'camera_names is empty'),
         ({'camera_names': 'front'}, "camera_names is 'front': write a list of texts"),
         ({'camera_names': ['front left']}, "'front left': write letters, digits and _"),
@@ -135,6 +143,17 @@ def test_all_that_is_wrong_is_said_at_once():
     with pytest.raises(ParameterError) as refused:
         parse({'mode': 'fast', 'top_k': 0, 'budget.fixed': -1})
     assert len(refused.value.problems) == 3
+
+
+def test_what_a_model_is_loaded_with_and_what_counts_for_each_frame():
+    parameters = parse(
+        {'labels': ['cup', 'banana'], 'fit': 'squash', 'memory_limit': 64, 'unknown_below': 0.3}
+    )
+    assert (parameters.labels, parameters.fit, parameters.memory_limit) == (('cup', 'banana'), 'squash', 64.0)
+    assert parameters.frame_settings(parameters.camera('camera')).unknown_below == 0.3
+    locks = {name for name, each in node_definitions().items() if each.locked == 'configured'}
+    assert {'labels', 'fit', 'memory_limit'} <= locks
+    assert 'unknown_below' not in locks
 
 
 def test_a_region_of_interest_is_four_whole_numbers_or_none():

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from answers import path
 from simulation import Clock, SimulatedRuntime, checkpoint, profile
 
 from impatient_ros.answer import Answer
@@ -17,7 +18,6 @@ from impatient_ros.images.serialized import Unreadable
 from impatient_ros.perception.frame_record import Outcome
 from impatient_ros.perception.parameter_values import parse
 from impatient_ros.perception.worker import Perception
-from impatient_ros.planning.planner import Plan
 
 SECOND = 1_000_000_000
 NOW = 100 * SECOND
@@ -55,7 +55,8 @@ class Classifier:
     """Answers as `script` says; remembers what happened to it."""
 
     exits = 2
-    checkpoint = SimpleNamespace(preprocessing=Preprocessing.for_image_size(224))
+    resolutions = (160, 224)
+    target_side = Preprocessing.for_image_size(224).target_side
 
     def __init__(self):
         self.calls, self.threads, self.requests, self.given = [], [], [], []
@@ -72,7 +73,7 @@ class Classifier:
         self.threads.append(threading.current_thread())
         given = self.script(request.image)
         if not given.infeasible:
-            observer.planned(Plan((given.planned_exit_index,)), 1.0)
+            observer.planned(path(given.planned_exit_index), None, 1.0)
             observer.answered(given)
         return given
 

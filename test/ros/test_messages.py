@@ -85,7 +85,12 @@ def test_frame_status_carries_header_camera_and_name():
     assert message.header == HEADER
     (status,) = message.status
     assert (status.name, status.hardware_id) == ('eyes: front', 'front')
-    assert status.message == 'answered, by exit 2 of 5, 12.3 ms to spare'
+    assert status.message == 'answered (exit 2 of 5), 12.3 ms to spare'
+
+
+def test_the_message_says_the_path_and_that_an_answer_is_unknown():
+    unknown = record(resolution=160, resolutions=6, exit_index=0, exits=1, slack=0.004, unknown=True)
+    assert frame_status(HEADER, unknown).status[0].message == 'answered (160 px), unknown, 4.0 ms to spare'
 
 
 @pytest.mark.parametrize(
@@ -128,6 +133,10 @@ indices = st.one_of(st.none(), st.integers(0, 99))
         exit_index=indices,
         planned_exit_index=indices,
         exits=st.integers(0, 99),
+        resolution=indices,
+        planned_resolution=indices,
+        resolutions=st.integers(0, 99),
+        unknown=st.booleans(),
         budget=seconds,
         elapsed=seconds,
         slack=seconds,

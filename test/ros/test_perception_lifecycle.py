@@ -76,6 +76,30 @@ class TestLifecycle:
             robot.wait_for_node()
             assert robot.ask().outcome is Outcome.answered
 
+    def test_labels_that_the_model_does_not_have_are_named_and_those_that_it_has_compete(
+        self, robot, tiny_model, tmp_path
+    ):
+        with NodeProcess(
+            tmp_path / 'log', f'model:={tiny_model}', 'labels:=[Cat, hause]', 'budget.fixed:=20.0'
+        ) as node:
+            robot.wait_until(lambda: 'not started' in node.log)
+            assert "no label 'Cat' (did you mean cat?)" in node.log
+            assert "no label 'hause' (did you mean house?)" in node.log
+            assert 'Traceback' not in node.log
+            assert robot.set(labels=['house', 'cat']).successful
+            assert robot.transition('configure')
+            refused = robot.set(labels=['dog'])
+            assert not refused.successful
+            assert 'while a model is loaded' in refused.reason
+            assert robot.transition('activate')
+            robot.wait_for_node()
+            [info] = robot.labels['camera'][-1:]
+            assert {each.class_name for each in info.class_map} == {'cat', 'house'}
+            assert robot.ask().outcome is Outcome.answered
+            results = robot.answers['camera'][-1].results
+            assert {result.class_id for result in results} == {'cat', 'house'}
+            assert sum(result.score for result in results) == pytest.approx(1.0)
+
     @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
     def test_signals_end_it_with_code_zero_also_while_frames_arrive(
         self, robot, tiny_model, tmp_path, number

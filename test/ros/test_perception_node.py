@@ -21,6 +21,7 @@ DEFAULTS = {
     'on_miss': 'silent',
     'publish_mode': 'final',
     'top_k': 5,
+    'unknown_below': 0.0,
     'cameras__camera__roi': [],
 }
 
@@ -48,6 +49,17 @@ def node(running, robot):
     assert robot.set(**DEFAULTS).successful
 
 
+def values_of(robot, name):
+    """The values of a camera's or the model's status in the latest diagnostics."""
+    statuses = robot.diagnostics[-1].status if robot.diagnostics else ()
+    return {
+        pair.key: pair.value
+        for status in statuses
+        if status.name == f'{NODE}: {name}'
+        for pair in status.values
+    }
+
+
 class TestAnswers:
     def test_an_answer_carries_the_images_header_and_the_models_labels(self, node, robot):
         record = robot.ask()
@@ -66,6 +78,8 @@ class TestAnswers:
         record = robot.ask()
         assert record.exits == 4
         assert record.exit_index == 3, 'with 20 s every exit fits'
+        assert record.resolution == record.planned_resolution == 64
+        assert record.path == 'exit 4 of 4', 'there is only one resolution'
         assert 10 < record.budget <= 20.0
         assert 0 < record.elapsed < 20
         assert record.slack == pytest.approx(record.budget - record.elapsed, abs=0.1)
@@ -75,6 +89,18 @@ class TestAnswers:
         assert robot.set(top_k=1).successful
         robot.ask()
         assert len(robot.answers['camera'][-1].results) == 1
+
+    def test_an_answer_that_is_not_probable_enough_is_unknown(self, node, robot):
+        assert robot.set(unknown_below=1.0).successful
+        record = robot.ask()
+        assert (record.outcome, record.unknown) == (Outcome.answered, True)
+        [result] = robot.answer_of(robot.asked).results
+        assert result.class_id == 'unknown'
+        assert 0 < result.score < 1
+        robot.wait_for(lambda: int(values_of(robot, 'camera').get('unknown_answers', 0)) > 0)
+        assert robot.set(unknown_below=0.0).successful
+        assert not robot.ask().unknown
+        assert 'unknown' not in {each.class_id for each in robot.answer_of(robot.asked).results}
 
     def test_mode_and_publish_mode_change_live(self, node, robot):
         assert robot.set(mode='interruptible', publish_mode='every').successful
@@ -129,6 +155,10 @@ class TestBudgets:
             ('budget__miss_rate', 2.0, 'budget.miss_rate'),
             ('camera_names', ['other'], 'deactivate'),
             ('model', 'other.safetensors', 'clean up'),
+            ('labels', ['cat'], 'clean up'),
+            ('fit', 'squash', 'clean up'),
+            ('memory_limit', 100.0, 'clean up'),
+            ('unknown_below', 1.5, 'unknown_below'),
         ],
     )
     def test_what_cannot_be_is_refused_with_a_reason(self, node, robot, name, value, told):
@@ -270,19 +300,12 @@ class TestServicesAndDiagnostics:
         assert robot.ask().outcome is Outcome.answered
 
     def test_diagnostics_tell_of_cameras_and_model(self, node, robot):
-        def told(name):
-            """The values of the latest message; profiling anew, in the test before, has emptied some."""
-            statuses = robot.diagnostics[-1].status if robot.diagnostics else ()
-            return {
-                pair.key: pair.value
-                for status in statuses
-                if status.name == f'{NODE}: {name}'
-                for pair in status.values
-            }
-
         robot.ask()
-        robot.wait_for(lambda: told('camera').get('overrun_margin'))
-        assert float(told('camera')['overrun_margin']) > 0
-        assert int(told('camera')['frames']) > 0
-        assert float(told('model')['prediction_error']) >= 0
-        assert told('model')['state'] == 'active'
+        # Profiling anew, in the test before, has emptied some.
+        robot.wait_for(lambda: values_of(robot, 'camera').get('overrun_margin'))
+        camera, model = values_of(robot, 'camera'), values_of(robot, 'model')
+        assert float(camera['overrun_margin']) > 0
+        assert int(camera['frames']) > 0
+        assert 'exit 4 of 4: ' in camera['paths_used']
+        assert float(model['prediction_error']) >= 0
+        assert (model['state'], model['resolutions'], model['exits']) == ('active', '64', '4')
