@@ -171,6 +171,11 @@ def unknown(node: Node) -> list[str]:
 def hints(parameters: PerceptionParameters) -> list[str]:
     """Warnings about values that are valid and probably a mistake."""
     warnings = []
+    if len(parameters.labels) == 1 and not parameters.unknown_below:
+        warnings.append(
+            f'labels has {parameters.labels[0]!r} alone: every answer is that with score 1; '
+            'name more labels, or set unknown_below'
+        )
     for camera in parameters.cameras:
         compressed = camera.topic.endswith('/compressed')
         if compressed != (camera.transport == 'compressed'):

@@ -36,7 +36,7 @@ def image(fill=0, **fields):
     return SimpleNamespace(**{**values, **fields})
 
 
-def answer(infeasible=False):
+def answer(infeasible=False, **options):
     return Answer(
         label=None if infeasible else 'cat',
         class_index=None if infeasible else 0,
@@ -48,6 +48,7 @@ def answer(infeasible=False):
         slack=0.01,
         met=not infeasible,
         infeasible=infeasible,
+        **options,
     )
 
 
@@ -129,6 +130,14 @@ def ask(perception, outputs, message=None):
     count = len(outputs.records)
     perception.receive('front', message or image(), None)
     return outputs.wait_for(count + 1)
+
+
+def test_a_record_knows_how_many_resolutions_and_exits_there_are(scene):
+    perception, classifier, outputs, _ = scene
+    classifier.script = lambda decode: answer(resolution=160, planned_resolution=224)
+    perception.start()
+    record = ask(perception, outputs)
+    assert (record.path, record.planned_path) == ('160 px, exit 2 of 2', '224 px, exit 2 of 2')
 
 
 def test_the_thread_that_classifies_has_warmed_up_when_start_returns(scene):

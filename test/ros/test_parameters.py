@@ -327,6 +327,24 @@ def test_a_transport_that_does_not_fit_its_topic_is_pointed_out(make):
     assert hints(parse(fits)) == []
 
 
+def test_a_label_alone_without_unknown_answers_is_pointed_out(make):
+    [warning] = make({'labels': ['cup']}).warned
+    assert "labels has 'cup' alone" in warning
+    assert (
+        hints(parse({'labels': ['cup'], 'unknown_below': 0.3}))
+        == hints(parse({'labels': ['cup', 'mug']}))
+        == []
+    )
+
+
+def test_the_labels_can_be_emptied_again(make):
+    node = make({'labels': ['cup', 'banana']})
+    assert node.own.current.labels == ('cup', 'banana')
+    assert change(node, labels=[]) == ''
+    assert node.own.current.labels == ()
+    assert make(arguments=['--ros-args', '-p', 'labels:=[]']).own.current.labels == ()
+
+
 def test_topics_may_be_relative_to_the_namespace(make):
     assert make({'cameras.camera.topic': 'image_raw'}).own.current.cameras[0].topic == 'image_raw'
 
