@@ -29,7 +29,7 @@ class Answer:
         overrun: whether that exit completed later than planned; None while it was not evaluated.
         resolution, planned_resolution: of the path that answered and of the one that the plan aimed at, px.
         unknown: even the most probable class is less probable than `FrameSettings.unknown_below`; `label`,
-            `class_index` and `probabilities` stay those of the best class, whose probability among all classes
+            `class_index`, `probabilities` stay those of the best class, whose probability among all classes
             of the network, competing or not, is the confidence.
     """
 

@@ -166,15 +166,15 @@ class TestArithmetic:
 
     def test_running_means_learn_from_a_fused_path(self):
         profile = trace('resnet18-none').profile
-        made = Planners(profile, trace('resnet18-none').accuracies).planner('', 'contract', 0.01)
+        made = Planners([profile], trace('resnet18-none').accuracies).planner('', 'contract', 0.01)
         planner = _RunningMean(made.options, made.forecast, made.control)
         usual = profile.costs('contract')
         for _ in range(100):
-            planner.learn(fused_frame(2 * usual[4], last=4))
+            planner.learn([fused_frame(2 * usual[4], last=4)])
         assert planner.choose(1.9 * usual[4])[0] < 4
         assert planner.choose(2.1 * usual[4])[0] == 4
         for _ in range(100):
-            planner.learn(fused_frame(usual[0], last=0))
+            planner.learn([fused_frame(usual[0], last=0)])
         assert planner.choose(1.1 * usual[0])[0] == 0
 
     def test_phases_of_a_step_hold_enough_rounds_and_are_no_longer_than_need_be(self):
