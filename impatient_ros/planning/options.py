@@ -20,8 +20,9 @@ from itertools import groupby
 
 from impatient_ros.planning.depths import Depths
 from impatient_ros.planning.latency_profile import LatencyProfile
+from impatient_ros.planning.path_sets import Candidates, Completion, Gain, PathSet
 
-__all__ = ['MODES', 'Candidates', 'Completion', 'Gain', 'OptionTable', 'PathSet', 'undominated']
+__all__ = ['MODES', 'OptionTable', 'undominated']
 
 MODES = ('contract', 'interruptible', 'adaptive')
 MIN_COST = 1e-9  # s; times are divided by costs
@@ -34,75 +35,6 @@ FUSED_SAVING = 0.06
 # contract runs needs at most four times what one run would that knew the interruption, and no other factor
 # does better (Russell & Zilberstein, "Composing real-time systems", IJCAI 1991).
 PASS_GROWTH = 2.0
-
-
-# Slotted classes rather than tuples: reading their attributes is what takes the least time in a decision.
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """Being done with a path after certain others.
-
-    Attributes:
-        depth: what is still to be executed of the last path's pass, as in `Forecast.errors`.
-        cost: median seconds, without decisions and preparation.
-        decisions: how many are made on the way.
-        prepares: the resolutions, by index, for which the picture has to be prepared on the way.
-    """
-
-    depth: int
-    cost: float
-    decisions: int
-    prepares: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """What one path of a set contributes: the index of its completion, and the accuracy that it adds."""
-
-    completion: int
-    accuracy: float
-
-
-@dataclass(frozen=True, slots=True)
-class PathSet:
-    """Paths to evaluate.
-
-    Attributes:
-        max_gain: accuracy that all of them add.
-        paths: ascending.
-        gains: one per path.
-        optional: whether it goes beyond a first answer.
-        first, last: the completions of its first and of its last path, each alone.
-        first_gain: what the first path adds.
-    """
-
-    max_gain: float
-    paths: tuple[int, ...]
-    gains: tuple[Gain, ...]
-    optional: bool
-    first: int
-    last: int
-    first_gain: float
-
-
-@dataclass(frozen=True, slots=True)
-class Candidates:
-    """What there is to choose from where a frame stands.
-
-    Attributes:
-        answered: whether an answer is in hand.
-        alone: the index of the completion of each path alone; these come first.
-        starting: indices of those that some set begins with, ascending.
-        completions: of all paths in all sets.
-        path_sets: single paths first, of these those that may add most.
-    """
-
-    answered: bool
-    alone: dict[int, int]
-    starting: tuple[int, ...]
-    completions: tuple[Completion, ...]
-    path_sets: tuple[PathSet, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,13 +138,14 @@ class OptionTable:
             if paths not in completions:
                 completions[paths] = self._completion(place, paths, completions)
         indices = {paths: index for index, paths in enumerate(completions)}
+        ordered = tuple(completions.values())
         path_sets = [self._path_set(paths, place.answered, indices) for paths in sets]
         path_sets.sort(key=lambda each: (len(each.paths) > 1, -each.max_gain))
         return Candidates(
             answered=place.answered is not None,
             alone={k: index for index, k in enumerate(alone)},
-            starting=tuple(sorted({each.first for each in path_sets})),
-            completions=tuple(completions.values()),
+            starting=tuple(sorted({each.first for each in path_sets}, key=lambda i: ordered[i].cost)),
+            completions=ordered,
             path_sets=tuple(path_sets),
         )
 
@@ -247,17 +180,22 @@ class OptionTable:
             begun = target // T == r
             least = max(0, place.position - 1) if begun else 0
             on_the_way = [k for k in range(target // T * T + least, target) if k > after]
-            cheaper = [
-                k
-                for k in firsts
-                if k // T < target // T and self._costs[k] * PASS_GROWTH <= self._costs[target]
-            ]
+            cheaper = self._cheaper(target, firsts)
             if place.answered is not None and not begun:
                 on_the_way = [k for k in on_the_way if self.accuracies[k] > self.accuracies[place.answered]]
             found += [
                 (k, target) for k in cheaper + on_the_way if self.accuracies[k] < self.accuracies[target]
             ]
         return found
+
+    def _cheaper(self, target: int, firsts: Sequence[int]) -> list[int]:
+        """Of each lower resolution, the best path that is cheap enough to insure the target."""
+        T = self.exits
+        found: dict[int, int] = {}
+        for k in firsts:  # ascending: of one pass the better one comes later
+            if k // T < target // T and self._costs[k] * PASS_GROWTH <= self._costs[target]:
+                found[k // T] = k
+        return list(found.values())
 
     def _completion(
         self, place: _Place, paths: tuple[int, ...], known: dict[tuple[int, ...], Completion]

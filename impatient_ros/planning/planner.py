@@ -20,13 +20,15 @@ What preparing the picture for a resolution takes is given by the caller, who kn
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from impatient_ros.planning.forecast import Forecast
 from impatient_ros.planning.frame_timing import FrameTiming
-from impatient_ros.planning.options import Candidates, Completion, OptionTable
+from impatient_ros.planning.options import OptionTable
 from impatient_ros.planning.overrun_control import OverrunControl
+from impatient_ros.planning.path_sets import Completion
+from impatient_ros.planning.search import Search
 
 __all__ = ['MIN_CHANCE', 'MIN_CHANCE_SHARED', 'Plan', 'Planner']
 
@@ -42,10 +44,6 @@ MIN_CHANCE_SHARED = 0.9
 # abandoning counts as an overrun, which widens the margin and causes more abandonments. On the recorded
 # traces 0.8 and 0.95 change overruns by less than 0.03 points.
 KEEP_CHANCE = 0.9
-NOTHING: Mapping[int, float] = {}
-# Expected accuracy that a set must add to be taken instead of another one. A tenth of a point is less than
-# forecasts know, and many sets need not be looked at then.
-WORTH = 1e-3
 
 
 @dataclass(slots=True)  # not frozen: setting attributes the long way doubles the time of a decision
@@ -140,34 +138,20 @@ class Planner:
         candidates = self.options.at(resolution, position, answered)
         if not (budget > 0 and candidates.path_sets):
             return Plan((), answered is None)
-        forecast = self.forecast
-        slowdown = forecast.slowdown if slowdown is None else slowdown
+        slowdown = self.forecast.slowdown if slowdown is None else slowdown
+        search = Search(candidates, self.forecast, self.control, budget, slowdown, preparation)
         if answered is not None:
-            return Plan(self._best(candidates, budget, slowdown, min_chance, preparation))
-        decision_cost, margins, completions = (
-            forecast.decision_cost,
-            self.control.margins(),
-            candidates.completions,
-        )
-        factors: dict[int, float] = {}
-        protected = set()
-        for index in candidates.starting:
-            path = completions[index]
-            left = budget
-            for r in path.prepares:
-                left -= preparation[r]
-            factor = factors[index] = left / (slowdown * (path.cost + path.decisions * decision_cost))
-            if margins[path.depth] <= factor:
-                protected.add(index)
-        if not protected:
+            return Plan(search.best(min_chance))
+        # Ascending by cost: mostly the first one is protected.
+        if not any(map(search.protected, candidates.starting)):
             # An unlikely answer beats none. Where nothing was ever that fast, the frame is infeasible.
-            paths = self._best(candidates, budget, slowdown, min_chance, preparation, factors)
+            paths = search.best(min_chance)
             return Plan(paths, not paths)
         if self.options.mode == 'contract':  # the most accurate one of those that are protected
-            paths = next(each.paths for each in candidates.path_sets if each.first in protected)
+            paths = next(each.paths for each in candidates.path_sets if search.protected(each.first))
         else:
-            paths = self._best(candidates, budget, slowdown, min_chance, preparation, factors, protected)
-        path = completions[candidates.alone[paths[0]]]
+            paths = search.best(min_chance, protected=True)
+        path = candidates.completions[candidates.alone[paths[0]]]
         return Plan(paths, False, paths[0], self._planned_time(path, slowdown, preparation))
 
     def cheapest(
@@ -243,65 +227,3 @@ class Planner:
         margin = self.control.margins()[path.depth] if margin is None else margin
         prepares = sum([preparation[r] for r in path.prepares]) if preparation else 0.0
         return prepares + slowdown * (path.cost + path.decisions * self.forecast.decision_cost) * margin
-
-    def _best(
-        self,
-        candidates: Candidates,
-        budget: float,
-        slowdown: float,
-        min_chance: float,
-        preparation: Sequence[float],
-        factors: Mapping[int, float] = NOTHING,
-        protected: Container[int] | None = None,
-    ) -> tuple[int, ...]:
-        """The paths of the set that adds most to the expected accuracy, if any; after an answer it must add
-        something.
-
-        Args:
-            factors: how many times its cost there is time for, for completions of which that is known.
-            protected: the completions that sets may begin with; None: all that have any chance.
-        """
-        errors, decision_cost = self.forecast.errors, self.forecast.decision_cost
-        best: tuple[int, ...] = ()
-        best_value = WORTH if candidates.answered else -math.inf
-        completions = candidates.completions
-        chances: dict[int, float] = {}
-
-        def chance_of(index: int) -> float:
-            path = completions[index]
-            factor = factors.get(index)
-            if factor is None:
-                left = budget
-                for r in path.prepares:
-                    left -= preparation[r]
-                factor = left / (slowdown * (path.cost + path.decisions * decision_cost))
-            chance = chances[index] = errors[path.depth].chance(factor)
-            return chance
-
-        for path_set in candidates.path_sets:
-            if path_set.max_gain <= best_value or (protected is not None and path_set.first not in protected):
-                continue
-            # All paths of a set take at least what its last one takes alone, and chances of paths alone are
-            # shared by many sets: most of them fall by these before anything else of them is looked up.
-            last = path_set.last
-            upper = chances[last] if last in chances else chance_of(last)
-            if path_set.optional:
-                if upper < min_chance:
-                    continue
-                first = path_set.first
-                certain = chances[first] if first in chances else chance_of(first)
-                rest = path_set.max_gain - path_set.first_gain
-                if certain * path_set.first_gain + min(certain, upper) * rest <= best_value:
-                    continue
-            value, certain = 0.0, 1.0
-            for gain in path_set.gains:
-                index = gain.completion
-                chance = chances[index] if index in chances else chance_of(index)
-                if chance < certain:
-                    certain = chance  # a path is done only if those before it are
-                value += certain * gain.accuracy
-            if value <= best_value or (path_set.optional and certain < min_chance):
-                continue
-            if protected is not None or chances[path_set.first]:
-                best, best_value = path_set.paths, value + WORTH
-        return best

@@ -54,8 +54,9 @@ class PreparationCost:
             yet, the nearest one's.
     """
 
+    resize: tuple[float, ...]
+
     def __init__(self, resolutions: int = 1) -> None:
-        self.infeasible = 0
         self._resolutions = resolutions
         self.forget()
 
@@ -72,7 +73,7 @@ class PreparationCost:
         self._seen[resolution] = True
         known = [r for r, seen in enumerate(self._seen) if seen]
         nearest = [min(known, key=lambda r: abs(r - each)) for each in range(self._resolutions)]
-        self.resize = tuple(self._resize[r].value for r in nearest)
+        self.resize = tuple([self._resize[r].value for r in nearest])
 
     def forget(self) -> None:
         """Start anew.
@@ -84,5 +85,5 @@ class PreparationCost:
         self._decode = RollingQuantile(0.2, start=0.0, min_observations=2)
         self._resize = [RollingQuantile(0.2, 0.0, min_observations=2) for _ in range(self._resolutions)]
         self._seen = [False] * self._resolutions
-        self.resize: tuple[float, ...] = (0.0,) * self._resolutions
+        self.resize = (0.0,) * self._resolutions
         self.infeasible = 0

@@ -94,7 +94,7 @@ class TestResolutions:
     def test_a_target_is_insured_by_a_whole_pass_or_by_an_exit_on_its_way(self):
         # The first exit of the large pass is dominated: as an insurance it costs only its head.
         table = ladder('adaptive', [0.3, 0.6, 0.4, 0.9], [0.010, 0.040], exits=2)
-        assert sets(table) == {(0,), (1,), (3,), (0, 1), (0, 3), (1, 3), (2, 3)}
+        assert sets(table) == {(0,), (1,), (3,), (0, 1), (1, 3), (2, 3)}
 
     def test_each_pass_prepares_the_picture_for_itself(self):
         found = ladder('adaptive', [0.3, 0.6, 0.9], [0.010, 0.020, 0.040]).at(None, 0, None)
