@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from impatient_ros.checkpoint.container import CheckpointError
 from impatient_ros.checkpoint.graph import Graph
 from impatient_ros.checkpoint.reading import Checkpoint, CheckpointFile, read
+from impatient_ros.checkpoint.resolution import Path, Resolution
 from impatient_ros.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -18,7 +19,9 @@ __all__ = [
     'CheckpointError',
     'CheckpointFile',
     'Graph',
+    'Path',
     'Preprocessing',
+    'Resolution',
     'load',
     'read',
     'save',
