@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +81,11 @@ class CheckpointFile:
     def paths(self) -> tuple[Path, ...]:
         """Every exit at every resolution, cheapest (MACs) first."""
         return paths_of(self.resolutions)
+
+    def with_fit(self, fit: str) -> CheckpointFile:
+        """The same with pictures made square in another way, 'crop' or 'squash'. Raises ValueError."""
+        fitted = [replace(each, preprocessing=each.preprocessing.with_fit(fit)) for each in self.resolutions]
+        return replace(self, preprocessing=fitted[-1].preprocessing, resolutions=tuple(fitted))
 
 
 @dataclass(frozen=True, kw_only=True)
