@@ -239,4 +239,4 @@ def _source(checkpoint: CheckpointFile, path: str | Path) -> Source:
 
         return load(path).network
 
-    return Source(checkpoint.graph, network, checkpoint.digest)
+    return Source((checkpoint.graph,) if checkpoint.graph else (), network, checkpoint.digest)

@@ -69,7 +69,8 @@ def measure(
             # of the inner boundaries therefore say when a stage was launched, and what remains includes
             # what is queued.
             marks[run.position] = clock()
-        was_fused = run.ready
+        # A runtime may compute the last stage's scores with it in any case.
+        was_fused = fused and run.ready
         run.exit()
         end = clock()
         if was_fused:  # there was no boundary on the way: this is a sample from the start only
