@@ -114,6 +114,7 @@ class _Measured:
             # of the inner boundaries therefore say when a stage was launched, and what remains includes
             # what is queued.
             marks[run.position] = self._clock()
+        # A runtime may compute the last stage's scores with it in any case.
         in_one_call = fused and run.ready
         run.exit()
         end = self._clock()

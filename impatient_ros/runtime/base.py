@@ -26,15 +26,20 @@ class Runtime(ABC):
         name: one of the registry's.
         device: 'cpu', 'igpu' or 'cuda', for people.
         exits: T.
+        sides: the resolutions that it can execute, px, ascending; the height where a network is not square.
     """
 
     name: str
     device: str
     exits: int
+    sides: tuple[int, ...]
 
     @abstractmethod
     def upload(self, image: np.ndarray) -> Any:
-        """Bring a preprocessed image, float32 [1, 3, H, W], to where stage 0 wants it."""
+        """Bring a preprocessed image, float32 [1, 3, H, W], to where stage 0 wants it.
+
+        Its size picks the resolution; `side` says which and refuses others.
+        """
 
     @abstractmethod
     def stage(self, index: int, features: Any) -> Any:
@@ -60,8 +65,16 @@ class Runtime(ABC):
             'cores': os.cpu_count(),
         }
 
+    def side(self, height: int) -> int:
+        """The resolution for images of that height, px. Raises ValueError where there is none."""
+        if height not in self.sides:
+            raise ValueError(
+                f'an image of {height} px: {self.name} executes {", ".join(map(str, self.sides))} px'
+            )
+        return height
+
     def start(self, image: np.ndarray) -> Run:
-        """Begin a run on a preprocessed image, float32 [1, 3, H, W]."""
+        """Begin a run on a preprocessed image, float32 [1, 3, H, W]; H is one of `sides`."""
         return Run(self, image)
 
     def begin(self, picture: np.ndarray, preprocessing: Callable[[np.ndarray], np.ndarray]) -> Run:

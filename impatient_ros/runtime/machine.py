@@ -8,7 +8,7 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ['cuda_devices', 'processor_name', 'usable_cores']
+__all__ = ['cuda_devices', 'process_memory', 'processor_name', 'usable_cores']
 
 
 def processor_name() -> str:
@@ -36,6 +36,18 @@ def cuda_devices() -> int:
     except (OSError, AttributeError):
         return 0
     return count.value
+
+
+def process_memory() -> float:
+    """MiB that this process has written to and that no file backs; 0.0 where the system does not say.
+
+    What is mapped from files (libraries, mostly) the system can drop and read again.
+    """
+    try:
+        with open('/proc/self/status', encoding='ascii') as file:
+            return next(int(line.split()[1]) / 1024 for line in file if line.startswith('RssAnon:'))
+    except (OSError, StopIteration):
+        return 0.0
 
 
 def usable_cores(root: Path = Path('/')) -> int:

@@ -1,7 +1,9 @@
 """What runtimes have in common that execute a network as prepared pieces.
 
-Pieces, T of each kind: `path` t, from the image to the scores of exit t in one call; `stage` t; `stage_exit`
-t, the stage and its scores, which saves a boundary; `exit` t, the head alone.
+Pieces, for exit t of T: `stage_exit` t, from the boundary before the stage to the scores, and to the boundary
+behind it unless the exit is the last; `path` t, from the image to the scores in one call; `stage` t without
+head; `exit` t, the head alone. Of the first exit stage_exit is the path too, and behind the last boundary
+there is nothing but its head, so neither has another piece for the same.
 """
 
 from __future__ import annotations
@@ -40,17 +42,21 @@ class Piece:
 
 def pieces(exits: int) -> Iterator[Piece]:
     """Every piece of a network with that many exits."""
+    last = exits - 1
     for t in range(exits):
-        yield Piece('path', t, 0, '', logits(t))
-        yield Piece('stage_exit', t, t, boundary(t + 1), logits(t))
-        yield Piece('stage', t, t, boundary(t + 1))
-        yield Piece('exit', t, t + 1, '', logits(t))
+        yield Piece('stage_exit', t, t, boundary(t + 1) if t < last else '', logits(t))
+        if t > 0:
+            yield Piece('path', t, 0, '', logits(t))
+        if t < last:
+            yield Piece('stage', t, t, boundary(t + 1))
+            yield Piece('exit', t, t + 1, '', logits(t))
 
 
 class PieceRuntime(Runtime):
     """Executes pieces; how, its subclasses say.
 
-    One frame is on its way at a time: starting a run ends the one before.
+    One frame is on its way at a time: starting a run ends the one before, and `upload` chooses the resolution
+    that everything up to the next one is executed at.
     """
 
     @abstractmethod
@@ -69,18 +75,20 @@ class PieceRuntime(Runtime):
 
     def disagreement(self, shape: tuple[int, ...]) -> str:
         """Compare the ways to every exit on a random image, which warms all pieces up; '' if they agree."""
-        image = self.upload(np.random.default_rng(0).normal(size=shape).astype(np.float32))
-        features = image
+        features = image = self.upload(np.random.default_rng(0).normal(size=shape).astype(np.float32))
         for t in range(self.exits):
-            wanted = self.execute('path', t, image)[1]
-            fused, scores = self.execute('stage_exit', t, features)
-            ways = {'stage and exit in one call': scores, 'stage_exit, then exit': self.exit(t, fused)}
-            features = self.stage(t, features)
-            ways['stage, then exit'] = self.exit(t, features)
+            after, wanted = self.execute('stage_exit', t, features)
+            ways = {}
+            if t > 0:
+                ways['the path to it'] = self.execute('path', t, image)[1]
+            if t < self.exits - 1:
+                ways['stage and exit in one call, then exit'] = self.exit(t, after)
+                features = self.stage(t, features)
+                ways['stage, then exit'] = self.exit(t, features)
             for way, scores in ways.items():
                 difference = float(np.abs(scores - wanted).max())
                 if not difference <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
-                    return f'exit {t + 1}, {way}, differs by {difference:.2g} from the path to it'
+                    return f'exit {t + 1}, {way}, differs by {difference:.2g} from stage and exit in one call'
         return ''
 
 
@@ -99,8 +107,8 @@ class _FusedRun(Run):
 
     def stage(self, toward: int | None = None, then: int | None = None) -> None:
         self._scores = None
-        if toward is not None and toward == self.position:
-            self._features, self._scores = self._runtime.execute('stage_exit', toward, self._features)
+        if self.position in (toward, self._runtime.exits - 1):  # the last stage is of no use without its head
+            self._features, self._scores = self._runtime.execute('stage_exit', self.position, self._features)
         elif toward is not None and self.position == 0:
             # A path leaves no features behind.
             self._features, self._scores = self._runtime.execute('path', toward, self._features)

@@ -32,56 +32,69 @@ class Source:
     """What is to be executed, in the forms that runtimes want.
 
     Attributes:
-        graph: the computation graph with its weights; None: there is only the network.
-        network: builds the network, with torch; None: there is only the graph. Raises ValueError, saying why,
-            where the code that the network is made of is not known here.
+        graphs: the computation graph with its weights, at each resolution, ascending; (): there is only the
+            network.
+        network: builds the network at the largest resolution, with torch; None: there are only graphs. Raises
+            ValueError, saying why, where the code that the network is made of is not known here.
         digest: identifies the weights: what a runtime makes of them is then kept in the user's cache.
     """
 
-    graph: Graph | None = None
+    graphs: tuple[Graph, ...] = ()
     network: Callable[[], ImpatientNetwork] | None = None
     digest: str | None = None
+
+    @property
+    def graph(self) -> Graph | None:
+        """That of the largest resolution; None: there is only the network."""
+        return self.graphs[-1] if self.graphs else None
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """The resolutions of the graphs, px."""
+        return tuple(graph.input_shape[1] for graph in self.graphs)
 
 
 @dataclass(frozen=True)
 class Entry:
     """A way to execute: on which kinds of devices, and how it is made for one of them.
 
-    `make` takes a source, the device and how many threads compute (0: the runtime's own choice). It imports
-    what the runtime needs and raises RuntimeUnavailableError with what is missing.
+    `make` takes a source, the device, how many threads compute (0: the runtime's own choice) and the memory
+    limit. It imports what the runtime needs and raises RuntimeUnavailableError with what is missing.
     """
 
     name: str
     devices: tuple[str, ...]
-    make: Callable[[Source, str, int], Runtime]
+    make: Callable[[Source, str, int, float], Runtime]
 
 
-def _openvino(source: Source, device: str, threads: int) -> Runtime:
+def _openvino(source: Source, device: str, threads: int, memory_limit: float) -> Runtime:
     from impatient_ros.runtime.openvino.runtime import OpenVinoRuntime, compiled_cache
 
-    graph = _graph(source, 'openvino')
-    return OpenVinoRuntime(graph, device, threads=threads, cache=compiled_cache(source.digest))
+    graphs = _graphs(source, 'openvino')
+    cache = compiled_cache(source.digest)
+    return OpenVinoRuntime(graphs, device, threads=threads, cache=cache, memory_limit=memory_limit)
 
 
-def _onnxruntime(source: Source, device: str, threads: int) -> Runtime:
+def _onnxruntime(source: Source, device: str, threads: int, memory_limit: float) -> Runtime:
     from impatient_ros.runtime.onnx_runtime import OnnxRuntime
 
-    return OnnxRuntime(_graph(source, 'onnxruntime'), threads=threads)
+    return OnnxRuntime(_graphs(source, 'onnxruntime'), threads=threads, memory_limit=memory_limit)
 
 
-def _cuda_graph(source: Source, device: str, threads: int) -> Runtime:
+def _cuda_graph(source: Source, device: str, threads: int, memory_limit: float) -> Runtime:
     chosen = _torch_device(device, "runtime 'cuda_graph'")
     from impatient_ros.runtime.cuda.graph import CudaGraphRuntime
 
-    return CudaGraphRuntime(_network(source, "runtime 'cuda_graph'", 'write device cpu'), chosen)
+    network = _network(source, "runtime 'cuda_graph'", 'write device cpu')
+    return CudaGraphRuntime(network, chosen, sides=source.sides)
 
 
-def _eager(source: Source, device: str, threads: int) -> Runtime:
+def _eager(source: Source, device: str, threads: int, memory_limit: float) -> Runtime:
     chosen = _torch_device(device, "runtime 'eager'")
     from impatient_ros.runtime.eager import EagerRuntime
 
     instead = 'write device cpu' if chosen.type == 'cuda' else 'write runtime openvino'
-    return EagerRuntime(_network(source, "runtime 'eager'", instead), chosen, threads)
+    return EagerRuntime(_network(source, "runtime 'eager'", instead), chosen, threads, source.sides)
 
 
 # Of those that know a device, 'auto' takes the first that works.
@@ -98,13 +111,21 @@ RUNTIMES = ('auto', *TABLE)  # what the parameter `runtime` may say
 
 
 def select_runtime(
-    source: Source, runtime: str = 'auto', device: str = 'auto', *, threads: int = 0
+    source: Source,
+    runtime: str = 'auto',
+    device: str = 'auto',
+    *,
+    threads: int = 0,
+    memory_limit: float = 0.0,
 ) -> Runtime:
     """The runtime for a network; 'auto' takes the fastest that works here, says which, and warns of each
     faster one that does not.
 
     Args:
         threads: how many compute on a CPU; 0: measured, at most as many as this process may use.
+        memory_limit: MiB of this process's memory that the compiled network may take; resolutions that do not
+            fit are left out (logged), one always stays. 0: none. Torch's runtimes share their weights between
+            resolutions and do not ask.
 
     Raises:
         RuntimeUnavailableError: a name is unknown, or nothing that it allows works here; says why.
@@ -120,7 +141,7 @@ def select_runtime(
         raise RuntimeUnavailableError(_no_way(runtime, device))
     for number, (entry, where) in enumerate(ways):
         try:
-            chosen = entry.make(source, where, threads)
+            chosen = entry.make(source, where, threads, memory_limit)
             break
         except Exception as error:
             if number == len(ways) - 1:
@@ -150,13 +171,13 @@ def _no_way(runtime: str, device: str) -> str:
     return f'runtime {runtime!r} executes on {kinds}, and {where}; write runtime {" or ".join(others)}'
 
 
-def _graph(source: Source, name: str) -> Graph:
-    if source.graph is None:
+def _graphs(source: Source, name: str) -> tuple[Graph, ...]:
+    if not source.graphs:
         raise RuntimeUnavailableError(
             f'runtime {name!r} needs a checkpoint with a graph, and this one has none: write it anew with '
             'python -m impatient_ros.checkpoint convert OLD NEW, or write runtime eager'
         )
-    return source.graph
+    return source.graphs
 
 
 def _network(source: Source, purpose: str, instead: str) -> ImpatientNetwork:

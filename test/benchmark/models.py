@@ -43,4 +43,4 @@ def source(name: str) -> Source:
             labels = [str(index) for index in range(CLASSES)]
             save(network(name), path, labels=labels, preprocessing=Preprocessing.for_image_size(SIZE))
             file = read(path)
-    return Source(file.graph, lambda: network(name), file.digest)
+    return Source((file.graph,), lambda: network(name), file.digest)

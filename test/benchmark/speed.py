@@ -155,7 +155,7 @@ def accuracy(device: str, data: str) -> Iterator[Record]:
     pictures = read(data, 'validation')
     reference: list[float] = []
     for kind in RUNTIMES[device]:
-        of = Source(checkpoint.graph, lambda: checkpoint.network, checkpoint.digest)
+        of = Source((checkpoint.graph,), lambda: checkpoint.network, checkpoint.digest)
         runtime = select_runtime(of, kind, device)
         right = np.zeros(runtime.exits)
         for rgb, target in zip(pictures.images, pictures.targets, strict=True):

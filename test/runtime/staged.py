@@ -1,10 +1,13 @@
 """Small networks, their graphs, and what they answer in torch."""
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 
 from impatient_ros.checkpoint import Preprocessing, read, save
+from impatient_ros.checkpoint.export import export
+from impatient_ros.checkpoint.graph import Graph
 from impatient_ros.network import ImpatientNetwork
 
 
@@ -43,3 +46,14 @@ def expected(of, picture):
     """The scores of each exit in torch."""
     with torch.inference_mode():
         return [scores[0].numpy() for scores in of(torch.from_numpy(picture))]
+
+
+def resolutions(of_side, sides):
+    """The same network built for several sizes by `of_side`, ascending: its networks and their graphs."""
+    networks = [of_side(side) for side in sides]
+    for each in networks[:-1]:
+        each.load_state_dict(networks[-1].state_dict())
+    tensors = networks[-1].state_dict()
+    weights = {name: tensor.numpy() for name, tensor in tensors.items()}
+    graphs = [Graph(onnx.load_model_from_string(export(each, tensors, {})), weights) for each in networks]
+    return networks, tuple(graphs)

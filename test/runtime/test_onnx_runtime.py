@@ -14,7 +14,7 @@ DEFAULT = resource_path('models', 'clothing10.safetensors')
 
 def test_every_way_to_an_exit_answers_as_in_torch():
     file, of = read(DEFAULT), load(DEFAULT).network
-    runtime = select_runtime(Source(file.graph), 'onnxruntime', 'cpu')
+    runtime = select_runtime(Source((file.graph,)), 'onnxruntime', 'cpu')
     assert (runtime.name, runtime.describe()['threads']) == ('onnxruntime', 1)
     picture = image(of)
     every, stepwise = runtime.start(picture), runtime.start(picture)
@@ -35,5 +35,5 @@ def test_what_it_refuses_is_refused_with_its_reason(monkeypatch):
 
     monkeypatch.setattr(onnxruntime, 'InferenceSession', refuse)
     with pytest.raises(RuntimeUnavailableError, match='no such operator') as caught:
-        select_runtime(Source(read(DEFAULT).graph), 'onnxruntime', 'cpu')
+        select_runtime(Source((read(DEFAULT).graph,)), 'onnxruntime', 'cpu')
     assert isinstance(caught.value.__cause__, ValueError)

@@ -25,7 +25,7 @@ def table(monkeypatch):
     fails = {}
 
     def stand_in(entry):
-        def make(source, device, threads):
+        def make(source, device, threads, memory_limit):
             if entry.name in fails:
                 raise fails[entry.name]
             return Made(entry.name, device, threads)

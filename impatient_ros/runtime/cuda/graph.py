@@ -1,16 +1,16 @@
 """Stages as CUDA graphs, channels last, in half precision where the scores allow it.
 
 Launching a small network's kernels one by one costs more than computing them; a graph launches them at once.
-There is one graph per stage, one per head, and one per contract path. Tensors live at fixed addresses: one
-frame is on its way at a time. Scores come back through pinned memory; waiting for them is a blocking event,
-which leaves the core to others.
+At each resolution there is one graph per stage, one per head, and one per contract path. Tensors live at
+fixed addresses: one frame is on its way at a time. Scores come back through pinned memory; waiting for them
+is a blocking event, which leaves the core to others.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ import torch
 from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.runtime.base import Run, Runtime, RuntimeUnavailableError
 from impatient_ros.runtime.cuda.preparation import DevicePreparation
+from impatient_ros.runtime.eager import at_sides
 
 if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
@@ -38,7 +39,9 @@ class CudaGraphRuntime(Runtime):
     Args:
         network: is put into eval() and onto the device; in half precision where `half` says so.
         device: a CUDA device.
-        half: None decides by comparing the classes of every exit in both precisions.
+        half: None decides by comparing the classes of every exit in both precisions, at the network's own
+            resolution.
+        sides: the resolutions, px, ascending, the last is the network's own; (): only that one.
 
     Raises:
         RuntimeUnavailableError: the device is none of CUDA's, or the network cannot be captured.
@@ -47,7 +50,14 @@ class CudaGraphRuntime(Runtime):
     name = 'cuda_graph'
     device = 'cuda'
 
-    def __init__(self, network: ImpatientNetwork, device: torch.device, *, half: bool | None = None) -> None:
+    def __init__(
+        self,
+        network: ImpatientNetwork,
+        device: torch.device,
+        *,
+        half: bool | None = None,
+        sides: Sequence[int] = (),
+    ) -> None:
         if device.type != 'cuda':
             raise RuntimeUnavailableError(
                 f"runtime 'cuda_graph' needs a CUDA device, not {device.type}; write auto or eager"
@@ -65,28 +75,29 @@ class CudaGraphRuntime(Runtime):
                 'used' if half else 'refused', worst + 1, 100 * disagreement[worst],
             )  # fmt: skip
         self.half = half
-        self._dtype = torch.float16 if half else torch.float32
         self._stream = torch.cuda.Stream(device)
-        shape = (1, *network.input_shape)
-        self._prepare: DevicePreparation | None = None
-        self._staging = torch.zeros(shape).pin_memory()
-        self._image = torch.zeros(shape, device=device)
+        self._prepare: dict[int, DevicePreparation] = {}  # by resolution
         try:
-            self._capture(copy.deepcopy(network).half() if half else network)
+            networks = at_sides(copy.deepcopy(network).half() if half else network, sides)
+            self._captured = {side: _Captured(each, self._stream, half) for side, each in networks.items()}
         except RuntimeError as error:
             raise RuntimeUnavailableError(
                 f"runtime 'cuda_graph' cannot capture this network ({error}); write auto or eager"
             ) from error
+        self.sides = tuple(self._captured)
+        self._current = self._captured[self.sides[-1]]  # at the frame's resolution
 
     def upload(self, image: np.ndarray) -> None:
         """Copy the image through pinned memory to its fixed place; returns before it is there."""
+        current = self._captured[self.side(image.shape[2])]
         self._stream.synchronize()  # a stage enqueued ahead by the frame before may still read
-        self._staging.copy_(torch.from_numpy(image))
+        self._current = current
+        current.staging.copy_(torch.from_numpy(image))
         with torch.cuda.stream(self._stream):
-            self._image.copy_(self._staging, non_blocking=True)
+            current.image.copy_(current.staging, non_blocking=True)
 
     def stage(self, index: int, features: Any) -> None:
-        self._replay(self._stages[index])
+        self._replay(self._current.stages[index])
 
     def exit(self, index: int, features: Any) -> np.ndarray:
         self.launch_exit(index)
@@ -94,18 +105,16 @@ class CudaGraphRuntime(Runtime):
 
     def launch_exit(self, index: int) -> None:
         """Enqueue a head and the way of its scores to the host."""
-        self._replay(self._heads[index])
-        self._send(index, self._head_scores[index])
+        self._launch(index, *self._current.heads[index])
 
     def launch_path(self, index: int) -> None:
         """Enqueue everything from the image to the scores of exit `index`, as one graph."""
-        self._replay(self._paths[index])
-        self._send(index, self._path_scores[index])
+        self._launch(index, *self._current.paths[index])
 
     def harvest(self, index: int) -> np.ndarray:
         """Wait for scores that were launched; float32 [classes], memory of its own."""
-        self._events[index].synchronize()
-        return self._host_scores[index].numpy()[0].copy()
+        self._current.events[index].synchronize()
+        return self._current.host_scores[index].numpy()[0].copy()
 
     def wait(self) -> None:
         self._stream.synchronize()
@@ -117,11 +126,14 @@ class CudaGraphRuntime(Runtime):
         """Begin a run on a picture; its bytes are uploaded and the device does the preprocessing."""
         if not isinstance(preprocessing, Preprocessing):
             return super().begin(picture, preprocessing)
-        if self._prepare is None or self._prepare.preprocessing != preprocessing:
-            self._prepare = DevicePreparation(preprocessing, self._torch_device)
+        side = self.side(preprocessing.size[0])
+        prepare = self._prepare.get(side)
+        if prepare is None or prepare.preprocessing != preprocessing:
+            prepare = self._prepare[side] = DevicePreparation(preprocessing, self._torch_device)
         self._stream.synchronize()  # a stage enqueued ahead by the frame before may still read
+        self._current = self._captured[side]
         with torch.cuda.stream(self._stream):
-            self._image.copy_(self._prepare(picture), non_blocking=True)
+            self._current.image.copy_(prepare(picture), non_blocking=True)
         return _GraphRun(self, None)
 
     def describe(self) -> dict[str, Any]:
@@ -136,23 +148,38 @@ class CudaGraphRuntime(Runtime):
         with torch.cuda.stream(self._stream):
             graph.replay()
 
-    def _send(self, index: int, scores: torch.Tensor) -> None:
+    def _launch(self, index: int, graph: torch.cuda.CUDAGraph, scores: torch.Tensor) -> None:
+        self._replay(graph)
         with torch.cuda.stream(self._stream):
-            self._host_scores[index].copy_(scores, non_blocking=True)
-            self._events[index].record(self._stream)
+            self._current.host_scores[index].copy_(scores, non_blocking=True)
+            self._current.events[index].record(self._stream)
 
-    def _capture(self, network: ImpatientNetwork) -> None:
-        self._stages: list[torch.cuda.CUDAGraph] = []
-        self._heads: list[torch.cuda.CUDAGraph] = []
-        self._paths: list[torch.cuda.CUDAGraph] = []
-        self._head_scores: list[torch.Tensor] = []
-        self._path_scores: list[torch.Tensor] = []
-        self._host_scores: list[torch.Tensor] = []
+
+class _Captured:
+    """The network's graphs at one resolution, and the tensors that they read and write.
+
+    Attributes:
+        staging, image: where an image is put on the host, pinned, and on the device.
+        stages: a graph each.
+        heads, paths: a graph each, and where it leaves its scores.
+        host_scores, events: where the scores of an exit arrive, pinned, and what says that they are there.
+    """
+
+    def __init__(self, network: ImpatientNetwork, stream: torch.cuda.Stream, half: bool) -> None:
+        self._stream = stream
+        shape = (1, *network.input_shape)
+        dtype = torch.float16 if half else torch.float32
+        self.staging = torch.zeros(shape).pin_memory()
+        self.image = torch.zeros(shape, device=stream.device)
+        self.stages: list[torch.cuda.CUDAGraph] = []
+        self.heads: list[tuple[torch.cuda.CUDAGraph, torch.Tensor]] = []
+        self.paths: list[tuple[torch.cuda.CUDAGraph, torch.Tensor]] = []
+        self.host_scores: list[torch.Tensor] = []
         # Blocking events let the core sleep until the device is done; spinning would take it from the node.
-        self._events = [torch.cuda.Event(blocking=True) for _ in network.stages]
+        self.events = [torch.cuda.Event(blocking=True) for _ in network.stages]
 
         def enter() -> torch.Tensor:
-            return self._image.to(dtype=self._dtype, memory_format=torch.channels_last)
+            return self.image.to(dtype=dtype, memory_format=torch.channels_last)
 
         features = None
         for t, (stage, head) in enumerate(zip(network.stages, network.exits, strict=True)):
@@ -160,28 +187,24 @@ class CudaGraphRuntime(Runtime):
             def step(before: torch.Tensor | None = features, stage: torch.nn.Module = stage) -> torch.Tensor:
                 return stage(enter() if before is None else before)
 
-            graph, features = self._captured(step)
-            self._stages.append(graph)
+            graph, features = self._capture(step)
+            self.stages.append(graph)
 
             def scores(after: torch.Tensor = features, head: torch.nn.Module = head) -> torch.Tensor:
                 return head(after).float()
 
-            graph, found = self._captured(scores)
-            self._heads.append(graph)
-            self._head_scores.append(found)
+            self.heads.append(self._capture(scores))
 
             def path(t: int = t) -> torch.Tensor:
                 return network.forward_to(enter(), t).float()
 
-            graph, found = self._captured(path)
-            self._paths.append(graph)
-            self._path_scores.append(found)
-            self._host_scores.append(torch.zeros(found.shape).pin_memory())
+            self.paths.append(self._capture(path))
+            self.host_scores.append(torch.zeros(self.paths[-1][1].shape).pin_memory())
 
     @torch.inference_mode()
-    def _captured(self, compute: Callable[[], torch.Tensor]) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
+    def _capture(self, compute: Callable[[], torch.Tensor]) -> tuple[torch.cuda.CUDAGraph, torch.Tensor]:
         # Libraries choose and allocate in the first runs, which must not be captured.
-        self._stream.wait_stream(torch.cuda.current_stream(self._torch_device))
+        self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
         with torch.cuda.stream(self._stream):
             for _ in range(3):
                 compute()

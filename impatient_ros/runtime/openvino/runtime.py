@@ -1,20 +1,22 @@
-"""Stages on OpenVINO: every piece of the network compiled once, tensors passed on without copies."""
+"""Stages on OpenVINO: every piece compiled once per resolution, tensors passed on without copies."""
 
 from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from impatient_ros.cache import cache_folder
-from impatient_ros.checkpoint.graph import boundary, logits
+from impatient_ros.checkpoint.graph import boundary
 from impatient_ros.runtime.base import RuntimeUnavailableError
-from impatient_ros.runtime.machine import usable_cores
+from impatient_ros.runtime.machine import process_memory, usable_cores
+from impatient_ros.runtime.memory_limit import prepare_within
 from impatient_ros.runtime.openvino.cutting import cut
+from impatient_ros.runtime.openvino.models import read_model, read_sharing
 from impatient_ros.runtime.packages import import_package
 from impatient_ros.runtime.pieces import Piece, PieceRuntime
 from impatient_ros.runtime.thread_choice import faster_with_several
@@ -53,11 +55,14 @@ class OpenVinoRuntime(PieceRuntime):
     The calling thread computes, together with OpenVINO's one pool of threads; they sleep between runs.
 
     Args:
-        graph: the whole network.
+        graphs: the whole network, at each resolution, ascending.
         device: 'cpu', or 'igpu' for Intel's integrated GPU.
         threads: how many compute on the CPU; 0: as many as there are cores to use, or one where that is as
             fast (see `thread_choice`).
-        cache: folder for compiled pieces of exactly this graph; None: compiled at every start.
+        cache: folder for compiled pieces of exactly this network; None: compiled at every start. On the CPU
+            several resolutions do without: what comes from the cache shares no memory, and saves little time
+            (test/benchmark/results/runtimes).
+        memory_limit: MiB that the network may take; resolutions beyond it are left out. 0: none.
 
     Raises:
         RuntimeUnavailableError: the package or the device is missing, or OpenVINO refuses the network.
@@ -66,21 +71,40 @@ class OpenVinoRuntime(PieceRuntime):
     name = 'openvino'
 
     def __init__(
-        self, graph: Graph, device: str = 'cpu', *, threads: int = 0, cache: Path | None = None
+        self,
+        graphs: Sequence[Graph],
+        device: str = 'cpu',
+        *,
+        threads: int = 0,
+        cache: Path | None = None,
+        memory_limit: float = 0.0,
     ) -> None:
         self._openvino = import_package('openvino', "runtime 'openvino'", 'write runtime eager')
         self.device = device
-        self.exits = graph.exits
-        self._shape = (1, *graph.input_shape)
+        self.exits = graphs[-1].exits
+        self.sides = tuple(graph.input_shape[1] for graph in graphs)
         self._core = self._openvino.Core()
         self._target = self._integrated_gpu() if device == 'igpu' else 'CPU'
+        self._cache = cache if device == 'igpu' or len(graphs) == 1 else None
+        # By resolution: by kind and index of the piece.
+        self._prepared: dict[int, dict[tuple[str, int], _Prepared]] = {}
+        self._current: dict[tuple[str, int], _Prepared] = {}  # of the frame's resolution
+        before = process_memory()
         try:
-            features = [boundary(t + 1) for t in range(self.exits)]
-            everything = [*features, *(logits(t) for t in range(self.exits))]
-            whole = self._core.read_model(graph.part(0, everything).SerializeToString())
-            self._features = [self._tensor(graph.shape(name))[1] for name in features]
-            self.threads = 1 if device == 'igpu' else threads or self._measured_threads(whole, cache)
-            self._compile(whole, cache)
+            read = (
+                [read_model(self._core, graphs[0])] if len(graphs) == 1 else read_sharing(self._core, graphs)
+            )
+            wholes = dict(zip(self.sides, zip(graphs, read, strict=True), strict=True))
+            self.threads = (
+                1 if device == 'igpu' else threads or self._measured_threads(*wholes[self.sides[-1]])
+            )
+            self.sides = prepare_within(
+                memory_limit,
+                self.sides,
+                lambda side: self._compile(side, *wholes[side]),
+                self._prepared.__delitem__,
+                before=before,
+            )
         except RuntimeUnavailableError:
             raise
         except (RuntimeError, ValueError) as error:  # what OpenVINO and the graph raise
@@ -89,11 +113,11 @@ class OpenVinoRuntime(PieceRuntime):
             ) from error
 
     def upload(self, image: np.ndarray) -> Any:
-        # OpenVINO reads from the array itself.
-        return self._openvino.Tensor(np.require(image, np.float32, ('C', 'W')), shared_memory=True)
+        self._current = self._prepared[self.side(image.shape[2])]
+        return self._shared(image)
 
     def execute(self, kind: str, index: int, value: Any) -> tuple[Any, np.ndarray]:
-        request, given, features, scores = self._prepared[kind, index]
+        request, given, features, scores = self._current[kind, index]
         if value is not given:  # an image; features are where they always are
             request.set_input_tensor(0, value)
         request.infer(share_outputs=True)
@@ -117,7 +141,7 @@ class OpenVinoRuntime(PieceRuntime):
             'allow access to /dev/dri, or write device cpu'
         )
 
-    def _options(self, threads: int, cache: Path | None = None) -> dict[str, Any]:
+    def _options(self, threads: int) -> dict[str, Any]:
         options: dict[str, Any] = {
             'PERFORMANCE_HINT': 'LATENCY',
             'NUM_STREAMS': '1',
@@ -131,20 +155,20 @@ class OpenVinoRuntime(PieceRuntime):
             if threads == 1:
                 # No stream: the calling thread computes alone, and no piece gets a thread of its own.
                 options['NUM_STREAMS'] = '0'
-        if cache is not None:
-            options['CACHE_DIR'] = str(cache)
+        if self._cache is not None:
+            options['CACHE_DIR'] = str(self._cache)
         return options
 
-    def _measured_threads(self, whole: Any, cache: Path | None) -> int:
+    def _measured_threads(self, graph: Graph, whole: Any) -> int:
         """All cores that may be used, or one thread where several do not make frames clearly faster."""
         cores = usable_cores()
         if cores == 1:
             return 1
-        last = [model for piece, model in cut(whole, self.exits) if piece.kind == 'path'][-1]
-        image = self.upload(np.zeros(self._shape, np.float32))
+        last = [model for piece, model in cut(whole, self.exits) if not piece.source and piece.scores][-1]
+        image = self._shared(np.zeros((1, *graph.input_shape), np.float32))
 
         def frame(threads: int) -> Callable[[], object]:
-            compiled = self._core.compile_model(last, self._target, self._options(threads, cache))
+            compiled = self._core.compile_model(last, self._target, self._options(threads))
             request = compiled.create_infer_request()
             request.set_input_tensor(0, image)
             request.infer()  # the first one allocates
@@ -152,41 +176,47 @@ class OpenVinoRuntime(PieceRuntime):
 
         return cores if faster_with_several(frame(1), frame(cores)) else 1
 
-    def _compile(self, whole: Any, cache: Path | None) -> None:
-        self._prepare(whole, cache)
-        way = self.disagreement(self._shape)
-        if way and cache is not None:
+    def _compile(self, side: int, graph: Graph, whole: Any) -> None:
+        shape = (1, *graph.input_shape)
+        self._prepare(side, graph, whole)
+        way = self.disagreement(shape)
+        if way and self._cache is not None:
             # OpenVINO notices a cached file that is cut off, not one whose weights have changed on the disk.
-            _log.warning('the compiled network in %s is of no use and is made anew: %s', cache, way)
-            shutil.rmtree(cache, ignore_errors=True)
-            self._prepare(whole, cache)
-            way = self.disagreement(self._shape)
+            _log.warning('the compiled network in %s is of no use and is made anew: %s', self._cache, way)
+            shutil.rmtree(self._cache, ignore_errors=True)
+            self._prepare(side, graph, whole)
+            way = self.disagreement(shape)
         if way:
             raise RuntimeUnavailableError(
                 f"runtime 'openvino' computes wrongly here: {way}; write runtime eager"
             )
 
-    def _prepare(self, whole: Any, cache: Path | None) -> None:
-        """Compile the pieces and give each its tensors."""
-        self._prepared: dict[tuple[str, int], _Prepared] = {}  # by kind and index
-        options = self._options(self.threads, cache)
+    def _prepare(self, side: int, graph: Graph, whole: Any) -> None:
+        """Compile the pieces of a resolution and give each its tensors."""
+        options = self._options(self.threads)
+        boundaries = [self._tensor(graph.shape(boundary(t + 1)))[1] for t in range(self.exits - 1)]
+        self._prepared[side] = {}
         for piece, model in cut(whole, self.exits):
             request = self._core.compile_model(model, self._target, options).create_infer_request()
-            self._prepared[piece.kind, piece.index] = self._with_tensors(piece, request)
+            self._prepared[side][piece.kind, piece.index] = self._with_tensors(piece, request, boundaries)
 
-    def _with_tensors(self, piece: Piece, request: Any) -> _Prepared:
+    def _with_tensors(self, piece: Piece, request: Any, boundaries: Sequence[Any]) -> _Prepared:
         given, features, scores = None, None, NOTHING
         if piece.source:
-            given = self._features[piece.source - 1]
+            given = boundaries[piece.source - 1]
             request.set_input_tensor(0, given)
         if piece.features:
-            features = self._features[piece.index]
+            features = boundaries[piece.index]
             request.set_output_tensor(0, features)
         if piece.scores:
             last = len(piece.outputs) - 1
             scores, tensor = self._tensor(request.get_output_tensor(last).shape)
             request.set_output_tensor(last, tensor)
         return _Prepared(request, given, features, scores)
+
+    def _shared(self, image: np.ndarray) -> Any:
+        """A tensor that reads from the array itself."""
+        return self._openvino.Tensor(np.require(image, np.float32, ('C', 'W')), shared_memory=True)
 
     def _tensor(self, shape: Any) -> tuple[np.ndarray, Any]:
         """Memory for a result, as an array and as a tensor of OpenVINO's."""

@@ -3,15 +3,20 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import cache, partial
 
 import numpy as np
 import pytest
-from runtime.staged import expected, graph, image, network
+import torch
+from runtime.staged import expected, graph, image, network, resolutions
 
 from impatient_ros.checkpoint import load, read
+from impatient_ros.network import ImpatientNetwork
 from impatient_ros.resources import resource_path
 from impatient_ros.runtime import RuntimeUnavailableError
+from impatient_ros.runtime.memory_limit import prepare_within
 from impatient_ros.runtime.openvino import runtime as module
+from impatient_ros.runtime.openvino.models import SMALL, read_sharing
 from impatient_ros.runtime.openvino.runtime import KEPT, OpenVinoRuntime, compiled_cache
 
 DEFAULT = resource_path('models', 'clothing10.safetensors')
@@ -29,7 +34,7 @@ def small_graph(small, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def runtime(small_graph):
-    return OpenVinoRuntime(small_graph)
+    return OpenVinoRuntime([small_graph])
 
 
 def assert_equal(found, wanted):
@@ -48,7 +53,7 @@ def check_every_way(of, runtime):
         alone = runtime.start(picture)
         for _ in range(t + 1):
             alone.stage()
-        assert not alone.ready
+        assert alone.ready == (t == runtime.exits - 1)  # there is nothing behind the last but its head
         assert_equal(alone.exit(), wanted[t])
     every = runtime.start(picture)
     for t in range(runtime.exits):
@@ -59,7 +64,7 @@ def check_every_way(of, runtime):
 
 @pytest.mark.parametrize('threads', [1, 2])
 def test_the_default_model_answers_as_in_torch(threads):
-    runtime = OpenVinoRuntime(read(DEFAULT).graph, threads=threads)
+    runtime = OpenVinoRuntime([read(DEFAULT).graph], threads=threads)
     assert (runtime.threads, runtime.describe()['threads']) == (threads, threads)
     check_every_way(load(DEFAULT).network, runtime)
 
@@ -75,7 +80,7 @@ def test_the_default_model_answers_as_in_torch(threads):
 )
 def test_every_family_answers_as_in_torch(name, size, tmp_path):
     of = network(name, size)
-    check_every_way(of, OpenVinoRuntime(graph(of, tmp_path)))
+    check_every_way(of, OpenVinoRuntime([graph(of, tmp_path)]))
 
 
 def test_results_are_their_own_memory_and_an_image_that_is_read_only_or_strided_will_do(small, runtime):
@@ -99,14 +104,14 @@ def test_several_threads_are_used_only_where_they_pay_and_no_more_than_there_are
     monkeypatch.setattr(module, 'usable_cores', lambda: 2)
     for pays, wanted in ((True, 2), (False, 1)):
         monkeypatch.setattr(module, 'faster_with_several', lambda one, several, pays=pays: pays)
-        assert OpenVinoRuntime(small_graph).threads == wanted
+        assert OpenVinoRuntime([small_graph]).threads == wanted
     monkeypatch.setattr(module, 'faster_with_several', lambda one, several: pytest.fail('there is one core'))
     monkeypatch.setattr(module, 'usable_cores', lambda: 1)
-    assert OpenVinoRuntime(small_graph).threads == 1
+    assert OpenVinoRuntime([small_graph]).threads == 1
 
 
 def test_threads_sleep_between_frames(small, small_graph):
-    runtime = OpenVinoRuntime(small_graph, threads=2)
+    runtime = OpenVinoRuntime([small_graph], threads=2)
     for _ in range(20):
         run = runtime.start(image(small))
         run.stage(2)
@@ -127,7 +132,7 @@ def test_one_thread_starts_no_others(tmp_path):
         def threads():
             return int(next(l for l in open('/proc/self/status') if l.startswith('Threads')).split()[1])
         before = threads()
-        OpenVinoRuntime(read(sys.argv[1]).graph, threads=1)
+        OpenVinoRuntime([read(sys.argv[1]).graph], threads=1)
         print(threads() - before)
     """
     done = subprocess.run(
@@ -143,7 +148,7 @@ def test_there_is_no_integrated_gpu_and_the_message_says_so(small_graph):
     if any(name.startswith('GPU') for name in openvino.Core().available_devices):
         pytest.skip('there is a GPU')
     with pytest.raises(RuntimeUnavailableError, match="no integrated GPU of Intel's here, only CPU"):
-        OpenVinoRuntime(small_graph, 'igpu')
+        OpenVinoRuntime([small_graph], 'igpu')
 
 
 def test_what_openvino_refuses_is_refused_with_its_reason(small_graph, monkeypatch):
@@ -154,8 +159,75 @@ def test_what_openvino_refuses_is_refused_with_its_reason(small_graph, monkeypat
     with pytest.raises(
         RuntimeUnavailableError, match=r'cannot run this network \(no such operation\)'
     ) as caught:
-        OpenVinoRuntime(small_graph)
+        OpenVinoRuntime([small_graph])
     assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+@cache
+def lite(exits):
+    """Networks and graphs: 64 and 128 px have one graph, 80 px pads otherwise where 5 px are halved."""
+    pytest.importorskip('timm')
+
+    def of_side(side, cuts=None):
+        torch.manual_seed(0)
+        return ImpatientNetwork.from_timm(
+            'tf_efficientnet_lite0', exits=exits, classes=7, image_size=side, cuts=cuts
+        ).eval()
+
+    cuts = of_side(128).config['cuts'][:-1] or None
+    return resolutions(lambda side: of_side(side, cuts), (64, 80, 128))
+
+
+class TestResolutions:
+    @pytest.mark.parametrize('exits', [1, 2])
+    def test_each_answers_as_in_torch_whatever_the_order(self, exits):
+        networks, graphs = lite(exits)
+        runtime = OpenVinoRuntime(graphs, threads=1)
+        assert (runtime.exits, runtime.sides) == (exits, (64, 80, 128))
+        for of in (*networks, *reversed(networks)):
+            check_every_way(of, runtime)
+
+    def test_another_size_is_refused_with_those_there_are(self):
+        runtime = OpenVinoRuntime(lite(1)[1], threads=1)
+        with pytest.raises(ValueError, match='image of 96 px: openvino executes 64, 80, 128 px'):
+            runtime.start(np.zeros((1, 3, 96, 96), np.float32))
+
+    def test_what_exceeds_the_memory_limit_is_left_out(self, monkeypatch, caplog):
+        networks, graphs = lite(1)
+        taken = iter([100.0, 110.0, 130.0, 120.0])
+        monkeypatch.setattr(module, 'process_memory', lambda: next(taken))
+        monkeypatch.setattr(module, 'prepare_within', partial(prepare_within, memory=lambda: next(taken)))
+        runtime = OpenVinoRuntime(graphs, threads=1, memory_limit=25)
+        assert runtime.sides == (64, 80)
+        assert 'left out by memory_limit 25 MiB: 128 px (30 MiB with it)' in caplog.text
+        check_every_way(networks[1], runtime)
+
+    def test_threads_are_chosen_once_at_the_largest(self, monkeypatch):
+        asked = []
+
+        def choose(one, several):
+            asked.append(next(iter(several().values())).shape)
+            return True
+
+        monkeypatch.setattr(module, 'usable_cores', lambda: 2)
+        monkeypatch.setattr(module, 'faster_with_several', choose)
+        assert OpenVinoRuntime(lite(1)[1]).threads == 2
+        assert len(asked) == 1
+
+    def test_weights_are_held_once(self):
+        """What is read for another resolution has the same memory for what is large."""
+        import openvino
+
+        places = []
+        for whole in read_sharing(openvino.Core(), lite(1)[1]):
+            large = [
+                node.data
+                for node in whole.get_ordered_ops()
+                if node.get_type_name() == 'Constant' and node.get_byte_size() >= SMALL
+            ]
+            places.append({array.__array_interface__['data'][0] for array in large})
+            assert sum(array.nbytes for array in large) > 5e6
+        assert places[0] == places[1] == places[2]
 
 
 class TestCache:
@@ -165,11 +237,11 @@ class TestCache:
         found = []
         prepare = OpenVinoRuntime._prepare
 
-        def counted(self, whole, cache):
-            prepare(self, whole, cache)
+        def counted(self, side, *arguments):
+            prepare(self, side, *arguments)
             loaded = [
                 request.get_compiled_model().get_property('LOADED_FROM_CACHE')
-                for request, *_ in self._prepared.values()
+                for request, *_ in self._prepared[side].values()
             ]
             found.append(loaded.count(False))
 
@@ -177,29 +249,29 @@ class TestCache:
         return found
 
     def test_every_piece_is_compiled_once(self, small, small_graph, tmp_path, compiled):
-        OpenVinoRuntime(small_graph, threads=1, cache=tmp_path)
+        OpenVinoRuntime([small_graph], threads=1, cache=tmp_path)
         files = {file.name for file in tmp_path.iterdir()}
-        check_every_way(small, OpenVinoRuntime(small_graph, threads=1, cache=tmp_path))
-        assert compiled == [4 * 3, 0]
+        check_every_way(small, OpenVinoRuntime([small_graph], threads=1, cache=tmp_path))
+        assert compiled == [9, 0]
         assert {file.name for file in tmp_path.iterdir()} == files
 
     def test_files_that_are_cut_off_are_made_anew(self, small, small_graph, tmp_path, compiled):
-        OpenVinoRuntime(small_graph, threads=1, cache=tmp_path)
+        OpenVinoRuntime([small_graph], threads=1, cache=tmp_path)
         for file in tmp_path.iterdir():
             file.chmod(0o600)
             file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
-        check_every_way(small, OpenVinoRuntime(small_graph, threads=1, cache=tmp_path))
-        assert compiled == [12, 12]
+        check_every_way(small, OpenVinoRuntime([small_graph], threads=1, cache=tmp_path))
+        assert compiled == [9, 9]
 
     def test_weights_that_changed_on_the_disk_are_noticed(self, small, small_graph, tmp_path, caplog):
-        OpenVinoRuntime(small_graph, threads=1, cache=tmp_path)
+        OpenVinoRuntime([small_graph], threads=1, cache=tmp_path)
         largest = max(tmp_path.iterdir(), key=lambda file: file.stat().st_size)
         largest.chmod(0o600)
         data = bytearray(largest.read_bytes())
         middle = len(data) // 2
         data[middle : middle + 4000] = os.urandom(4000)
         largest.write_bytes(data)
-        check_every_way(small, OpenVinoRuntime(small_graph, threads=1, cache=tmp_path))
+        check_every_way(small, OpenVinoRuntime([small_graph], threads=1, cache=tmp_path))
         assert 'is made anew' in caplog.text
 
     def test_each_checkpoint_has_a_folder_and_the_latest_ones_stay(self, tmp_path, monkeypatch):
