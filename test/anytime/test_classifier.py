@@ -472,9 +472,10 @@ def cache(tmp_path_factory):
         yield
 
 
-def _stored_profile_of(clf):
+def _stored_profiles_of(clf):
+    profiles = [profile.to_dict() for profile in clf.profiles]
     for path in Path(os.environ['XDG_CACHE_HOME']).rglob('latency/*.json'):
-        if json.loads(path.read_text())['profile'] == clf.profile.to_dict():
+        if json.loads(path.read_text())['profiles'] == profiles:
             return path
     raise AssertionError('this profile is not in the cache')
 
@@ -510,12 +511,13 @@ class TestRealNetwork:
     @pytest.mark.parametrize('damage', [lambda profile: None, _without_an_exit, _costing_nothing])
     def test_a_damaged_profile_is_measured_anew(self, file, damage):
         clf = AnytimeClassifier.from_checkpoint(file, device='cpu', runtime='eager')
-        path = _stored_profile_of(clf)
+        path = _stored_profiles_of(clf)
         stored = json.loads(path.read_text())
-        path.write_text(json.dumps({'profile': damage(stored['profile'])}))
+        path.write_text(json.dumps({'profiles': [damage(each) for each in stored['profiles']]}))
         clf = AnytimeClassifier.from_checkpoint(file, device='cpu', runtime='eager')
-        assert json.loads(path.read_text()) == {'key': stored['key'], 'profile': clf.profile.to_dict()}
-        assert min(clf.profile.costs('contract')) > 0
+        profiles = [profile.to_dict() for profile in clf.profiles]
+        assert json.loads(path.read_text()) == {'key': stored['key'], 'profiles': profiles}
+        assert min(clf.costs().values()) > 0
 
     def test_stages_behind_the_chosen_exit_never_run(self, file):
         loaded = load(file)
@@ -527,7 +529,7 @@ class TestRealNetwork:
         # A profile by which only the first two exits fit, far from what this machine really takes.
         assumed = profile((0.1, 0.1, 60.0, 60.0), (0.01,) * 4)
         runtime = EagerRuntime(network, torch.device('cpu'))
-        clf = AnytimeClassifier(loaded, runtime, assumed, mode='contract')
+        clf = AnytimeClassifier(loaded, runtime, [assumed], mode='contract')
         answer = clf.classify(np.zeros((64, 64, 3), np.uint8), budget=30.0)
         assert answer.exit_index == 1
         assert executed == ['stage 0', 'stage 1', 'exit 1']
@@ -536,7 +538,7 @@ class TestRealNetwork:
         loaded = load(file)
         runtime = EagerRuntime(loaded.network, torch.device('cpu'))
         assumed = profile((0.01,) * runtime.exits, (0.01,) * runtime.exits)
-        clf = AnytimeClassifier(loaded, runtime, assumed, mode='interruptible')
+        clf = AnytimeClassifier(loaded, runtime, [assumed], mode='interruptible')
         release, answered = threading.Event(), threading.Event()
         loaded.network.stages[1].register_forward_pre_hook(lambda *_: release.wait(10) and None)
         observer = Observer()
