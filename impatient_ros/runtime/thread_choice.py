@@ -15,13 +15,10 @@ import statistics
 import time
 from collections.abc import Callable
 
+from impatient_ros.runtime.paired_runs import take_turns
+
 __all__ = ['faster_with_several']
 
-PAUSE = 0.004  # s; worker threads sleep by then
-# Chosen, not measured: enough runs for a lower quartile, and a start that is hardly longer.
-ROUNDS = 15
-TIME_LIMIT = 1.5  # s
-LEAST_ROUNDS = 3
 # Several threads must take less than this share of one thread's time. Chosen, not measured: beside other work
 # several threads cost more than they save on a quiet machine.
 WORTH = 0.85
@@ -37,15 +34,6 @@ def faster_with_several(
     sleep: Callable[[float], None] = time.sleep,
 ) -> bool:
     """Whether a frame is clearly faster with several threads; both functions run the same frame."""
-    took: tuple[list[float], list[float]] = ([], [])
-    began = clock()
-    for done in range(ROUNDS):
-        if done >= LEAST_ROUNDS and clock() - began > TIME_LIMIT:
-            break
-        for run, times in zip((one, several), took, strict=True):
-            sleep(PAUSE)
-            start = clock()
-            run()
-            times.append(clock() - start)
+    took = take_turns(one, several, clock=clock, sleep=sleep)
     quick_one, quick_several = (statistics.quantiles(times, n=4)[0] for times in took)
     return quick_one > SMALL or quick_several < WORTH * quick_one

@@ -48,12 +48,13 @@ def expected(of, picture):
         return [scores[0].numpy() for scores in of(torch.from_numpy(picture))]
 
 
-def resolutions(of_side, sides):
-    """The same network built for several sizes by `of_side`, ascending: its networks and their graphs."""
-    networks = [of_side(side) for side in sides]
-    for each in networks[:-1]:
-        each.load_state_dict(networks[-1].state_dict())
-    tensors = networks[-1].state_dict()
+def resolutions(largest, sides):
+    """The network at several sizes, ascending, the last its own: the networks and their graphs."""
+    shapes = [{**largest.config, 'input_shape': [3, side, side]} for side in sides[:-1]]
+    networks = [*(ImpatientNetwork.from_config(config).eval() for config in shapes), largest]
+    for each in networks:
+        each.load_state_dict(largest.state_dict())
+    tensors = largest.state_dict()
     weights = {name: tensor.numpy() for name, tensor in tensors.items()}
     graphs = [Graph(onnx.load_model_from_string(export(each, tensors, {})), weights) for each in networks]
     return networks, tuple(graphs)

@@ -1,6 +1,7 @@
 import logging
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -103,6 +104,41 @@ def test_a_checkpoint_without_graph_or_without_network_says_what_it_lacks():
     assert isinstance(caught.value.__cause__, ValueError)
 
 
+class TestChoiceOnCpu:
+    """Between OpenVINO and ONNX Runtime where somebody has installed both."""
+
+    @pytest.fixture
+    def source(self):
+        return Source((SimpleNamespace(input_shape=(3, 64, 64)),), digest='0' * 64)
+
+    @pytest.fixture
+    def asked(self, table, monkeypatch):
+        """The makers' names by the times that the choice was asked; the second is faster."""
+        found = []
+
+        def second(makers, shapes, file):
+            found.append((*makers, *shapes))
+            return [*makers.values()][1]()
+
+        monkeypatch.setattr(registry, 'faster', second)
+        return found
+
+    @pytest.mark.parametrize('installed', [True, False])
+    def test_it_is_asked_under_auto_where_both_are_installed(self, source, asked, monkeypatch, installed):
+        monkeypatch.setattr(registry, 'find_spec', lambda name: 'a spec' if installed else None)
+        wanted = 'onnxruntime' if installed else 'openvino'
+        for device in ('cpu', 'auto'):
+            assert select_runtime(source, 'auto', device, threads=3).name == wanted
+        assert asked == [('openvino', 'onnxruntime', (3, 64, 64))] * (2 if installed else 0)
+
+    def test_it_is_not_asked_where_there_is_no_choice(self, source, asked, monkeypatch):
+        monkeypatch.setattr(registry, 'find_spec', lambda name: 'a spec')
+        assert select_runtime(source, 'openvino', 'cpu').name == 'openvino'
+        assert select_runtime(source, 'auto', 'igpu').name == 'openvino'
+        assert select_runtime(Source(), 'auto', 'cpu').name == 'openvino'
+        assert asked == []
+
+
 WITHOUT_TORCH = """
 import sys
 import numpy as np
@@ -113,6 +149,7 @@ class NoTorch:
             raise ModuleNotFoundError(f'No module named {name!r}', name=name)
 
 sys.meta_path.insert(0, NoTorch())
+sys.modules['onnxruntime'] = None  # as if it were not installed: nothing is measured
 from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.runtime import RuntimeUnavailableError
 

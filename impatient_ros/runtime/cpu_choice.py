@@ -1,0 +1,103 @@
+"""Which of two runtimes executes a network on this machine's processor: measured once, then remembered."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from impatient_ros.cache import CacheFile, cache_file
+from impatient_ros.runtime.base import Runtime, RuntimeUnavailableError
+from impatient_ros.runtime.machine import processor_name, usable_cores
+from impatient_ros.runtime.paired_runs import take_turns
+
+__all__ = ['faster', 'remembered']
+
+# The second choice must take less than this share of the first one's time. Chosen, not measured: both take
+# turns on a machine that does other things, and ratios of one that is as fast came out within 3 %.
+WORTH = 0.95
+KEPT = 64  # choices in the cache, one per model and number of threads
+
+_log = logging.getLogger(__name__)
+
+
+def remembered(names: Iterable[str], digest: str | None, threads: int) -> CacheFile:
+    """Where the choice between runtimes is kept that are named as their packages.
+
+    Its key is what their descriptions say that can be known before they are made: versions, processor, cores.
+    """
+    if digest is None:
+        return CacheFile(None, KEPT)
+    key = {
+        'model': digest,
+        'threads': threads,
+        'versions': {name: _version(name) for name in names},
+        'processor': processor_name(),
+        'cores': [os.cpu_count(), usable_cores()],
+    }
+    return cache_file('runtime', key, suffix='.json', keep=KEPT)
+
+
+def faster(
+    makers: Mapping[str, Callable[[], Runtime]],
+    shapes: Iterable[tuple[int, ...]],
+    file: CacheFile,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Runtime:
+    """The first of two runtimes, or the second where that is clearly faster or the choice in `file`.
+
+    Measured on the last exit at the largest resolution that both execute. A second one that cannot be made is
+    logged; raises what making the first one raises.
+
+    Args:
+        makers: two names, and what makes them.
+        shapes: of an image (3, H, W) at each resolution.
+        file: the choice is read from it, or written into it.
+    """
+    (first, make_first), (second, make_second) = makers.items()
+    known = file.read(lambda content: str(json.loads(content)['runtime']))
+    if known == first:
+        return make_first()
+    one = None if known == second else make_first()
+    try:
+        other = make_second()
+    except RuntimeUnavailableError as error:
+        _log.warning('%s is used, since %s', first, error)
+        return one or make_first()
+    if one is None:
+        return other
+    shape = [shape for shape in shapes if shape[1] in one.sides and shape[1] in other.sides][-1]
+    took = take_turns(_last_exit(one, shape), _last_exit(other, shape), clock=clock, sleep=sleep)
+    ratio = statistics.median(b / a for a, b in zip(*took, strict=True))
+    chosen = second if ratio < WORTH else first
+    _log.info('%s takes %.2f times as long as %s: %s is used', second, ratio, first, chosen)
+    file.write(json.dumps({'runtime': chosen, 'ratio': round(ratio, 3)}).encode())
+    return other if chosen == second else one
+
+
+def _last_exit(runtime: Runtime, shape: tuple[int, ...]) -> Callable[[], object]:
+    image = np.zeros((1, *shape), np.float32)
+
+    def frame() -> None:
+        run = runtime.start(image)
+        while run.position < runtime.exits:
+            run.stage(runtime.exits - 1)
+        run.exit()
+
+    frame()  # the first one allocates
+    return frame
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # installed by something else than pip
+        return ''
