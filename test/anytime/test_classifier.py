@@ -501,7 +501,8 @@ class TestRealNetwork:
         assert any('round' in text for text in reports)
         again = []
         AnytimeClassifier.from_checkpoint(file, device='cpu', progress=lambda s, t: again.append(t))
-        assert clf.runtime.name == 'openvino'
+        # Whichever is faster here, where both are installed.
+        assert clf.runtime.name in ('openvino', 'onnxruntime')
         assert again == ['latency profile taken from the cache']
         answer = clf.classify(np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8), budget=1.0)
         assert answer.label in clf.labels

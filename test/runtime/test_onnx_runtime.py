@@ -7,7 +7,7 @@ from impatient_ros.runtime import RuntimeUnavailableError, Source, select_runtim
 
 pytest.importorskip('onnxruntime', reason='needs onnxruntime')
 
-from runtime.staged import expected, image
+from runtime.staged import expected, image, network, resolutions
 
 DEFAULT = resource_path('models', 'clothing10.safetensors')
 
@@ -24,6 +24,18 @@ def test_every_way_to_an_exit_answers_as_in_torch():
         every.stage(t)
         stepwise.stage()
         for run in (path, every, stepwise):
+            assert np.abs(run.exit() - wanted).max() <= 1e-4 * max(1.0, np.abs(wanted).max())
+
+
+def test_a_run_is_at_the_resolution_of_its_image():
+    networks, graphs = resolutions(network(size=64), (32, 64))
+    runtime = select_runtime(Source(graphs), 'onnxruntime', 'cpu')
+    assert runtime.sides == (32, 64)
+    for of in (*networks, *reversed(networks)):
+        picture = image(of)
+        run = runtime.start(picture)
+        for t, wanted in enumerate(expected(of, picture)):
+            run.stage(t)
             assert np.abs(run.exit() - wanted).max() <= 1e-4 * max(1.0, np.abs(wanted).max())
 
 
