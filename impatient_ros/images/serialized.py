@@ -21,6 +21,9 @@ from impatient_ros.images.errors import ImageError
 
 __all__ = ['CompressedView', 'HeaderView', 'ImageView', 'Unreadable', 'read_compressed_image', 'read_image']
 
+MAX_TEXT = 1024
+"""Bytes of a frame_id, encoding or format: each is copied, and a frame_id is sent on with every answer."""
+
 _ENCAPSULATION = 4  # bytes before the first field; alignment counts from behind them
 # By the second byte of the encapsulation: plain CDR of version 1 and 2, big and little endian.
 _ORDERS = {0x00: '>', 0x01: '<', 0x06: '>', 0x07: '<'}
@@ -103,7 +106,10 @@ class _Reader:
         return self._take(1)[0]
 
     def text(self) -> str:
-        taken = self._take(self.number())
+        count = self.number()
+        if count > MAX_TEXT:
+            raise ImageError('malformed', f'the message has a text of {count} bytes, the limit is {MAX_TEXT}')
+        taken = self._take(count)
         # The terminating zero counts as a part of it; some implementations leave an empty text's out.
         content = bytes(taken[:-1] if len(taken) and taken[-1] == 0 else taken)
         return content.decode('utf-8', 'replace')

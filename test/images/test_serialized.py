@@ -4,6 +4,7 @@ import struct
 from contextlib import suppress
 
 import pytest
+from counted_work import counted
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,3 +87,15 @@ def test_pixels_are_not_copied():
 def test_another_representation_is_named():
     with pytest.raises(ImageError, match='0x0003: it is not plain CDR'):
         read_image(b'\0\3\0\0' + bytes(60))
+
+
+def test_a_text_without_end_is_refused_before_it_is_copied():
+    """An encoding or frame_id of 10 MB would be logged, and a frame_id sent on with every answer."""
+    longest = image('<', b'\0\1\0\0', 0, 0, 'x' * 1023, 1, 4, 'y' * 1023, 0, 4, b'abcd')
+    view = read_image(longest)
+    assert (len(view.header.frame_id), len(view.encoding)) == (1023, 1023)
+    for frame_id, encoding in (('x' * 10_000_000, 'mono8'), ('', 'y' * 1024)):
+        message = image('<', b'\0\1\0\0', 0, 0, frame_id, 1, 4, encoding, 0, 4, b'abcd')
+        with counted() as work, pytest.raises(ImageError, match=r'a text of \d+ bytes, the limit is 1024'):
+            read_image(message)
+        assert work.peak_bytes < 100_000
