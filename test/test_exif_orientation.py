@@ -9,19 +9,19 @@ from PIL import Image
 
 from impatient_ros.images.raw import decode_compressed, to_rgb
 from impatient_ros.replay.pictures import Pictures
-from training.data.labelled_pictures import read
+from training.data.labelled_pictures import decode, read
 
 HEIGHT, WIDTH = 24, 40
 
 
-def photograph(orientation):
+def photograph(orientation, kind='JPEG'):
     """Red on the left, blue on the right."""
     picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     picture[:, : WIDTH // 2, 0] = picture[:, WIDTH // 2 :, 2] = 250
     exif = Image.Exif()
     exif[0x0112] = orientation
     buffer = io.BytesIO()
-    Image.fromarray(picture).save(buffer, 'JPEG', quality=95, exif=exif)
+    Image.fromarray(picture).save(buffer, kind, quality=95, exif=exif)
     return buffer.getvalue()
 
 
@@ -60,3 +60,13 @@ def test_orientation_is_ignored_everywhere_alike(orientation, tmp_path):
         assert picture.shape == (HEIGHT, WIDTH, 3), name
         assert picture[:, :15].mean(axis=(0, 1)) == pytest.approx((250, 0, 0), abs=6), name
         assert picture[:, -15:].mean(axis=(0, 1)) == pytest.approx((0, 0, 250), abs=6), name
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'WEBP'])
+def test_orientation_is_ignored_in_other_kinds_of_files(kind, tmp_path):
+    data = photograph(6, kind)
+    file = tmp_path / f'photograph.{kind.lower()}'
+    file.write_bytes(data)
+    for picture in (replayed(file, 'raw'), replayed(file, 'compressed'), decode(data)):
+        assert picture.shape == (HEIGHT, WIDTH, 3)
+        assert picture[:, :15].mean(axis=(0, 1)) == pytest.approx((250, 0, 0), abs=12)

@@ -59,7 +59,7 @@ def decode_compressed(
 def decode_file(data: bytes) -> NDArray[np.uint8]:
     """The picture in a file of any format that OpenCV reads. uint8 [H, W, 3]; raises ImageError.
 
-    JPEG and PNG are decoded as in messages.
+    JPEG and PNG are decoded as in messages. Only a TIFF is turned as it says: OpenCV and Pillow always do.
     """
     if is_jpeg_or_png(data) or not data:
         return _picture(data, None, MAX_PIXELS, None, swapped=False)

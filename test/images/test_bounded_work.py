@@ -138,6 +138,15 @@ def test_pictures_that_need_much_are_decoded(data):
     assert refused(data) == ''
 
 
+@pytest.mark.parametrize('step', [2**12, 2**12 + 2**13, 2**12 + 2**13 + 2**14])
+def test_an_end_marker_is_found_wherever_it_lies(step):
+    """Also where one of the scanner's steps ends between its two bytes."""
+    scan = JPEG.index(b'\xff\xda') + 14  # behind the header of three components
+    for count in range(step - 3, step + 3):
+        data = JPEG[:scan] + bytes(count) + b'\xff\xd9'
+        assert read_image_file(data + b'\xff\xd9').data == data
+
+
 def test_rows_that_are_flushed_one_by_one_are_decoded():
     """What an encoder writes that sends each row when it is there."""
     picture = noisy(40, 1)
