@@ -3,20 +3,20 @@
 `ImageError` is the only exception that `impatient_ros.images.raw` raises for what a camera sent. Its `reason`
 is one word for counting and for frame_status, its text says what was wrong and what is accepted:
 
-| reason     | means                                                                        |
-|------------|------------------------------------------------------------------------------|
-| malformed  | the serialised message does not hold what it announces, or a text is too long |
-| fields     | a field has the wrong type or is negative                                    |
-| encoding   | Image: an encoding that is unknown or holds no picture (depth, flow)         |
-| size       | width or height is 0, or impossible for the encoding                         |
-| step       | Image: `step` is less than a row of pixels                                   |
-| data       | `data` is empty, or shorter than the other fields say                        |
-| roi        | the region of interest is not inside the picture                             |
-| format     | CompressedImage: neither JPEG nor PNG, or depth                              |
-| header     | CompressedImage: the header cannot be read                                   |
-| too_large  | more pixels, or more work, than the limit                                    |
-| truncated  | CompressedImage: the end of the file is missing                              |
-| decode     | the decoder or converter failed                                              |
+| reason     | means                                                                          |
+|------------|--------------------------------------------------------------------------------|
+| malformed  | the serialised message does not hold what it announces; frame_id too long      |
+| fields     | a field has the wrong type or is negative                                      |
+| encoding   | Image: an encoding that is unknown or holds no picture (depth, flow)           |
+| size       | width or height is 0, or impossible for the encoding                           |
+| step       | Image: `step` is less than a row of pixels                                     |
+| data       | `data` is empty, or shorter than the other fields say                          |
+| roi        | the region of interest is not inside the picture                               |
+| format     | CompressedImage: neither JPEG nor PNG, or depth                                |
+| header     | CompressedImage: the header cannot be read                                     |
+| too_large  | more pixels, or more work, than the limit                                      |
+| truncated  | CompressedImage: the end of the file is missing                                |
+| decode     | the decoder or converter failed                                                |
 """
 
 from __future__ import annotations
