@@ -33,10 +33,12 @@ DEPTH_IS_NO_PICTURE = (
     'brightness is published as mono8 or mono16'
 )
 
+_DEPTH = re.compile(r'(8S|16U|16S|16F|32S|32F|64F)C1?')
+
 
 def is_depth(encoding: str) -> bool:
     """Whether an encoding is one number per pixel that is no brightness: 16UC1 (mm), 32FC1 (m) and so on."""
-    return re.fullmatch(r'(8S|16U|16S|16F|32S|32F|64F)C1?', encoding) is not None
+    return _DEPTH.fullmatch(encoding) is not None
 
 
 @dataclass(frozen=True)
