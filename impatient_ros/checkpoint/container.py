@@ -34,6 +34,7 @@ READABLE = ('1', '2')  # version 1 has no graph
 _LARGEST_FILE = 8 << 30  # bytes; the largest of torchvision's classifiers takes 2.6 GB
 _LONGEST_HEADER = 8 << 20  # bytes; 20,000 labels and 5,000 tensors take 1.5 MB
 _MOST_TENSORS = 20_000  # swin_v2_b, among those with the most, has 600
+_LONGEST_MESSAGE = 1500  # characters
 # The tensors with bytes of graphs; a network's own are called stages.* and exits.*
 _GRAPHS = re.compile(r'graph(_[1-9]\d{0,4})?')
 _DTYPES: dict[str, Any] = {
@@ -43,7 +44,14 @@ _DTYPES: dict[str, Any] = {
 
 
 class CheckpointError(ValueError):
-    """A file is not a checkpoint that can be used, or was about to become one; the message says why."""
+    """A file is not a checkpoint that can be used, or was about to become one; the message says why.
+
+    Libraries repeat what a file says, however long it is: a long message is cut.
+    """
+
+    def __init__(self, message: str) -> None:
+        longest = _LONGEST_MESSAGE
+        super().__init__(message if len(message) <= longest else f'{message[:longest]}...')
 
 
 @dataclass(frozen=True)

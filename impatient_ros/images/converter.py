@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from impatient_ros.images.errors import ImageError
+from impatient_ros.images.errors import ImageError, shortened
 
 __all__ = ['Converter']
 
 _log = logging.getLogger(__name__)
+
+MAX_FAILED = 50
+"""Encodings that are remembered and logged, more than there are: new names without end fill nothing."""
 
 
 class Converter:
@@ -39,8 +42,10 @@ class Converter:
                 what = f'{rgb.dtype} {rgb.shape}' if isinstance(rgb, np.ndarray) else type(rgb).__name__
                 raise ValueError(f'it returned {what} instead of uint8 {(*size, 3)}')
         except Exception as error:
-            if message.encoding not in self._failed:
+            # A converter repeats an encoding that it does not know, however long the name is.
+            name, why = shortened(message.encoding), shortened(str(error))
+            if message.encoding not in self._failed and len(self._failed) < MAX_FAILED:
                 self._failed.add(message.encoding)
-                _log.warning('cv_bridge cannot convert %s: %r', message.encoding, error)
-            raise ImageError('decode', f'cv_bridge cannot convert {message.encoding}: {error}') from error
+                _log.warning('cv_bridge cannot convert %s: %s(%s)', name, type(error).__name__, why)
+            raise ImageError('decode', f'cv_bridge cannot convert {name}: {why}') from error
         return rgb

@@ -3,18 +3,18 @@
 `ENCODINGS` maps a name of sensor_msgs/image_encodings to an `Encoding`. Conventions where the name leaves
 room:
 
-- 8UC1, 8UC3, 8UC4 (and 16UC1, ...) are read as mono, BGR, BGRA: OpenCV's order, as cv_bridge does.
-- 16 bits become 8 by value * 255 / 65535, rounded: a fixed scale, so that brightness does not depend on the
-  rest of the picture. A sensor that fills only the low 12 bits looks dark: it should publish left-aligned
-  mono16.
+- 8UC1, 8UC3, 8UC4 (and 16UC3, 16UC4) are read as mono, BGR, BGRA: OpenCV's order, as cv_bridge does.
+- 16UC1, 32FC1 and their like are depth or other measurements (REP 118), no pictures: `is_depth`.
+- 16 bits become 8 by the range of the sensor that can have sent them, 10, 12, 14 or 16 bits: `sixteen_bits`.
 - YUV is ITU-R BT.601 with limited range, what cameras send and OpenCV and cv_bridge assume.
 - Alpha is ignored.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,9 +22,23 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ['ENCODINGS', 'Encoding', 'Window']
+from impatient_ros.images.sixteen_bits import to_eight_bits
+
+__all__ = ['DEPTH_IS_NO_PICTURE', 'ENCODINGS', 'Encoding', 'Window', 'is_depth']
 
 Picture = NDArray[Any]
+
+DEPTH_IS_NO_PICTURE = (
+    "depth or another measurement (REP 118), not a picture: name the camera's colour or infrared topic; "
+    'brightness is published as mono8 or mono16'
+)
+
+_DEPTH = re.compile(r'(8S|16U|16S|16F|32S|32F|64F)C1?')
+
+
+def is_depth(encoding: str) -> bool:
+    """Whether an encoding is one number per pixel that is no brightness: 16UC1 (mm), 32FC1 (m) and so on."""
+    return _DEPTH.fullmatch(encoding) is not None
 
 
 @dataclass(frozen=True)
@@ -33,7 +47,8 @@ class Window:
 
     memory: NDArray[np.uint8]  # [>= rows * step]
     step: int
-    height: int
+    height: int  # of the whole picture
+    width: int
     is_bigendian: bool
     y: int
     x: int
@@ -76,10 +91,10 @@ def _grey(plane: Picture) -> Picture:
 
 
 def _eight_bits(window: Window, channels: int) -> Picture:
-    words = window.plane(channels, '>u2' if window.is_bigendian else '<u2')
-    # OpenCV reads native, aligned words; a camera's odd step or byte order costs a copy.
-    native = np.require(words, np.uint16, ['C_CONTIGUOUS', 'ALIGNED'])
-    return cv2.convertScaleAbs(native, alpha=255 / 65535).reshape(words.shape)
+    kind = '>u2' if window.is_bigendian else '<u2'
+    # A region is scaled as the picture that it is cut from; alpha is no brightness.
+    whole = replace(window, y=0, x=0, h=window.height, w=window.width).plane(channels, kind)
+    return to_eight_bits(window.plane(channels, kind), int(whole[:, :, :3].max()))
 
 
 def _words(window: Window, channels: int, order: slice) -> Picture:
@@ -141,9 +156,12 @@ _BGR8 = Encoding(3, partial(_view, channels=3, order=slice(None, None, -1)), con
 _RGBA8 = Encoding(4, partial(_view, channels=4, order=_FORWARD), convertible=False)
 _BGRA8 = Encoding(4, partial(_view, channels=4, order=_REVERSED), convertible=False)
 _MONO8 = Encoding(1, _mono8, convertible=False)
-_MONO16 = Encoding(2, _mono16)
-_BGR16 = Encoding(6, partial(_words, channels=3, order=_REVERSED))
-_BGRA16 = Encoding(8, partial(_words, channels=4, order=_REVERSED))
+# A distribution's cv_bridge takes 16 bits for granted: sensors of fewer would look black.
+_MONO16 = Encoding(2, _mono16, convertible=False)
+_RGB16 = Encoding(6, partial(_words, channels=3, order=_FORWARD), convertible=False)
+_BGR16 = Encoding(6, partial(_words, channels=3, order=_REVERSED), convertible=False)
+_RGBA16 = Encoding(8, partial(_words, channels=4, order=_FORWARD), convertible=False)
+_BGRA16 = Encoding(8, partial(_words, channels=4, order=_REVERSED), convertible=False)
 _UYVY = Encoding(2, partial(_yuv422, code=cv2.COLOR_YUV2RGB_UYVY), align=(1, 2), even=(False, True))
 _YUYV = Encoding(2, partial(_yuv422, code=cv2.COLOR_YUV2RGB_YUY2), align=(1, 2), even=(False, True))
 
@@ -164,10 +182,8 @@ ENCODINGS = {
     '8UC3': _BGR8,
     '8UC4': _BGRA8,
     'mono16': _MONO16,
-    '16UC1': _MONO16,
-    '16UC': _MONO16,
-    'rgb16': Encoding(6, partial(_words, channels=3, order=_FORWARD)),
-    'rgba16': Encoding(8, partial(_words, channels=4, order=_FORWARD)),
+    'rgb16': _RGB16,
+    'rgba16': _RGBA16,
     'bgr16': _BGR16,
     'bgra16': _BGRA16,
     '16UC3': _BGR16,
@@ -191,5 +207,10 @@ for _name, _code in {
     # Interpolation looks one pixel around; two keep the pattern's phase. OpenCV needs three pixels each way.
     for _bits, _size, _convert in ((8, 1, _bayer8), (16, 2, _bayer16)):
         ENCODINGS[f'bayer_{_name}{_bits}'] = Encoding(
-            _size, partial(_convert, code=_code), align=(2, 2), margin=2, smallest=3
+            _size,
+            partial(_convert, code=_code),
+            align=(2, 2),
+            margin=2,
+            smallest=3,
+            convertible=_bits == 8,
         )

@@ -3,28 +3,37 @@
 `ImageError` is the only exception that `impatient_ros.images.raw` raises for what a camera sent. Its `reason`
 is one word for counting and for frame_status, its text says what was wrong and what is accepted:
 
-| reason     | means                                                                        |
-|------------|------------------------------------------------------------------------------|
-| malformed  | the serialised message does not hold what it announces                       |
-| fields     | a field has the wrong type or is negative                                    |
-| encoding   | Image: an encoding that is unknown or holds no picture (depth, flow)         |
-| size       | width or height is 0, or impossible for the encoding                         |
-| step       | Image: `step` is less than a row of pixels                                   |
-| data       | `data` is empty, or shorter than the other fields say                        |
-| roi        | the region of interest is not inside the picture                             |
-| format     | CompressedImage: neither JPEG nor PNG                                        |
-| header     | CompressedImage: the header cannot be read                                   |
-| too_large  | CompressedImage: more pixels, or more work, than the limit                   |
-| truncated  | CompressedImage: the end of the file is missing                              |
-| decode     | the decoder or converter failed                                              |
+| reason     | means                                                                          |
+|------------|--------------------------------------------------------------------------------|
+| malformed  | the serialised message does not hold what it announces; frame_id too long      |
+| fields     | a field has the wrong type or is negative                                      |
+| encoding   | Image: an encoding that is unknown or holds no picture (depth, flow)           |
+| size       | width or height is 0, or impossible for the encoding                           |
+| step       | Image: `step` is less than a row of pixels                                     |
+| data       | `data` is empty, or shorter than the other fields say                          |
+| roi        | the region of interest is not inside the picture                               |
+| format     | CompressedImage: neither JPEG nor PNG, or depth                                |
+| header     | CompressedImage: the header cannot be read                                     |
+| too_large  | more pixels, or more work, than the limit                                      |
+| truncated  | CompressedImage: the end of the file is missing                                |
+| decode     | the decoder or converter failed                                                |
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index
+from reprlib import Repr
 
-__all__ = ['ImageError', 'checked_region']
+__all__ = ['ImageError', 'checked_region', 'shortened']
+
+_SHORT = Repr()
+_SHORT.maxstring = _SHORT.maxother = 80
+
+
+def shortened(value: object) -> str:
+    """`value` as Python writes it, its middle left out: what a stranger sent is never logged whole."""
+    return _SHORT.repr(value)
 
 
 class ImageError(ValueError):
@@ -50,7 +59,7 @@ def checked_region(roi: Sequence[int] | None, height: int, width: int) -> tuple[
         x, y, w, h = (index(number) for number in roi)
     except (TypeError, ValueError) as error:
         raise ImageError(
-            'roi', f'region of interest {roi!r}: write four whole numbers, x, y, width, height'
+            'roi', f'region of interest {shortened(roi)}: write four whole numbers, x, y, width, height'
         ) from error
     if x < 0 or y < 0 or w < 1 or h < 1 or x + w > width or y + h > height:
         raise ImageError(

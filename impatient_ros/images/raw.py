@@ -25,8 +25,9 @@ from numpy.typing import NDArray
 
 from impatient_ros.images.compressed import decode_compressed
 from impatient_ros.images.converter import Converter
-from impatient_ros.images.encodings import ENCODINGS, Encoding, Window
-from impatient_ros.images.errors import ImageError, checked_region
+from impatient_ros.images.encodings import DEPTH_IS_NO_PICTURE, ENCODINGS, Encoding, Window, is_depth
+from impatient_ros.images.errors import ImageError, checked_region, shortened
+from impatient_ros.images.image_file import check_pixels
 
 __all__ = ['Converter', 'ImageError', 'decode_compressed', 'to_rgb']
 
@@ -72,7 +73,8 @@ def _checked(message: Any, encoding: Encoding) -> Window:
             f'data has {memory.size} bytes, but {rows} rows of {step} bytes need {step * rows} '
             f'({name}, {width}x{height})',
         )
-    return Window(memory, step, height, bool(message.is_bigendian), 0, 0, height, width)
+    check_pixels('picture', width, height)
+    return Window(memory, step, height, width, bool(message.is_bigendian), 0, 0, height, width)
 
 
 def _widened(whole: Window, encoding: Encoding, y: int, x: int, h: int, w: int) -> Window:
@@ -117,8 +119,11 @@ def _cut(message: Any, encoding: Encoding, window: Window) -> Any:
 def _foreign(message: Any, roi: Sequence[int] | None, converter: Converter | None) -> NDArray[np.uint8]:
     """An encoding that has no entry here: only a converter may know it."""
     name = message.encoding
+    if isinstance(name, str) and is_depth(name):
+        raise ImageError('encoding', f'encoding {name} is {DEPTH_IS_NO_PICTURE}')
     if converter is not None and isinstance(name, str):
         width, height = _size(message)
+        check_pixels('picture', width, height)
         if _memory(message).size < max(1, _whole(message, 'step')) * height:
             raise ImageError('data', f'data has fewer bytes than {height} rows of {message.step} bytes')
         try:
@@ -133,7 +138,7 @@ def _foreign(message: Any, roi: Sequence[int] | None, converter: Converter | Non
 def _unknown_encoding(name: object) -> ImageError:
     accepted = ', '.join(sorted(ENCODINGS))
     return ImageError(
-        'encoding', f'encoding {name!r} is unknown or holds no picture; accepted are {accepted}'
+        'encoding', f'encoding {shortened(name)} is unknown or holds no picture; accepted are {accepted}'
     )
 
 
@@ -151,7 +156,9 @@ def _whole(message: Any, field: str) -> int:
         if number < 0:
             raise ValueError('negative')
     except (TypeError, ValueError) as error:
-        raise ImageError('fields', f'{field} is {value!r}, must be a whole number, 0 or more') from error
+        raise ImageError(
+            'fields', f'{field} is {shortened(value)}, must be a whole number, 0 or more'
+        ) from error
     return number
 
 

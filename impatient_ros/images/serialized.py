@@ -21,6 +21,9 @@ from impatient_ros.images.errors import ImageError
 
 __all__ = ['CompressedView', 'HeaderView', 'ImageView', 'Unreadable', 'read_compressed_image', 'read_image']
 
+MAX_TEXT = 1024
+"""Bytes of a frame_id, which is sent on with every answer, and what is read of an encoding or format."""
+
 _ENCAPSULATION = 4  # bytes before the first field; alignment counts from behind them
 # By the second byte of the encapsulation: plain CDR of version 1 and 2, big and little endian.
 _ORDERS = {0x00: '>', 0x01: '<', 0x06: '>', 0x07: '<'}
@@ -103,7 +106,8 @@ class _Reader:
         return self._take(1)[0]
 
     def text(self) -> str:
-        taken = self._take(self.number())
+        """Of a longer text only the first MAX_TEXT bytes: nothing of that length names an encoding."""
+        taken = self._take(self.number())[:MAX_TEXT]
         # The terminating zero counts as a part of it; some implementations leave an empty text's out.
         content = bytes(taken[:-1] if len(taken) and taken[-1] == 0 else taken)
         return content.decode('utf-8', 'replace')
@@ -112,7 +116,12 @@ class _Reader:
         return self._take(self.number())
 
     def header(self) -> HeaderView:
-        return HeaderView(self._word(self._signed), self.number(), self.text())
+        sec, nanosec, start = self._word(self._signed), self.number(), self._at
+        length = self.number()
+        if length > MAX_TEXT:
+            raise ImageError('malformed', f'frame_id takes {length} bytes, the limit is {MAX_TEXT}')
+        self._at = start
+        return HeaderView(sec, nanosec, self.text())
 
     def _word(self, kind: struct.Struct) -> int:
         self._at += -self._at % 4

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
-import numpy as np
 
+from impatient_ros.images.compressed import decode_file
+from impatient_ros.images.errors import ImageError
 from impatient_ros.replay.frame import CompressedFrame, RawFrame, Source, SourceError, SourceFrame, bgr_frame
 
 __all__ = ['PICTURE_SUFFIXES', 'Pictures', 'picture_files']
@@ -33,7 +34,8 @@ def picture_files(folder: Path) -> tuple[list[Path], int]:
 class Pictures(Source):
     """Pictures in the order of their names, ten per second; the name is the path below the folder.
 
-    With transport 'compressed' JPEG and PNG files are sent as they are. A file that cannot be decoded is
+    With transport 'compressed' JPEG and PNG files are sent as they are. EXIF orientation is ignored in both
+    transports, as it is in a camera's messages. A file that cannot be decoded is
     skipped, logged once and counted in `skipped`.
     """
 
@@ -66,14 +68,9 @@ class Pictures(Source):
     def _read(self, path: Path) -> RawFrame | CompressedFrame | None:
         try:
             data = path.read_bytes()
-            picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-        except (OSError, cv2.error) as error:
-            logger.warning('skipping %s: %s', path, error)
-            picture = None
-        else:
-            if picture is None:
-                logger.warning('skipping %s: it cannot be decoded as a picture', path)
-        if picture is None:
+            picture = decode_file(data)[:, :, ::-1]
+        except (OSError, ImageError) as error:
+            logger.warning('skipping %s: it cannot be decoded as a picture: %s', path, error)
             self._broken.add(path)
             self.skipped += 1
             return None

@@ -104,9 +104,41 @@ def test_sixteen_bits_are_scaled_to_eight_in_either_byte_order(is_bigendian, pad
     values = np.array([[0, 128, 129, 256, 257], [32767, 32768, 65278, 65407, 65535]])
     expected = np.round(values / 257)
     pixels = values.astype('>u2' if is_bigendian else '<u2')[:, :, None].view(np.uint8)
-    for encoding in ('mono16', '16UC1'):
-        rgb = to_rgb(message(encoding, pixels, step=10 + padding, is_bigendian=is_bigendian))
-        assert np.array_equal(rgb, np.repeat(expected[:, :, None], 3, axis=2))
+    rgb = to_rgb(message('mono16', pixels, step=10 + padding, is_bigendian=is_bigendian))
+    assert np.array_equal(rgb, np.repeat(expected[:, :, None], 3, axis=2))
+
+
+@pytest.mark.parametrize('is_bigendian', [0, 1])
+@pytest.mark.parametrize('bits', [10, 12, 14, 16])
+@pytest.mark.parametrize(('encoding', 'channels'), [('mono16', 1), ('rgb16', 3), ('bgra16', 4)])
+def test_a_sensor_with_fewer_bits_fills_the_range(encoding, channels, bits, is_bigendian):
+    kind = '>u2' if is_bigendian else '<u2'
+    values = np.linspace(0, 2**bits - 1, 70).reshape(7, 10)[:, :, None].repeat(channels, axis=2).astype(kind)
+    values[:, :, 3:] = 65535  # opaque
+    image = message(encoding, values.view(np.uint8), is_bigendian=is_bigendian)
+    expected = np.round(values[:, :, :1].astype(float) * 255 / (2**bits - 1))
+    assert np.array_equal(to_rgb(image), expected.repeat(3, axis=2))
+    # The brightest pixel is not in the region, the scale stays.
+    assert np.array_equal(to_rgb(image, roi=(1, 0, 3, 2)), expected[:2, 1:4].repeat(3, axis=2))
+
+
+def test_a_mosaic_of_twelve_bits_fills_the_range():
+    pixels = np.full((6, 8, 1), 4095, '<u2').view(np.uint8)
+    assert np.all(to_rgb(message('bayer_rggb16', pixels)) == 255)
+
+
+def test_a_black_picture_of_sixteen_bits_is_black():
+    assert not to_rgb(message('mono16', np.zeros((3, 4, 2), np.uint8))).any()
+
+
+@pytest.mark.parametrize('encoding', ['16UC1', '16UC', '32FC1', '64FC1', '16SC1', '32SC1', '16FC1', '8SC1'])
+def test_depth_is_refused_with_advice_and_no_converter_is_asked(encoding):
+    bridge = CvBridge(RuntimeError('not to be called'))
+    error = refusal(message(encoding, noise(3, 4, 8)), converter=Converter(bridge))
+    assert error.reason == 'encoding'
+    assert f'{encoding} is depth or another measurement (REP 118), not a picture' in str(error)
+    assert 'mono8 or mono16' in str(error)
+    assert bridge.seen == []
 
 
 @pytest.mark.parametrize(
@@ -234,7 +266,7 @@ def refusal(image, **options):
         (
             {'encoding': 'rgb9'},
             'encoding',
-            "encoding 'rgb9' is unknown or holds no picture; accepted are 16UC",
+            "encoding 'rgb9' is unknown or holds no picture; accepted are 16UC3",
         ),
         ({'encoding': '32FC1'}, 'encoding', '32FC1'),
         ({'encoding': '8UC2'}, 'encoding', '8UC2'),
@@ -253,6 +285,22 @@ def test_fields_that_disagree_are_refused_with_a_reason(changes, reason, text):
     error = refusal(image)
     assert error.reason == reason
     assert text in str(error)
+
+
+@pytest.mark.parametrize('field', ['encoding', 'width'])
+def test_what_a_stranger_wrote_is_not_repeated_whole(field):
+    image = message('rgb8', noise(3, 4, 3))
+    setattr(image, field, 'x' * 10_000_000)
+    assert len(str(refusal(image))) < 500
+
+
+def test_a_raw_picture_has_the_same_limit_of_pixels_as_a_compressed_one():
+    image = message('mono8', np.zeros((1, 8000, 1), np.uint8), height=8001)
+    image.data = bytes(8000 * 8001)
+    error = refusal(image)
+    assert error.reason == 'too_large'
+    assert '8000x8001 pixels, the limit is 64000000' in str(error)
+    assert to_rgb(message('mono8', np.zeros((8000, 8000, 1), np.uint8))).shape == (8000, 8000, 3)
 
 
 @pytest.mark.parametrize(
@@ -318,12 +366,12 @@ class CvBridge:
 def test_a_converter_is_asked_where_converting_is_needed():
     bridge = CvBridge(lambda image: np.full((image.height, image.width, 3), 77, np.uint8))
     assert np.all(to_rgb(any_message('yuv422', 4, 6), converter=Converter(bridge)) == 77)
-    assert np.all(to_rgb(any_message('mono16', 4, 6), converter=Converter(bridge)) == 77)
+    assert np.all(to_rgb(any_message('bayer_rggb8', 4, 6), converter=Converter(bridge)) == 77)
     assert len(bridge.seen) == 2
 
 
-@pytest.mark.parametrize('encoding', ['rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', 'nv21'])
-def test_a_converter_is_not_asked_for_views_nor_for_planes_it_gets_wrong(encoding):
+@pytest.mark.parametrize('encoding', ['rgb8', 'bgr8', 'rgba8', 'bgra8', 'mono8', 'nv21', 'mono16'])
+def test_a_converter_is_not_asked_for_views_nor_for_what_it_gets_wrong(encoding):
     bridge = CvBridge(RuntimeError('not to be called'))
     to_rgb(any_message(encoding, 4, 6), converter=Converter(bridge))
     assert bridge.seen == []
@@ -356,14 +404,27 @@ def test_where_the_converter_fails_opencv_converts(answer):
 def test_a_converter_that_failed_is_not_asked_again_for_that_encoding_and_says_so_once(caplog):
     bridge = CvBridge(RuntimeError('numpy 2'))
     converter = Converter(bridge)
-    for encoding in ('bayer_rggb8', 'bayer_rggb8', 'mono16', 'mono16'):
+    for encoding in ('bayer_rggb8', 'bayer_rggb8', 'uyvy', 'uyvy'):
         image = any_message(encoding, 4, 6)
         assert np.array_equal(to_rgb(image, converter=converter), to_rgb(image))
-    assert [image.encoding for image in bridge.seen] == ['bayer_rggb8', 'mono16']
+    assert [image.encoding for image in bridge.seen] == ['bayer_rggb8', 'uyvy']
     assert [record.getMessage() for record in caplog.records] == [
-        "cv_bridge cannot convert bayer_rggb8: RuntimeError('numpy 2')",
-        "cv_bridge cannot convert mono16: RuntimeError('numpy 2')",
+        "cv_bridge cannot convert 'bayer_rggb8': RuntimeError('numpy 2')",
+        "cv_bridge cannot convert 'uyvy': RuntimeError('numpy 2')",
     ]
+
+
+def test_encodings_that_no_one_knows_fill_neither_the_log_nor_the_memory(caplog):
+    def unknown(image):
+        raise RuntimeError(f'Unrecognized image encoding [{image.encoding}]')
+
+    converter = Converter(unknown)
+    for number in range(200):
+        image = any_message('mono8', 4, 6)
+        image.encoding = f'{number}' + 'x' * 100_000
+        assert len(str(refusal(image, converter=converter))) < 1000
+    assert len(caplog.records) == 50
+    assert max(len(record.getMessage()) for record in caplog.records) < 400
 
 
 def test_only_the_converter_knows_an_unknown_encoding_so_one_bad_frame_does_not_end_it(caplog):

@@ -4,6 +4,7 @@ import struct
 from contextlib import suppress
 
 import pytest
+from counted_work import counted
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -86,3 +87,25 @@ def test_pixels_are_not_copied():
 def test_another_representation_is_named():
     with pytest.raises(ImageError, match='0x0003: it is not plain CDR'):
         read_image(b'\0\3\0\0' + bytes(60))
+
+
+def test_a_frame_id_without_end_is_refused_before_it_is_copied():
+    """It would be sent on with every answer."""
+    message = image('<', b'\0\1\0\0', 0, 0, 'x' * 1023, 1, 4, 'mono8', 0, 4, b'abcd')
+    assert read_image(message).header.frame_id == 'x' * 1023
+    message = image('<', b'\0\1\0\0', 0, 0, 'x' * 10_000_000, 1, 4, 'mono8', 0, 4, b'abcd')
+    with (
+        counted() as work,
+        pytest.raises(ImageError, match='frame_id takes 10000001 bytes, the limit is 1024'),
+    ):
+        read_image(message)
+    assert work.peak_bytes < 100_000
+
+
+def test_of_an_encoding_without_end_only_the_start_is_read():
+    """So that its frame is dropped for its encoding, with its own stamp."""
+    message = image('<', b'\0\1\0\0', 7, 8, 'camera', 1, 4, 'y' * 10_000_000, 0, 4, b'abcd')
+    with counted() as work:
+        view = read_image(message)
+    assert (view.header.sec, view.encoding, bytes(view.data)) == (7, 'y' * 1024, b'abcd')
+    assert work.peak_bytes < 100_000

@@ -251,6 +251,8 @@ class TestBrokenInput:
         {'encoding': 'nonsense'},
         {'encoding': ''},
         {'encoding': '32FC1'},
+        {'encoding': '16UC1'},
+        {'encoding': 'x' * 100_000},
         {'width': 2**32 - 1, 'height': 2**32 - 1},
         {'data': b''},
     )
@@ -263,6 +265,7 @@ class TestBrokenInput:
             assert robot.ask().outcome is Outcome.answered
         assert 'a frame was dropped' in node.log
         assert 'Traceback' not in node.log
+        assert 'x' * 200 not in node.log
 
     def test_a_flood_of_images_supersedes_and_starves_nobody(self, node, robot):
         stop = threading.Event()

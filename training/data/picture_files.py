@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 
+from impatient_ros.images.compressed import decode_file
+from impatient_ros.images.errors import ImageError
+from training.data.orientation import is_to_be_turned
+
 __all__ = ['DataError', 'PictureFiles', 'decode']
+
+log = logging.getLogger(__name__)
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
 
@@ -27,6 +33,7 @@ class PictureFiles:
     def __init__(self, source: Path) -> None:
         self.source = source
         self._archive: zipfile.ZipFile | None = None
+        self._warned = False
         if source.is_dir():
             entries = list(_entries(source, 3))
         elif zipfile.is_zipfile(source):
@@ -59,27 +66,35 @@ class PictureFiles:
         return tuple(sorted(self.listing[first]))
 
     def picture(self, name: str) -> np.ndarray | None:
-        """The picture in a file, as `decode` returns it."""
+        """The picture in a file, as `decode` returns it; says so once where pictures are to be turned."""
         if self._archive is None:
-            return decode((self.source / name).read_bytes())
-        try:
-            return decode(self._archive.read(name))
-        except zipfile.BadZipFile:  # this member's checksum is wrong; the others may be fine
-            return None
+            data = (self.source / name).read_bytes()
+        else:
+            try:
+                data = self._archive.read(name)
+            except zipfile.BadZipFile:  # this member's checksum is wrong; the others may be fine
+                return None
+        if not self._warned and is_to_be_turned(data):
+            self._warned = True
+            log.warning(
+                '%s: %s and perhaps others have an EXIF orientation, which is ignored, as it is in a '
+                "camera's messages: where they were meant to be turned, turn them for good "
+                '(mogrify -auto-orient)',
+                self.source,
+                name,
+            )
+        return decode(data)
 
 
 def decode(data: bytes) -> np.ndarray | None:
-    """The picture in an encoded file as RGB [H, W, 3] uint8, upright; None where it is broken or cut off."""
-    if not data:
-        return None
-    if data[:2] == b'\xff\xd8' and data.rfind(b'\xff\xd9') < data.rfind(b'\xff\xda'):
-        # A JPEG without end marker after its last scan: the decoder would fill the rest with grey.
-        return None
+    """The picture in an encoded file as RGB [H, W, 3] uint8; None where it is broken or cut off.
+
+    It is what the node would see in a message with this file: EXIF orientation is ignored.
+    """
     try:
-        picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    except cv2.error:
+        return np.ascontiguousarray(decode_file(data))
+    except ImageError:
         return None
-    return None if picture is None else cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
 
 
 def _entries(folder: Path, depth: int, prefix: str = '') -> Iterator[str]:
