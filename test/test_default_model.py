@@ -1,96 +1,51 @@
-"""The shipped default model: small, labelled, better than chance, and as good as it says."""
+"""The shipped default model: ImageNet's classes at several resolutions, small, and better than chance."""
 
-from __future__ import annotations
-
-import os
 from itertools import pairwise
 from pathlib import Path
 
+import cv2
 import pytest
-import torch
 
-from impatient_ros.checkpoint import Checkpoint, load
-from training.data.labelled_pictures import decode, read
-from training.scoring.exit_scores import Evaluation, evaluate
+from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.checkpoint import read
 
 ROOT = Path(__file__).parents[1]
-MODEL = ROOT / 'models' / 'clothing10.safetensors'
-DEMO = ROOT / 'config' / 'demo' / 'pictures'
-DATA = ROOT.parent / 'shared' / 'data' / 'clothing10.zip'
-LABELS = ('dress', 'hat', 'longsleeve', 'outwear', 'pants', 'shirt', 'shoes', 'shorts', 'skirt', 't-shirt')
-
-needs_data = pytest.mark.skipif(not DATA.exists(), reason=f'{DATA.name} is not beside this clone')
+MODEL = ROOT / 'models' / 'imagenet.safetensors'
+PICTURES = ROOT / 'config' / 'demo' / 'pictures'
 
 
 @pytest.fixture(scope='module')
-def checkpoint() -> Checkpoint:
-    return load(MODEL)
+def checkpoint():
+    return read(MODEL)
 
 
-@pytest.fixture(scope='module')
-def validation(checkpoint: Checkpoint) -> Evaluation:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(min(2, os.cpu_count() or 1))
-    try:
-        return evaluate(checkpoint.network, read(DATA, 'validation'), checkpoint.preprocessing)
-    finally:
-        torch.set_num_threads(threads)
+def test_the_file_is_small_and_says_how_it_was_made(checkpoint):
+    assert MODEL.stat().st_size <= 12_000_000
+    assert {'command', 'weights', 'accuracy', 'date'} <= set(checkpoint.provenance)
+    assert not any(place in str(checkpoint.provenance) for place in ('/root', '/work', '/tmp'))
 
 
-def test_the_file_is_small() -> None:
-    assert MODEL.stat().st_size < 8_000_000
+def test_it_names_a_thousand_classes_each_by_a_name_of_its_own(checkpoint):
+    assert len(set(checkpoint.labels)) == len(checkpoint.labels) == 1000
+    assert {'banana', 'coffee mug', 'golf ball', 'crane (bird)', 'crane (machine)'} <= set(checkpoint.labels)
 
 
-def test_it_names_the_ten_garments_and_says_how_it_was_made(checkpoint: Checkpoint) -> None:
-    assert checkpoint.labels == LABELS
-    assert checkpoint.network.classes == len(LABELS)
-    assert {'command', 'data', 'seed', 'date'} <= set(checkpoint.provenance)
-    assert not any('/root' in str(v) or '/work' in str(v) for v in checkpoint.provenance.values())
+def test_every_resolution_costs_more_than_the_one_before_and_is_better(checkpoint):
+    assert checkpoint.accuracies_measured
+    assert [path.resolution for path in checkpoint.paths] == [80, 96, 112, 128, 144, 160, 192, 224]
+    for cheap, dear in pairwise(checkpoint.paths):
+        assert cheap.macs < dear.macs
+        assert cheap.accuracy < dear.accuracy
+    assert checkpoint.paths[0].macs < 0.2 * checkpoint.paths[-1].macs
 
 
-def test_it_has_five_exits_with_accuracies_and_temperatures_of_their_own(checkpoint: Checkpoint) -> None:
-    assert len(checkpoint.network.exits) == len(checkpoint.accuracies) == len(checkpoint.temperatures) == 5
-    assert checkpoint.accuracies[-1] >= 0.6
-    assert checkpoint.accuracies[-1] > checkpoint.accuracies[0] > 0.3
-    assert all(0.2 < t < 5 for t in checkpoint.temperatures)
-    assert len(set(checkpoint.temperatures)) > 1
-
-
-def test_its_exits_spread_over_the_cost(checkpoint: Checkpoint) -> None:
-    costs = checkpoint.network.costs('contract')
-    shares = [cost / costs[-1] for cost in costs]
-    assert shares == sorted(shares)
-    assert shares[0] < 0.35  # a first answer for a third of the work
-    assert max(b - a for a, b in pairwise(shares)) < 0.4
-
-
-@torch.inference_mode()
-def test_it_recognises_the_demo_pictures_far_better_than_chance(checkpoint: Checkpoint) -> None:
-    pictures = sorted(p for p in DEMO.rglob('*') if p.suffix in {'.jpg', '.jpeg', '.png'})
-    assert len(pictures) >= 5
-    right = 0
-    for path in pictures:
-        truth = path.stem.partition('-')[2]
-        rgb = decode(path.read_bytes())
-        assert rgb is not None
-        x = torch.from_numpy(checkpoint.preprocessing(rgb))
-        logits = checkpoint.network.forward_to(x, len(checkpoint.network.exits) - 1)
-        right += checkpoint.labels[int(logits.argmax())] == truth
-    assert right >= 0.5 * len(pictures)  # chance: 0.1
-
-
-@needs_data
-def test_the_recorded_accuracies_are_those_on_the_validation_pictures(
-    checkpoint: Checkpoint, validation: Evaluation
-) -> None:
-    # Decoders of another version move single pictures across a decision's edge.
-    assert validation.accuracies == pytest.approx(checkpoint.accuracies, abs=0.005)
-
-
-@needs_data
-def test_the_temperatures_make_the_scores_honest(checkpoint: Checkpoint, validation: Evaluation) -> None:
-    before = validation.calibration_errors()
-    after = validation.calibration_errors(checkpoint.temperatures)
-    assert sum(after) < sum(before)
-    assert max(after) < 0.1  # 341 pictures in 15 bins: about 0.05 of it is chance
-    assert validation.temperatures() == pytest.approx(checkpoint.temperatures, rel=0.05)
+def test_it_recognises_the_demo_pictures_better_where_it_may_take_longer(checkpoint):
+    clf = AnytimeClassifier.from_checkpoint(MODEL, device='cpu', runtime='openvino', cpu_threads=1)
+    files = sorted(PICTURES.glob('*.jpg'))
+    right = {path.resolution: 0 for path in clf.paths}
+    for file in files:
+        rgb = cv2.cvtColor(cv2.imread(str(file)), cv2.COLOR_BGR2RGB)
+        for path in clf.paths:
+            right[path.resolution] += clf.classify(rgb, path=path).label == TRUTH(file)
+    assert right[224] >= 0.5 * len(files), 'chance: 0.001'
+    assert right[224] > right[80]

@@ -1,6 +1,6 @@
 """One frame against one deadline.
 
-    clf = AnytimeClassifier.from_checkpoint('models/clothing10.safetensors')
+    clf = AnytimeClassifier.from_checkpoint('models/imagenet.safetensors')
     answer = clf.classify(rgb, budget=0.020)      # rgb: uint8 [H, W, 3]; budget in seconds
 
 The classifier plans which paths to take (exits at resolutions), executes exactly what the plan needs, replans

@@ -37,7 +37,7 @@ from impatient_ros.runtime import RuntimeUnavailableError
 
 __all__ = ['PerceptionNode', 'main', 'run']
 
-DEFAULT_MODEL = 'clothing10.safetensors'
+DEFAULT_MODEL = 'imagenet.safetensors'
 DDS_PROFILE = 'fastdds.xml'
 
 _log = logging.getLogger(__name__)

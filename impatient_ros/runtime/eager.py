@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -77,4 +77,4 @@ class EagerRuntime(Runtime):
 def at_sides(network: ImpatientNetwork, sides: Sequence[int]) -> dict[int, ImpatientNetwork]:
     """The network at each resolution, with the same parameters; () means its own alone."""
     own = network.input_shape[1]
-    return {side: network if side == own else cast(Any, network).at(side) for side in sides or (own,)}
+    return {side: network if side == own else network.at(side) for side in sides or (own,)}
