@@ -15,7 +15,7 @@ from training.scoring.exit_scores import Evaluation, evaluate
 
 ROOT = Path(__file__).parents[1]
 MODEL = ROOT / 'models' / 'clothing10.safetensors'
-DEMO = ROOT / 'config' / 'demo' / 'pictures'
+DEMO = ROOT / 'config' / 'demo' / 'clothing'
 DATA = ROOT.parent / 'shared' / 'data' / 'clothing10.zip'
 LABELS = ('dress', 'hat', 'longsleeve', 'outwear', 'pants', 'shirt', 'shoes', 'shorts', 'skirt', 't-shirt')
 
