@@ -55,6 +55,8 @@ class FrameRecord:
     label: str | None = None
     confidence: float | None = None
     overrun: bool | None = None
+    resolution: int | None = None
+    planned_resolution: int | None = None
 
     @property
     def tried(self) -> bool:
@@ -78,6 +80,8 @@ class FrameRecord:
             'reason': self.reason,
             'exit_index': _whole_text(self.exit_index),
             'planned_exit_index': _whole_text(self.planned_exit_index),
+            'resolution': _whole_text(self.resolution),
+            'planned_resolution': _whole_text(self.planned_resolution),
             'exits': str(self.exits),
             'budget_s': _number_text(self.budget),
             'elapsed_s': _number_text(self.elapsed),
@@ -105,6 +109,8 @@ class FrameRecord:
                 reason=values['reason'],
                 exit_index=_whole(values['exit_index']),
                 planned_exit_index=_whole(values['planned_exit_index']),
+                resolution=_whole(values.get('resolution', '')),
+                planned_resolution=_whole(values.get('planned_resolution', '')),
                 exits=int(values['exits']),
                 budget=_number(values['budget_s']),
                 elapsed=_number(values['elapsed_s']),
