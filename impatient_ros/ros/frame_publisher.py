@@ -44,8 +44,8 @@ logger = logging.getLogger(__name__)
 class FramePublisher:
     """Publishes scheduled frames on one image topic of `node`; an executor must spin the node meanwhile.
 
-    With `deadlines` each frame's deadline is announced before it, and the frame is stamped with the instant at
-    which it is due. A frame without a schedule (from a webcam) waits until its announcement has gone ahead.
+    With `deadlines` each frame's deadline is announced before it, and the frame is stamped with the instant
+    at which it is due. A frame without a schedule (a webcam's) waits until its announcement has gone ahead.
     """
 
     def __init__(
