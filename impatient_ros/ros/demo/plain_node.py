@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from impatient_ros.answer import Answer
 from impatient_ros.anytime import AnytimeClassifier, FrameObserver, FrameRequest
-from impatient_ros.checkpoint import Path
 from impatient_ros.perception.model_state import LoadedModel
 from impatient_ros.ros.perception_node import PerceptionNode
 from impatient_ros.ros.process import leave, serve
+
+if TYPE_CHECKING:
+    from impatient_ros.checkpoint import Path
 
 __all__ = ['PlainClassifier', 'PlainNode']
 
