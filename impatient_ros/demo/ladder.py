@@ -27,7 +27,7 @@ __all__ = ['Ladder', 'PathCost']
 
 @dataclass(frozen=True)
 class PathCost:
-    """A path with its quiet latency from the prepared picture to the scores and its validation accuracy."""
+    """A path with its latency from the prepared picture to the scores and its validation accuracy."""
 
     resolution: int  # px
     exit_index: int
@@ -40,28 +40,33 @@ class Ladder:
     """The paths of a model on this machine, cheapest first; at least one.
 
     `overhead` is what a frame takes in the node beside the network (preparation, publishing), `transport`
-    from its stamp to its pick-up; both quiet medians.
+    from its stamp to its pick-up; both quiet medians. `slowdown` is that of the quiet machine against the
+    node's latency profile, which may be an old one; the latencies here are those of now.
     """
 
     paths: tuple[PathCost, ...]
     overhead: float = 0.0
     transport: float = 0.0
+    slowdown: float = 1.0
 
     def measured(self, rows: Iterable[FrameRow]) -> Ladder:
-        """This ladder with the overhead and the transport of frames that were answered on a quiet machine."""
-        overheads, transports = [], []
+        """This ladder, of profiled latencies, as it is on the quiet machine that answered these frames."""
+        slowdowns, overheads, transports = [], [], []
         for row in rows:
             record = row.record
             taken = None if record is None else self.taken(record)
             if record is not None and row.in_time and taken is not None:
+                slowdowns.append(record.slowdown)
                 if record.elapsed is not None:
-                    overheads.append(max(record.elapsed - taken.latency, 0.0))
+                    overheads.append(max(record.elapsed - record.slowdown * taken.latency, 0.0))
                 if row.budget is not None and record.budget is not None:
                     transports.append(max(row.budget - record.budget, 0.0))
-        return replace(
-            self,
+        slowdown = median(slowdowns) if slowdowns else 1.0
+        return Ladder(
+            tuple(replace(path, latency=slowdown * path.latency) for path in self.paths),
             overhead=median(overheads) if overheads else self.overhead,
             transport=median(transports) if transports else self.transport,
+            slowdown=slowdown,
         )
 
     def end_to_end(self, path: PathCost) -> float:
@@ -112,16 +117,17 @@ class Ladder:
         """Seconds from the stamp to an answer, had this frame gone that path alone.
 
         It is charged this frame's transport (what was gone of `budget`, the seconds from its stamp to its
-        deadline, when it was picked up) and this frame's slowdown: what its answer took against what that
-        path takes on the quiet machine. Where no answer came it is the node's own forecast, or more if the
-        planned path should have been there by the deadline with that.
+        deadline, when it was picked up) and this frame's slowdown. Where the planned path answered, that is
+        what it took against what it takes on the quiet machine. Otherwise the frame may have gone several
+        paths, and the node's own forecast stands in; where no answer came at all it is at least what kept
+        the planned path from being there by the deadline.
         """
         transport = self.transport
         if budget is not None and record.budget is not None:
             transport = max(budget - record.budget, 0.0)
-        slowdown = record.slowdown
+        slowdown = record.slowdown / self.slowdown
         taken, planned = self.taken(record), self.planned(record)
-        if taken is not None and record.elapsed is not None:
+        if taken is not None and taken == planned and record.elapsed is not None:
             slowdown = record.elapsed / self._in_node(taken)
         elif record.outcome is Outcome.missed and planned is not None and record.budget is not None:
             slowdown = max(slowdown, record.budget / self._in_node(planned))

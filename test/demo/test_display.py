@@ -53,7 +53,14 @@ def frame_log():
         slack = {Outcome.answered: 0.0023, Outcome.late: -0.004}.get(outcome)
         elapsed = None if slack is None else 0.007 - slack
         status = record(
-            outcome, path, 2, reason=reason, budget=0.007, slack=slack, elapsed=elapsed, slowdown=1.0
+            outcome,
+            path,
+            2 if number == 2 else path,
+            reason=reason,
+            budget=0.007,
+            slack=slack,
+            elapsed=elapsed,
+            slowdown=1.0,
         )
         frame_log.add_status(number * 100 * MS, status)
         frame_log.add_answer(number * 100 * MS, 'hat' if number != 1 else 'shoes', 0.934)

@@ -104,7 +104,7 @@ def test_right_answers_in_time_are_counted_for_both_networks_quiet_and_loaded():
         deadline = stamp + budget * MS
         frame_log.add_frame(stamp, 1, name, deadline_ns=deadline, truth='hat', loaded=loaded)
         left = 1e-3 * (budget - 1)
-        values = {'taken': 0, 'elapsed': 0.003} if answer else {}
+        values = {'taken': 0, 'planned': 0, 'elapsed': 0.003} if answer else {}
         frame_log.add_status(stamp, path_record(outcome, budget=left, **values))
         if answer:
             frame_log.add_answer(stamp, answer, 0.9)

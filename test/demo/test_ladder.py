@@ -18,7 +18,7 @@ def test_costs_are_counted_from_the_image_to_the_answer():
 
 def test_overhead_and_transport_are_the_medians_of_the_frames_that_were_answered_in_time():
     def row(elapsed, left, outcome=Outcome.answered):
-        status = record(outcome, taken=1, elapsed=elapsed, budget=left)
+        status = record(outcome, taken=1, planned=1, elapsed=elapsed, budget=left)
         return FrameRow(0, 1, '', deadline_ns=100 * MS, record=status)
 
     rows = [row(0.005, 0.099), row(0.006, 0.098), row(0.011, 0.09), row(9.0, 0.0, Outcome.late)]
@@ -27,6 +27,18 @@ def test_overhead_and_transport_are_the_medians_of_the_frames_that_were_answered
     assert measured.overhead == pytest.approx(0.004)  # 3, 4 and 9 ms besides the network's 2
     assert measured.transport == pytest.approx(0.002)
     assert measured.paths == LADDER.paths
+
+
+def test_latencies_of_an_old_profile_are_corrected_by_what_the_node_has_learned():
+    rows = [
+        FrameRow(0, 1, '', record=record(taken=3, elapsed=elapsed, slowdown=slowdown))
+        for elapsed, slowdown in ((0.006, 0.5), (0.0075, 0.5), (0.02, 2.0))
+    ]
+    measured = Ladder(LADDER.paths).measured(rows)
+    assert [path.latency for path in measured.paths] == pytest.approx([0.0005, 0.001, 0.002, 0.004])
+    assert measured.overhead == pytest.approx(0.0035)  # 2, 3.5 and 4 ms besides the network's
+    quiet = record(Outcome.infeasible, slowdown=0.5, budget=0.001)
+    assert measured.estimate(measured.paths[1], quiet, 0.001) == pytest.approx(0.0035 + 0.001)
 
 
 def test_without_an_answer_in_time_nothing_is_measured():
@@ -66,14 +78,22 @@ def test_a_path_is_named_by_what_not_all_have_in_common(paths, words):
 
 
 def test_the_estimate_for_the_path_that_was_taken_is_what_it_took():
-    status = record(taken=1, elapsed=0.0055, budget=0.008)
+    status = record(taken=1, planned=1, elapsed=0.0055, budget=0.008)
     # 2 ms until the pick-up, 5.5 ms in the node
     assert LADDER.estimate(SECOND, status, budget=0.010) == pytest.approx(0.0075)
 
 
 def test_the_estimate_charges_this_frames_transport_and_slowdown():
-    status = record(taken=0, elapsed=0.006, budget=0.017)  # twice the 3 ms that it takes when it is quiet
+    status = record(
+        taken=0, planned=0, elapsed=0.006, budget=0.017
+    )  # twice the 3 ms that it takes when it is quiet
     assert LADDER.estimate(DEAREST, status, budget=0.020) == pytest.approx(0.003 + 2 * 0.010)
+
+
+def test_where_another_path_answered_than_was_planned_the_forecast_slowdown_is_charged():
+    """It went both, and its time says nothing of either."""
+    status = record(taken=0, planned=2, elapsed=0.012, slowdown=1.5, budget=0.012)
+    assert LADDER.estimate(SECOND, status, budget=0.013) == pytest.approx(0.001 + 1.5 * 0.004)
 
 
 def test_without_an_answer_the_forecast_slowdown_is_charged():
