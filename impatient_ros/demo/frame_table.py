@@ -73,7 +73,7 @@ def signed_ms(seconds: float) -> str:
 
 def _columns(ladder: Ladder, width: int, named: bool) -> list[_Column]:
     """In the order in which they stand; what there is no room for is left out, the least important first."""
-    text = max([len('planned'), *(len(ladder.text(path)) for path in ladder.paths)])
+    text = max([len('path'), *(len(ladder.text(path)) for path in ladder.paths)])
     steps = min(len(ladder.paths), LADDER)
     length = 8 if width < 90 else 20
     room = [
@@ -82,14 +82,14 @@ def _columns(ladder: Ladder, width: int, named: bool) -> list[_Column]:
         (8, _Column('picture', 20 if named else 0, lambda row, _: Text(row.name))),
         (1, _Column('budget', length, lambda row, frames: _budget(row, frames, length))),
         (0, _Column('ms', 5, _budget_ms, right=True)),
-        (5, _Column('planned', text, _planned)),
+        (5, _Column('planned', max(text, len('planned')), _planned)),
         (2, _Column('path', text, _path)),
         (3, _Column('paths', max(steps, len('paths')), _ladder)),
-        (0, _Column('answer', 13, _answer)),
+        (0, _Column('answer', 12, _answer)),
         (0, _Column('', 1, lambda row, _: _mark(row.right, row.answered))),
         (7, _Column('conf.', 5, _confidence, right=True)),
         (4, _Column('slack', 8, _slack, right=True)),
-        (0, _Column('plain', 6, _plain)),
+        (0, _Column('plain', 5, _plain)),
         (9, _Column('plain says', 13, _plain_answer)),
     ]
     chosen: list[int] = []

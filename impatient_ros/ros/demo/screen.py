@@ -15,7 +15,8 @@ __all__ = ['ERRORS', 'Screen']
 
 ERRORS = ('ERROR', 'FATAL')
 LAST_LINES = 8  # of the node's output while it starts
-OTHER_LINES = 15  # of the screen besides the table of frames and the list of paths
+NARROW = 100  # characters: below, some lines take two or three
+OTHER_LINES = {False: 17, True: 23}  # of the screen besides frames and paths; where it is narrow
 
 
 class Screen:
@@ -62,7 +63,8 @@ class Screen:
             shown = [text for _, text in lines][-LAST_LINES:]
         else:
             shown = [text for level, text in lines if level in ('WARN', *ERRORS)][-1:]
-            rows = frame_log.latest(min(20, max(3, height - OTHER_LINES - len(self.setting.ladder.paths))))
+            room = height - OTHER_LINES[width < NARROW] - len(self.setting.ladder.paths)
+            rows = frame_log.latest(min(20, max(3, room)))
         view = DemoView(
             self._source,
             self._place,
