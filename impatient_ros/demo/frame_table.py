@@ -86,7 +86,7 @@ def _columns(ladder: Ladder, width: int, named: bool) -> list[_Column]:
         (2, _Column('path', text, _path)),
         (3, _Column('paths', max(steps, len('paths')), _ladder)),
         (0, _Column('answer', 12, _answer)),
-        (0, _Column('', 1, lambda row, _: _mark(row.right, row.answered))),
+        (0, _Column('', 1, lambda row, _: _mark(row.right if row.in_time else None))),
         (7, _Column('conf.', 5, _confidence, right=True)),
         (4, _Column('slack', 8, _slack, right=True)),
         (0, _Column('plain', 5, _plain)),
@@ -153,8 +153,8 @@ def _answer(row: FrameRow, frames: _Frames) -> Text:
     return Text(row.record.outcome.value, style=COLOURS[row.record.outcome])
 
 
-def _mark(right: bool | None, answered: bool) -> Text:
-    return Text(*RIGHT[right if answered else None])
+def _mark(right: bool | None) -> Text:
+    return Text(*RIGHT[right])
 
 
 def _confidence(row: FrameRow, frames: _Frames) -> Text:
@@ -173,7 +173,7 @@ def _plain(row: FrameRow, frames: _Frames) -> Text:
         return Text()
     if not row.plain.in_time:
         return Text('late', style='yellow')
-    return Text('✓', style='green') if row.plain_right is None else _mark(row.plain_right, True)
+    return Text('✓', style='green') if row.plain_right is None else _mark(row.plain_right)
 
 
 def _plain_answer(row: FrameRow, frames: _Frames) -> Text:

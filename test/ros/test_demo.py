@@ -141,6 +141,34 @@ def test_a_source_is_played_once_and_the_nodes_exit_code_is_passed_on(album):
     assert 'ended with exit code 4' in output
 
 
+@pytest.mark.parametrize('plain', [False, True])
+def test_with_the_real_node_it_measures_the_paths_and_compares_or_runs_the_plain_network(
+    album, tiny_model, tmp_path, plain
+):
+    for number, name in enumerate(('cat', 'dog', 'house', 'cat')):
+        (album / f'{number}.png').rename(album / f'{number}-{name}.png')
+    arguments = ['--model', tiny_model, '--source', album, '--frames', '12', '--rate', '20', '--no-load']
+    arguments += ['--page', tmp_path / 'page.html', *(['--plain'] if plain else [])]
+    command = [sys.executable, '-m', 'impatient_ros.ros.demo', *map(str, arguments)]
+    environment = {**os.environ, 'COLUMNS': '110'}
+    done = subprocess.run(
+        command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert count(done.stdout, 'frames published') == 12
+    ours = '' if plain else r'impatient \d+ of 12, '
+    rest = '' if plain else ', estimated'
+    result = re.search(
+        rf'^in time and right: {ours}the best plain network \(exit (\d) of 4\) \d+ of 12{rest}$',
+        done.stdout,
+        re.MULTILINE,
+    )
+    assert result, done.stdout
+    assert result[0] in (tmp_path / 'page.html').read_text()
+    if plain:  # every answer went that path
+        assert set(re.findall(r'^frame .*  exit (\d) of 4  ', done.stdout, re.MULTILINE)) <= {result[1]}
+
+
 @pytest.mark.parametrize(
     ('arguments', 'says'),
     [
