@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from impatient_ros.answer import Answer
 from impatient_ros.anytime import AnytimeClassifier, FrameObserver, FrameRequest
@@ -54,7 +54,8 @@ class PlainNode(PerceptionNode):
         loaded = super()._load()
         for path in loaded.classifier.paths:
             if (path.resolution, path.exit_index) == self._wanted:
-                return replace(loaded, classifier=PlainClassifier(loaded.classifier, path))
+                plain = PlainClassifier(loaded.classifier, path)
+                return replace(loaded, classifier=cast(AnytimeClassifier, plain))  # it acts as one
         raise LookupError(f'the model has no path {self._wanted}')
 
 
