@@ -15,7 +15,7 @@ __all__ = ['ERRORS', 'Screen']
 
 ERRORS = ('ERROR', 'FATAL')
 LAST_LINES = 8  # of the node's output while it starts
-NARROW = 100  # characters: below, some lines take two or three
+NARROW = 130  # characters: below, some lines take two or three
 OTHER_LINES = {False: 17, True: 23}  # of the screen besides frames and paths; where it is narrow
 
 
