@@ -6,7 +6,9 @@ PY := $(VENV)/bin/python
 
 # The demo's options, passed on only when given.
 DEMO := $(if $(FRAMES),--frames "$(FRAMES)") $(if $(SOURCE),--source "$(SOURCE)") \
-        $(if $(RATE),--rate "$(RATE)") $(if $(TOPIC),--topic "$(TOPIC)") $(if $(MODEL),--model "$(MODEL)")
+        $(if $(RATE),--rate "$(RATE)") $(if $(TOPIC),--topic "$(TOPIC)") $(if $(MODEL),--model "$(MODEL)") \
+        $(if $(PAGE),--page "$(PAGE)") $(if $(SEED),--seed "$(SEED)") \
+        $(if $(filter 1,$(PLAIN)),--plain) $(if $(filter 0,$(LOAD)),--no-load)
 # More arguments for pytest, such as PYTEST='-k planner'.
 PYTEST ?=
 
@@ -20,6 +22,10 @@ help:
 	@echo '     RATE=10           frames per second instead of the source'"'"'s own rate'
 	@echo '     TOPIC=/camera     which image topic of a bag'
 	@echo '     MODEL=...         another checkpoint than the one that is shipped'
+	@echo '     PLAIN=1           the best plain network really runs, instead of the impatient one'
+	@echo '     LOAD=0            do not keep the machine busy in the middle of the run'
+	@echo '     SEED=1            other budgets; the same seed draws the same ones'
+	@echo '     PAGE=run.html     where to write the page of the run; default: a temporary file'
 	@echo 'make test              linters and all tests but the slow ones (PYTEST="-k name" picks)'
 	@echo 'make test-all          linters and all tests, hypotheses with new examples'
 	@echo 'make train-smoke       two epochs on generated pictures, evaluated and reported in runs/smoke; part of make test'

@@ -11,7 +11,7 @@ import pytest
 from impatient_ros.checkpoint import load
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURES = ROOT / 'config' / 'demo' / 'pictures'
+PICTURES = ROOT / 'config' / 'demo' / 'clothing'
 
 
 @pytest.fixture(scope='module')

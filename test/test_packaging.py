@@ -106,6 +106,11 @@ def test_make_demo_passes_only_the_options_that_are_given():
     assert '--source "my bag"' in command
     assert '--rate "10"' in command
     assert '--topic "/cam"' in command
+    command = dry_run('demo', 'PAGE=my page.html', 'SEED=3', 'PLAIN=1', 'LOAD=0')[-1]
+    assert command.split('-m impatient_ros.ros.demo ')[1].split() == [
+        *('--page', '"my', 'page.html"', '--seed', '"3"', '--plain', '--no-load')
+    ]
+    assert dry_run('demo', 'PLAIN=0', 'LOAD=1')[-1].split()[-1] == 'impatient_ros.ros.demo'
 
 
 def test_make_help_names_every_target():

@@ -2,7 +2,7 @@
 
 It goes through a pipe and not a topic, because a topic may lose messages and the demo must know of every
 frame. The events and their details: `opened` (description), `waiting` (topic), `frame` (number, stamp_ns,
-name), `error` (message), `done` (published, skipped).
+name, and deadline_ns where deadlines are announced), `error` (message), `done` (published, skipped).
 """
 
 import json

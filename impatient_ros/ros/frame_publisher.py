@@ -26,6 +26,7 @@ from impatient_ros.replay.frame import RAW
 from impatient_ros.replay.pacing import Pacer
 from impatient_ros.replay.schedule import DueFrame, ReplayClock
 from impatient_ros.replay.transport import in_transport
+from impatient_ros.ros.deadline_announcer import ANNOUNCED_AHEAD, DeadlineAnnouncer
 from impatient_ros.ros.discovery import wait_until_known
 
 __all__ = ['FramePublisher']
@@ -41,7 +42,11 @@ logger = logging.getLogger(__name__)
 
 
 class FramePublisher:
-    """Publishes scheduled frames on one image topic of `node`; an executor must spin the node meanwhile."""
+    """Publishes scheduled frames on one image topic of `node`; an executor must spin the node meanwhile.
+
+    With `deadlines` each frame's deadline is announced before it, and the frame is stamped with the instant
+    at which it is due. A frame without a schedule (a webcam's) waits until its announcement has gone ahead.
+    """
 
     def __init__(
         self,
@@ -54,11 +59,14 @@ class FramePublisher:
         with_clock: bool = False,
         stop: threading.Event | None = None,
         event_log: EventLog | None = None,
+        deadlines: DeadlineAnnouncer | None = None,
     ) -> None:
         self._node, self._transport, self._frame_id = node, transport, frame_id
         self.topic = image_topic
         self._stop = stop or threading.Event()
         self._event_log = event_log or EventLog(None)
+        self._deadlines = deadlines
+        self._announced: tuple[int, int] | None = None  # stamp and deadline of the next frame, ns
         self._matched = threading.Event()
         self._publisher = node.create_publisher(
             Image if transport == RAW else CompressedImage,
@@ -122,10 +130,18 @@ class FramePublisher:
             time.sleep(LINGER_WHEN_STOPPED)
 
     def _wait_for(self, item: DueFrame) -> bool:
-        if item.due is None:
-            return not self._stop.is_set()
-        self._clock.reach(item.due, self._instant_ns(item))
-        return self._pacer.until(item.due, self._tick)
+        if item.due is not None:
+            self._clock.reach(item.due, self._instant_ns(item))
+        if self._deadlines is None:
+            return not self._stop.is_set() if item.due is None else self._pacer.until(item.due, self._tick)
+        due = self._pacer.elapsed() + ANNOUNCED_AHEAD if item.due is None else item.due
+        if not self._pacer.until(due - ANNOUNCED_AHEAD, self._tick):
+            return False
+        now_ns = self._node.get_clock().now().nanoseconds
+        ahead = max(due - self._pacer.elapsed(), 0.0)
+        stamp_ns = self._growing(now_ns + round(1e9 * ahead))
+        self._announced = (stamp_ns, self._deadlines.announce(stamp_ns))
+        return self._pacer.until(due, self._tick)
 
     def _instant_ns(self, item: DueFrame) -> int:
         """When the frame was recorded, growing from lap to lap."""
@@ -157,7 +173,10 @@ class FramePublisher:
         message.header.stamp = Time(nanoseconds=stamp_ns).to_msg()
         self.published += 1
         # Logged first, because the answer may come before publish returns.
-        self._event_log.write('frame', number=self.published, stamp_ns=stamp_ns, name=item.frame.name)
+        deadline = {} if self._announced is None else {'deadline_ns': self._announced[1]}
+        self._event_log.write(
+            'frame', number=self.published, stamp_ns=stamp_ns, name=item.frame.name, **deadline
+        )
         self._publisher.publish(message)
 
     def _stamp_ns(self, item: DueFrame) -> int:
@@ -165,10 +184,14 @@ class FramePublisher:
             if item.frame.stamp_ns is None:
                 return self._instant_ns(item)
             return item.frame.stamp_ns + item.shift_ns
+        if self._announced is not None:  # when it was due: being late is part of what a frame goes through
+            return self._announced[0]
         stamp_ns = item.frame.stamp_ns if item.due is None else None  # live: when it was captured
-        now_ns = self._node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns
-        # Stamps identify frames: they grow even where the system's clock is set back.
-        self._last_stamp_ns = max(now_ns, self._last_stamp_ns + 1)
+        return self._growing(self._node.get_clock().now().nanoseconds if stamp_ns is None else stamp_ns)
+
+    def _growing(self, stamp_ns: int) -> int:
+        """Stamps identify frames: they grow even where the system's clock is set back."""
+        self._last_stamp_ns = max(stamp_ns, self._last_stamp_ns + 1)
         return self._last_stamp_ns
 
     def _on_matched(self, status: Any) -> None:

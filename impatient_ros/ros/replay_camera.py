@@ -3,8 +3,9 @@
     python -m impatient_ros.ros.replay_camera SOURCE [--rate HZ] [--frames N] [--loop] [--topic T] [--clock]
 
 It starts when somebody subscribes. Frames are stamped with the time at which they are published; with --clock
-they keep their stamps, and /clock shows the recording's time for nodes with use_sim_time. SIGINT and SIGTERM
-end it.
+they keep their stamps, and /clock shows the recording's time for nodes with use_sim_time. With
+--deadline-topic and --budgets it plays the control loop, too, and announces each frame's deadline. SIGINT
+and SIGTERM end it.
 """
 
 import argparse
@@ -20,10 +21,12 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 
+from impatient_ros.budgets import BudgetDistribution, Empirical, Uniform
 from impatient_ros.replay import Source, SourceError, open_source
 from impatient_ros.replay.event_log import EventLog
 from impatient_ros.replay.frame import COMPRESSED, RAW
 from impatient_ros.replay.schedule import schedule
+from impatient_ros.ros.deadline_announcer import DeadlineAnnouncer
 from impatient_ros.ros.environment import transport_environment
 from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.frame_publisher import FramePublisher
@@ -52,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         with open_source(options.source, topic=options.topic, transport=options.transport) as source:
             if options.clock and source.live:
                 raise SourceError('a webcam has no recorded time: leave --clock out')
+            if options.clock and options.deadline_topic:
+                raise SourceError('deadlines are announced for frames stamped now: leave --clock out')
             logger.info('%s', source.description)
             event_log.write('opened', description=source.description)
             return _replay(source, options, argv, stop, event_log)
@@ -115,6 +120,9 @@ def _publisher(
 ) -> FramePublisher:
     transport = options.transport or source.transport
     topic = options.image_topic or (IMAGE_TOPIC + '/compressed' if transport == COMPRESSED else IMAGE_TOPIC)
+    deadlines = None
+    if options.deadline_topic:
+        deadlines = DeadlineAnnouncer(node, options.deadline_topic, options.budgets, options.seed)
     return FramePublisher(
         node,
         topic,
@@ -124,6 +132,7 @@ def _publisher(
         with_clock=options.clock,
         stop=stop,
         event_log=event_log,
+        deadlines=deadlines,
     )
 
 
@@ -147,6 +156,15 @@ def _parser() -> argparse.ArgumentParser:
     add(
         '--wait', type=float, default=60.0, metavar='SECONDS', help='for a subscriber (default 60; 0: do not)'
     )
+    add('--deadline-topic', help='announce a deadline for each frame there (std_msgs/Header)')
+    add(
+        '--budgets',
+        type=budgets,
+        default=budgets('0.1'),
+        metavar='LOW:HIGH',
+        help='seconds from stamp to deadline, drawn evenly; one number: always that (default 0.1)',
+    )
+    add('--seed', type=int, default=0, help='of these budgets: the same seed draws the same ones')
     add('--event-log', action='store_true', help='write each published frame to stdout as a line of JSON')
     return parser
 
@@ -156,6 +174,17 @@ def positive_float(text: str) -> float:
     if not 0 < value < float('inf'):
         raise argparse.ArgumentTypeError(f'{text} is not above 0')
     return value
+
+
+def budgets(text: str) -> BudgetDistribution:
+    """`LOW:HIGH` or one number, seconds."""
+    low, _, high = text.partition(':')
+    if not high or float(low) == float(high):
+        return Empirical([positive_float(low)])
+    try:
+        return Uniform(positive_float(low), positive_float(high))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f'{text}: {error}') from error
 
 
 def positive_int(text: str) -> int:

@@ -1,12 +1,16 @@
 """The demo's frame log: every published frame is counted exactly once, in whatever order messages come."""
 
 import random
+from dataclasses import replace
 
 import pytest
+from demo.rows import LADDER, MS
+from demo.rows import record as path_record
 from hypothesis import given
 from hypothesis import strategies as st
 
-from impatient_ros.demo.frame_log import REMEMBERED, ROWS, FrameLog
+from impatient_ros.demo.frame_log import KEPT, REMEMBERED, FrameLog, Score
+from impatient_ros.demo.plain_network import PlainNetwork
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
 
 
@@ -39,7 +43,8 @@ def test_every_frame_is_always_counted_once(ends, gaps, chance):
     missing = ends.count(None)
     assert end.published == len(ends)
     assert {outcome: ends.count(outcome) for outcome in Outcome} == dict(end.outcomes)
-    assert sum(end.exits_used.values()) == ends.count(Outcome.answered)
+    assert sum(end.paths_used.values()) == end.score.in_time == ends.count(Outcome.answered)
+    assert end.score.frames == len(ends)
     assert (end.not_received, end.unaccounted) == (min(missing, gaps), max(0, missing - gaps))
     assert end.unexpected == 0
     assert end.complete == (missing <= gaps)
@@ -61,17 +66,80 @@ def test_statuses_of_unknown_frames_and_second_ones_are_counted_as_unexpected(en
     assert summary.reported == summary.published  # and none is counted twice
 
 
-def test_answers_in_time_are_counted_per_exit_and_late_ones_apart():
+def test_answers_in_time_are_counted_per_path_and_late_ones_apart():
     frame_log = FrameLog()
-    for stamp, (outcome, exit_index) in enumerate(
-        [(Outcome.answered, 0), (Outcome.answered, 4), (Outcome.answered, 4), (Outcome.late, 4)]
+    for stamp, (outcome, resolution, exit_index) in enumerate(
+        [
+            (Outcome.answered, 96, 0),
+            (Outcome.answered, 160, 4),
+            (Outcome.answered, 160, 4),
+            (Outcome.answered, 96, 4),
+            (Outcome.late, 160, 4),
+        ]
     ):
         frame_log.add_frame(stamp, stamp)
-        frame_log.add_status(stamp, record(outcome, exit_index))
+        frame_log.add_status(stamp, replace(record(outcome, exit_index), resolution=resolution))
     summary = frame_log.summary()
-    assert summary.exits_used == {0: 1, 4: 2}
+    assert summary.paths_used == {(96, 0): 1, (160, 4): 2, (96, 4): 1}
     assert summary.outcomes[Outcome.late] == 1
-    assert summary.exits == 5
+
+
+def plain(answers):
+    """Answers along the second path of LADDER, which takes 5 ms from the image when all is quiet."""
+    return PlainNetwork(LADDER, LADDER.paths[1], answers)
+
+
+def test_right_answers_in_time_are_counted_for_both_networks_quiet_and_loaded():
+    frame_log = FrameLog(plain({'a': 'hat', 'b': 'shoes'}))
+    frames = [
+        # picture, budget in ms, loaded, outcome, answer
+        ('a', 9, False, Outcome.answered, 'hat'),
+        ('a', 4, False, Outcome.answered, 'hat'),  # too short for the plain network
+        ('b', 9, False, Outcome.answered, 'shoes'),  # wrong, both
+        ('a', 9, True, Outcome.late, 'hat'),
+        ('a', 9, True, Outcome.infeasible, None),
+    ]
+    for stamp, (name, budget, loaded, outcome, answer) in enumerate(frames):
+        stamp *= 100 * MS
+        deadline = stamp + budget * MS
+        frame_log.add_frame(stamp, 1, name, deadline_ns=deadline, truth='hat', loaded=loaded)
+        left = 1e-3 * (budget - 1)
+        values = {'taken': 0, 'planned': 0, 'elapsed': 0.003} if answer else {}
+        frame_log.add_status(stamp, path_record(outcome, budget=left, **values))
+        if answer:
+            frame_log.add_answer(stamp, answer, 0.9)
+    summary = frame_log.summary()
+    assert summary.quiet == Score(frames=3, known=3, in_time=3, right=2, plain_in_time=2, plain_right=1)
+    assert summary.loaded == Score(frames=2, known=2, in_time=0, right=0, plain_in_time=2, plain_right=2)
+    assert summary.score == Score(frames=5, known=5, in_time=3, right=2, plain_in_time=4, plain_right=3)
+
+
+def test_without_a_known_class_nothing_is_right_or_wrong():
+    frame_log = FrameLog(plain({'a': 'hat'}))
+    frame_log.add_frame(0, 1, 'a', deadline_ns=9 * MS)
+    frame_log.add_answer(0, 'hat', 0.9)
+    frame_log.add_status(0, path_record(taken=0, elapsed=0.003, budget=0.008))
+    (row,) = frame_log.latest(1)
+    assert (row.right, row.plain_right, row.in_time, row.plain.in_time) == (None, None, True, True)
+    assert frame_log.summary().score == Score(frames=1, in_time=1, plain_in_time=1)
+
+
+def test_a_better_answer_replaces_a_counted_one():
+    frame_log = FrameLog()
+    frame_log.add_frame(0, 1, truth='hat')
+    frame_log.add_status(0, record())
+    assert frame_log.summary().score.right == 0
+    frame_log.add_answer(0, 'hat', 0.5)
+    assert frame_log.summary().score.right == 1
+    frame_log.add_answer(0, 'shoes', 0.9)
+    assert frame_log.summary().score == Score(frames=1, known=1, in_time=1, right=0)
+
+
+def test_frames_that_never_reached_the_node_count_against_both_networks():
+    frame_log = FrameLog(plain({'a': 'hat'}))
+    frame_log.add_frame(0, 1, 'a', deadline_ns=9 * MS, truth='hat')
+    frame_log.set_not_received(1)
+    assert frame_log.summary().score == Score(frames=1, known=1)
 
 
 def test_reasons_are_counted_for_frames_that_were_not_answered():
@@ -148,11 +216,11 @@ def test_frames_are_shown_in_the_order_of_their_statuses_and_handed_out_once():
 
 def test_a_run_that_goes_on_for_days_needs_no_more_memory_for_its_rows():
     frame_log = FrameLog()
-    for stamp in range(3 * REMEMBERED):
+    for stamp in range(2 * REMEMBERED):
         frame_log.add_frame(stamp, stamp, 'name')
         frame_log.add_answer(stamp, 'hat', 0.5)
         frame_log.add_status(stamp, record())
-    assert len(frame_log.latest(10**6)) == ROWS
-    assert len(frame_log.take_new()) == ROWS
+    assert len(frame_log.latest(10**6)) == KEPT
+    assert len(frame_log.take_new()) == KEPT
     assert len(frame_log._reported) == REMEMBERED
     assert frame_log.summary().complete

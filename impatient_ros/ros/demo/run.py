@@ -1,23 +1,28 @@
-"""One run of the demo: the two processes, what is shown meanwhile, and the summary at the end."""
+"""One run of the demo: the two processes, what is measured before, and what is made of it at the end."""
+
+from __future__ import annotations
 
 import os
 import threading
 import time
-from collections.abc import Sequence
-from io import StringIO
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from rich.console import Console
-from rich.live import Live
-
-from impatient_ros.demo.display import DemoView, live_view, plain_line, plural, summary_table
+from impatient_ros.budgets import BudgetDistribution, Empirical
+from impatient_ros.demo.display import Setting, plural
 from impatient_ros.demo.frame_log import FrameLog, FrameRow, Summary
+from impatient_ros.demo.known_classes import KnownClasses
+from impatient_ros.demo.ladder import Ladder
+from impatient_ros.demo.load import BusyProcesses, loaded_at
+from impatient_ros.demo.plain_network import PlainNetwork
 from impatient_ros.demo.processes import Child, readable
 from impatient_ros.replay.event_log import read_events
 from impatient_ros.ros.demo.listener import DemoListener
+from impatient_ros.ros.demo.model import MODEL_PARAMETERS, Model, Pictures
+from impatient_ros.ros.demo.screen import ERRORS, Screen
 
-__all__ = ['DemoRun']
+__all__ = ['Commands', 'DemoRun', 'Options']
 
 TICK = 0.125  # s between two refreshes
 # Seconds without a status after which the demo no longer waits: three times the period of diagnostics, which
@@ -25,38 +30,64 @@ TICK = 0.125  # s between two refreshes
 SILENCE = 3.0
 GRACE = 10.0  # s for a child process to end by itself before it is terminated
 READY = 180.0  # s for it to become active; a first start loads the network and measures its costs
-ERRORS = ('ERROR', 'FATAL')
 LAST_LINES = 8
+TRIAL_FRAMES = 30  # from which overhead and transport are measured: 3 s at 10 Hz
+TRIAL_SKIPPED = 5  # of them, the first ones: cold caches
+TRIAL_BUDGET = 0.5  # s: time enough for any path
+DRAWN = 10_000  # budgets that stand for a run without end, when the plain network is chosen
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What to start."""
+
+    node: Sequence[str]
+    plain_node: Callable[[int, int], Sequence[str]]  # the node with one path only: (resolution, exit index)
+    camera: Callable[[BudgetDistribution, int | None], Sequence[str]]  # with so many frames
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run."""
+
+    frames: int | None  # None: until the source ends
+    budgets: Callable[[Ladder], BudgetDistribution]
+    seed: int
+    load: bool  # whether to keep the machine busy in the middle
+    plain: bool  # run the best plain network instead of the impatient one
 
 
 class DemoRun:
     """One run. A signal handler may call `stop`: once to end the replay and wait for the last answers,
     twice to end at once.
+
+    Args:
+        load_model: makes the model from the node's parameters.
+        pictures: what the source shows, by name, where that is few pictures.
+        names: of the node and its camera.
     """
 
     def __init__(
         self,
+        commands: Commands,
+        options: Options,
+        screen: Screen,
         *,
-        source: str,
-        place: str,
-        node_command: Sequence[str],
-        camera_command: Sequence[str],
-        node: str,
-        camera: str,
-        console: Console,
+        load_model: Callable[[Mapping[str, Any]], Model],
+        pictures: Pictures,
+        names: tuple[str, str],
     ) -> None:
-        self._source, self._place, self._console = source, place, console
-        self._commands = {'node': node_command, 'camera': camera_command}
-        self._names = (node, camera)
+        self._commands, self._options, self._screen = commands, options, screen
+        self._load_model, self._pictures, self._names = load_model, pictures, names
         self._frame_log, self._lock = FrameLog(), threading.Lock()
+        self._classes = KnownClasses([])
         self._stops = 0
         self._stopped = threading.Event()
         self._done = threading.Event()
         self._camera_error = ''
-        self._activity, self._since = 'starting the perception node', time.monotonic()
-        self._first_frame = self._last_frame = 0.0
-        self._held: list[FrameRow] = []  # answered, but the answer itself has not come yet
-        self._live: Live | None = None
+        self._busy = BusyProcesses()
+        self._camera: Child | None = None
+        self.first_frame = self.last_frame = 0.0  # s, steady
 
     def stop(self) -> None:
         self._stops += 1
@@ -64,57 +95,83 @@ class DemoRun:
 
     def replay(self) -> str:
         """Run until the source ends or `stop`. Returns what went wrong, '' if nothing did."""
-        self._listener = listener = DemoListener(self._frame_log, self._lock, *self._names)
-        self._node = Child('perception node', self._commands['node'], os.environ)
-        self._camera: Child | None = None
+        self._listener = DemoListener(self._frame_log, self._lock, *self._names)
+        self._node = Child('perception node', self._commands.node, os.environ)
         try:
-            if self._console.is_terminal:
-                with Live(console=self._console, auto_refresh=False) as self._live:
-                    problem = self._watch()
-            else:
-                self._console.print(f'{self._source}; {self._place}', markup=False)
-                problem = self._watch()
+            with self._screen.open():
+                problem = self._measure()
+                if not problem and not self._stopped.is_set():
+                    problem = self._play(self._budgets, self._options.frames)
+                self._screen.begin('')
+                self._refresh(final=True)
         finally:
+            self._busy.switch(on=False)
             if self._camera is not None:
                 self._camera.end(GRACE)
             code = self._node.end(GRACE)
-            listener.close()
+            self._listener.close()
         if not problem and code != 0:
             problem = f'the perception node ended with exit code {code}' + _last_lines(self._node)
-        return problem or listener.problem
+        return problem or self._listener.problem
 
-    def report(self, record: Path | None) -> Summary:
-        """Print the summary; write the last screen and the summary to `record` (.svg or .html)."""
+    def results(self) -> tuple[Summary, list[FrameRow]]:
+        """What became of the frames, and the latest of them."""
         with self._lock:
-            summary = self._frame_log.summary()
-            rows = self._frame_log.latest(12)
-        table = summary_table(summary, self._last_frame - self._first_frame)
-        self._console.print()
-        self._console.print(table)
-        if record is not None:
-            recorder = Console(record=True, width=100, file=StringIO(), force_terminal=True, highlight=False)
-            recorder.print(live_view(DemoView(self._source, self._place, rows=rows, summary=summary)))
-            recorder.print()
-            recorder.print(table)
-            if record.suffix == '.svg':
-                recorder.save_svg(str(record), title='make demo')
-            else:
-                recorder.save_html(str(record))
-        return summary
+            return self._frame_log.summary(), self._frame_log.latest(self._frame_log.published)
 
-    def _watch(self) -> str:
+    # -- before the run
+
+    def _measure(self) -> str:
+        """Find out what the paths cost here, and choose the plain network."""
+        self._screen.begin('starting the perception node')
         problem = self._until_connected()
-        if not problem and not self._stopped.is_set():
-            self._begin('starting the replay camera')
-            camera = Child('replay camera', self._commands['camera'], os.environ, self._read_events)
-            self._camera = camera
-            problem = self._until_all_is_published(camera)
-            self._begin('waiting for the last answers')
-            if problem or self._stopped.is_set():
-                camera.interrupt()
-            self._until_all_is_reported(camera)
-        self._begin('')
-        self._refresh(final=True)
+        if problem or self._stopped.is_set():
+            return problem
+        model = self._load_model(self._listener.parameters(MODEL_PARAMETERS))
+        self._classes = model.known_classes()
+        self._screen.begin(f'measuring what a frame takes besides the network, on {TRIAL_FRAMES} frames')
+        problem = self._play(Empirical([TRIAL_BUDGET]), TRIAL_FRAMES)
+        if problem or self._stopped.is_set():
+            return problem
+        with self._lock:
+            trial = self._frame_log.latest(TRIAL_FRAMES)[TRIAL_SKIPPED:]
+        ladder = Ladder(model.paths).measured(trial)
+        self._budgets = self._options.budgets(ladder)
+        drawn = self._budgets.sample(self._options.frames or DRAWN, self._options.seed)
+        best = ladder.best_plain(drawn)
+        plain = PlainNetwork(ladder, best, model.answers(best, self._pictures))
+        if self._options.plain:
+            problem = self._restart_node(self._commands.plain_node(best.resolution, best.exit_index))
+        self._frame_log = FrameLog(None if self._options.plain else plain)
+        self._listener.fill(self._frame_log)
+        self.first_frame = self.last_frame = 0.0
+        self._screen.setting = Setting(
+            ladder, (float(drawn.min()), float(drawn.max())), best, model.machine, self._options.plain
+        )
+        return problem
+
+    def _restart_node(self, command: Sequence[str]) -> str:
+        self._screen.begin('starting the plain network instead')
+        code = self._node.end(GRACE)
+        if code != 0:
+            return f'the perception node ended with exit code {code}' + _last_lines(self._node)
+        self._listener.expect_another_node()
+        self._node = Child('perception node', command, os.environ)
+        return self._until_connected()
+
+    # -- a replay camera, from its start to the last answer
+
+    def _play(self, budgets: BudgetDistribution, frames: int | None) -> str:
+        """Let a camera publish; returns what went wrong."""
+        self._done.clear()
+        command = self._commands.camera(budgets, frames)
+        self._camera = camera = Child('replay camera', command, os.environ, self._read_events)
+        problem = self._until_all_is_published(camera)
+        if problem or self._stopped.is_set():
+            camera.interrupt()
+        self._switch_load(on=False)
+        self._until_all_is_reported(camera)
+        camera.end(GRACE)
         return problem
 
     def _until_connected(self) -> str:
@@ -134,8 +191,9 @@ class DemoRun:
     def _until_all_is_published(self, camera: Child) -> str:
         while not self._stopped.wait(TICK):
             self._refresh()
-            if self._frame_log.published and self._activity != 'replaying':
-                self._begin('replaying')
+            if self._screen.setting is not None and self._frame_log.published:
+                self._screen.begin('replaying')
+                self._switch_load(loaded_at(self._frame_log.published + 1, self._options.frames))
             if self._node.exit_code is not None:
                 return _died(self._node)
             if self._camera_error:
@@ -162,48 +220,31 @@ class DemoRun:
             self._refresh()
             time.sleep(TICK)
 
-    def _begin(self, activity: str) -> None:
-        self._activity, self._since = activity, time.monotonic()
+    def _switch_load(self, on: bool) -> None:
+        self._busy.switch(on and self._options.load)
+        count = plural(self._busy.count, 'core')
+        self._screen.announce_load(f'LOADED: a busy process on each of {count}' if self._busy.on else '')
 
     def _refresh(self, final: bool = False) -> None:
-        if self._live is None:
-            self._print_lines(final)
-            return
-        width, height = self._console.size
         with self._lock:
-            summary = self._frame_log.summary()
-            rows = self._frame_log.latest(min(15, max(3, height - 14 - summary.exits)))
-        lines = [readable(line) for line in self._node.last_lines(50)]
-        if summary.published:
-            shown = [text for level, text in lines if level in ('WARN', *ERRORS)][-1:]
-        else:
-            shown = [text for _, text in lines][-LAST_LINES:]
-        elapsed = time.monotonic() - self._since
-        view = DemoView(self._source, self._place, self._activity, elapsed, rows, summary, shown, width)
-        self._live.update(live_view(view), refresh=True)
-
-    def _print_lines(self, final: bool) -> None:
-        for line in self._node.new_lines():
-            level, text = readable(line)
-            if not self._frame_log.published or level in ('WARN', *ERRORS):
-                self._console.print(f'node: {text}', markup=False)
-        with self._lock:
-            rows = [self._frame_log.current(row) for row in self._held]
-            new = self._frame_log.take_new()
-        # Status and answer are two messages: a frame without its answer waits for the next refresh.
-        self._held = [row for row in new if row.answered and row.label is None and not final]
-        for row in rows + [row for row in new if row not in self._held]:
-            self._console.print(plain_line(row), markup=False)
+            self._screen.refresh(self._frame_log, self._node, final)
 
     def _read_events(self, lines: Any) -> None:
         read_events(lines, self._on_event)
 
     def _on_event(self, event: dict[str, Any]) -> None:
         if event['event'] == 'frame':
-            self._last_frame = time.monotonic()
-            self._first_frame = self._first_frame or self._last_frame
+            self.last_frame = time.monotonic()
+            self.first_frame = self.first_frame or self.last_frame
             with self._lock:
-                self._frame_log.add_frame(event['stamp_ns'], event['number'], event['name'])
+                self._frame_log.add_frame(
+                    event['stamp_ns'],
+                    event['number'],
+                    event['name'],
+                    deadline_ns=event['deadline_ns'],
+                    truth=self._classes.of(event['name']),
+                    loaded=self._busy.on,
+                )
         elif event['event'] == 'error':
             self._camera_error = event['message']
         elif event['event'] == 'done':
