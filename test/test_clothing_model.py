@@ -1,4 +1,4 @@
-"""The clothing model, the worked example of joint exits: small, labelled, better than chance, as good as it says."""
+"""The clothing model, the worked example of joint exits: small, labelled, and as good as it says."""
 
 from __future__ import annotations
 
