@@ -131,6 +131,7 @@ class AnytimeClassifier:
         chosen = select_runtime(
             _source(checkpoint, path), runtime, device, threads=cpu_threads, memory_limit=memory_limit
         )
+        checkpoint = checkpoint.without_graphs()  # the runtime has what it needs of them
         profiles = cached_or_measured(checkpoint, chosen, progress)
         classifier = cls(
             checkpoint,

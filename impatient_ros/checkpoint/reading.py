@@ -82,6 +82,11 @@ class CheckpointFile:
         """Every exit at every resolution, cheapest (MACs) first."""
         return paths_of(self.resolutions)
 
+    def without_graphs(self) -> CheckpointFile:
+        """The same without graphs and their weights, for whoever has compiled them."""
+        bare = tuple(replace(each, graph=None) for each in self.resolutions)
+        return replace(self, graph=None, resolutions=bare)
+
     def with_fit(self, fit: str) -> CheckpointFile:
         """The same with pictures made square in another way, 'crop' or 'squash'. Raises ValueError."""
         fitted = [replace(each, preprocessing=each.preprocessing.with_fit(fit)) for each in self.resolutions]
