@@ -43,6 +43,12 @@ run_command(lambda: main(sys.argv[3:], node_command=[sys.executable, *sys.argv[1
 PATIENCE = 60.0  # s for a whole demo
 
 
+@pytest.fixture(autouse=True)
+def _temporary_pages(tmp_path, monkeypatch):
+    """Pages that are not asked for go into temporary files."""
+    monkeypatch.setenv('TMPDIR', str(tmp_path))
+
+
 def demo(behaviour, *arguments, **options):
     environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'COLUMNS': '110'}
     command = [sys.executable, '-c', DEMO, str(FAKE), behaviour, *map(str, arguments)]
@@ -176,6 +182,8 @@ def test_with_the_real_node_it_measures_the_paths_and_compares_or_runs_the_plain
         (['--topic', '/eye'], 'TOPIC=/eye makes sense for bags only'),
         (['--frames', '0'], '0 is not 1 or more'),
         (['--record', 'a.png'], 'ends in neither .svg nor .html'),
+        (['--page', 'no/such/folder/a.html'], 'name a file in a folder that exists'),
+        (['--page', '.'], 'name a file in a folder that exists'),
     ],
 )
 def test_what_cannot_be_shown_is_said_before_anything_starts(capsys, arguments, says):

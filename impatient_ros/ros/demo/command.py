@@ -66,13 +66,14 @@ def main(
                 source.description if options.source else f'{len(pictures)} pictures of everyday things'
             )
             commands, place = _commands(options, source.transport, shown, node_command)
+            run_options = _run_options(options, source.length if options.source else None)
     except (SourceError, OSError) as error:
         console.print(str(error), style='red', markup=False)
         return 1
     screen = Screen(console, described, place)
     run = DemoRun(
         commands,
-        _run_options(options),
+        run_options,
         screen,
         load_model=load_model,
         pictures=pictures,
@@ -130,12 +131,14 @@ def _commands(
     return Commands(node, plain_node, camera), f'{topic}, ROS_DOMAIN_ID={domain}'
 
 
-def _run_options(options: argparse.Namespace) -> Options:
+def _run_options(options: argparse.Namespace, length: int | None) -> Options:
     def budgets(ladder: Ladder) -> BudgetDistribution:
         low, high = ladder.cost_range() if options.budget is None else (options.budget,) * 2
         return Uniform(low, high) if low < high else Empirical([low])
 
-    return Options(options.frames, budgets, options.seed, not options.no_load, options.plain)
+    return Options(
+        options.frames, options.frames or length, budgets, options.seed, not options.no_load, options.plain
+    )
 
 
 def _environment(environ: Mapping[str, str]) -> dict[str, str]:
@@ -192,11 +195,18 @@ def _parser() -> argparse.ArgumentParser:
     add('--seed', type=int, default=0, help='of the budgets: the same seed draws the same ones')
     add('--plain', action='store_true', help='run the best plain network instead of the impatient one')
     add('--no-load', action='store_true', help='do not keep the machine busy in the middle')
-    add('--page', type=Path, help='where to write the page of the run; default: a temporary file')
+    add('--page', type=_page_path, help='where to write the page of the run; default: a temporary file')
     add('--model', help='checkpoint to use instead of the one that is shipped')
     add('--params-file', help="parameters of the node instead of the demo's")
     add('--record', type=_picture_path, help='write the last screen and the summary to a .svg or .html file')
     return parser
+
+
+def _page_path(text: str) -> Path:
+    path = Path(text)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f'{text} cannot be written: name a file in a folder that exists')
+    return path
 
 
 def _picture_path(text: str) -> Path:

@@ -51,6 +51,7 @@ class Options:
     """How to run."""
 
     frames: int | None  # None: until the source ends
+    expected: int | None  # how many there will be; None: nobody knows
     budgets: Callable[[Ladder], BudgetDistribution]
     seed: int
     load: bool  # whether to keep the machine busy in the middle
@@ -115,9 +116,10 @@ class DemoRun:
         return problem or self._listener.problem
 
     def results(self) -> tuple[Summary, list[FrameRow]]:
-        """What became of the frames, and the latest of them."""
+        """What became of the frames, and the latest of them; those that were measured with do not count."""
+        frame_log = self._frame_log if self._screen.setting is not None else FrameLog()
         with self._lock:
-            return self._frame_log.summary(), self._frame_log.latest(self._frame_log.published)
+            return frame_log.summary(), frame_log.latest(frame_log.published)
 
     # -- before the run
 
@@ -127,7 +129,10 @@ class DemoRun:
         problem = self._until_connected()
         if problem or self._stopped.is_set():
             return problem
-        model = self._load_model(self._listener.parameters(MODEL_PARAMETERS))
+        try:
+            model = self._load_model(self._listener.parameters(MODEL_PARAMETERS))
+        except TimeoutError as error:
+            return str(error)
         self._classes = model.known_classes()
         self._screen.begin(f'measuring what a frame takes besides the network, on {TRIAL_FRAMES} frames')
         problem = self._play(Empirical([TRIAL_BUDGET]), TRIAL_FRAMES)
@@ -137,7 +142,7 @@ class DemoRun:
             trial = self._frame_log.latest(TRIAL_FRAMES)[TRIAL_SKIPPED:]
         ladder = Ladder(model.paths).measured(trial)
         self._budgets = self._options.budgets(ladder)
-        drawn = self._budgets.sample(self._options.frames or DRAWN, self._options.seed)
+        drawn = self._budgets.sample(self._options.expected or DRAWN, self._options.seed)
         best = ladder.best_plain(drawn)
         plain = PlainNetwork(ladder, best, model.answers(best, self._pictures))
         if self._options.plain:
@@ -193,7 +198,7 @@ class DemoRun:
             self._refresh()
             if self._screen.setting is not None and self._frame_log.published:
                 self._screen.begin('replaying')
-                self._switch_load(loaded_at(self._frame_log.published + 1, self._options.frames))
+                self._switch_load(loaded_at(self._frame_log.published + 1, self._options.expected))
             if self._node.exit_code is not None:
                 return _died(self._node)
             if self._camera_error:
