@@ -1,0 +1,105 @@
+"""What a decision takes: thread time of the planner, for networks of one to ten resolutions.
+
+    python test/benchmark/decisions.py [--json OUT]
+
+Profiles are made up: passes from 0.5 to 2.4 ms, accuracies that grow with the cost. Each frame gets a budget
+of 0.3 to 4 ms, is planned from the start, and every third one teaches the forecast, as frames do. OUT is a
+list of flat records: resolutions, exits, mode, decisions, p50_us and p99_us (of `Planner.plan`), learn_p50_us
+(after the answer is out), build_s (of all tables of sets, once per model).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
+
+from simulation import profile  # noqa: E402
+
+from impatient_ros.planning.frame_timing import ExitTime, FrameTiming  # noqa: E402
+from impatient_ros.planning.options import MODES  # noqa: E402
+from impatient_ros.planning.planners import Planners  # noqa: E402
+
+LADDERS = ((1, 5), (8, 1), (4, 5), (10, 2))  # resolutions and exits
+RESIZE = 2e-4  # s, at every resolution
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _options(arguments)
+    records = [record for ladder in LADDERS for record in measured(*ladder, decisions=options.decisions)]
+    if options.json:
+        Path(options.json).write_text(json.dumps(records, indent=1) + '\n')
+    table = Table()
+    for name in records[0]:
+        table.add_column(name, justify='right')
+    for record in records:
+        table.add_row(*(f'{v:.3g}' if isinstance(v, float) else str(v) for v in record.values()))
+    Console(width=110 if not sys.stdout.isatty() else None).print(table)
+    return 0
+
+
+def measured(resolutions: int, exits: int, *, decisions: int) -> list[dict]:
+    """One record per mode."""
+    costs = np.geomspace(0.5e-3, 2.4e-3, resolutions) if resolutions > 1 else np.array([2.4e-3])
+    profiles = [profile([cost / exits] * exits, [0.02 * cost] * exits) for cost in costs]
+    accuracies = [
+        0.2 + 0.6 * (cost / costs[-1]) ** 0.4 * ((t + 1) / exits) ** 0.3
+        for cost in costs
+        for t in range(exits)
+    ]
+    began = time.perf_counter()
+    planners = Planners(profiles, accuracies)
+    build = time.perf_counter() - began
+    records = []
+    for mode in MODES:
+        chance = random.Random(1)
+        took, learned = [], []
+        for number in range(decisions):
+            planner = planners.planner('', mode, 0.01)
+            budget = chance.uniform(0.3e-3, 4e-3)
+            begin = time.thread_time_ns()
+            plan = planner.plan(budget, resolution=None, preparation=(RESIZE,) * resolutions)
+            took.append((time.thread_time_ns() - begin) * 1e-3)
+            if plan.paths and number % 3 == 0:
+                r, t = divmod(plan.paths[0], exits)
+                seconds = costs[r] * ((t + 1) / exits + 0.02) * chance.lognormvariate(0, 0.1)
+                boundaries = [0.0, *[float('nan')] * (t + 1)]
+                timing = FrameTiming(0.0, boundaries, [ExitTime(t, seconds)], resolution=r)
+                begin = time.thread_time_ns()
+                planner.learn([timing])
+                learned.append((time.thread_time_ns() - begin) * 1e-3)
+        records.append(
+            {
+                'resolutions': resolutions,
+                'exits': exits,
+                'mode': mode,
+                'decisions': decisions,
+                'p50_us': float(np.quantile(took, 0.5)),
+                'p99_us': float(np.quantile(took, 0.99)),
+                'learn_p50_us': float(np.median(learned)),
+                'build_s': build,
+            }
+        )
+    return records
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or '').splitlines()[0])
+    parser.add_argument('--decisions', type=int, default=5000, help='per ladder and mode')
+    parser.add_argument('--json', help='where to write the records')
+    return parser.parse_args(arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())
