@@ -18,8 +18,8 @@ import cv2
 from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.runtime import RuntimeUnavailableError
 
-classifier = AnytimeClassifier.from_checkpoint('models/clothing10.safetensors', device='cpu')
-picture = cv2.cvtColor(cv2.imread('config/demo/pictures/02-dress.jpg'), cv2.COLOR_BGR2RGB)
+classifier = AnytimeClassifier.from_checkpoint('models/clothing10.safetensors', 'cpu', 'openvino')
+picture = cv2.cvtColor(cv2.imread('config/demo/clothing/02-dress.jpg'), cv2.COLOR_BGR2RGB)
 answer = classifier.classify(picture)
 print(classifier.runtime.name, answer.label, answer.exit_index)
 try:

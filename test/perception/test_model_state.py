@@ -12,7 +12,7 @@ from impatient_ros.perception.model_state import LoadedModel, ModelState, model_
 
 def loaded():
     clock = Clock()
-    classifier = AnytimeClassifier(checkpoint(clock=clock), SimulatedRuntime(clock), profile(), clock=clock)
+    classifier = AnytimeClassifier(checkpoint(clock=clock), SimulatedRuntime(clock), [profile()], clock=clock)
     return LoadedModel('some.safetensors', classifier)
 
 

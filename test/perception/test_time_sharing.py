@@ -46,7 +46,7 @@ class TestExecution:
         """A frame of `budget` seconds of which the network may use `mine`, beyond its first exit."""
         clock = Clock()
         runtime = SimulatedRuntime(clock)
-        clf = AnytimeClassifier(checkpoint(clock=clock), runtime, profile(), clock=clock, **options)
+        clf = AnytimeClassifier(checkpoint(clock=clock), runtime, [profile()], clock=clock, **options)
         request = FrameRequest(
             None,
             lambda: 100.0 + budget,
@@ -68,7 +68,7 @@ class TestExecution:
         for name in ('contract', 'interruptible'):  # so many samples that what they show is quite likely
             tables[name] = [[cell * 100 for cell in row] for row in tables[name]]
         known = LatencyProfile.from_dict(tables)
-        clf = AnytimeClassifier(checkpoint(clock=clock), runtime, known, mode='interruptible', clock=clock)
+        clf = AnytimeClassifier(checkpoint(clock=clock), runtime, [known], mode='interruptible', clock=clock)
         answer = clf.run(
             FrameRequest(None, lambda: 100.05, settings=clf.settings, time_share=lambda left: left / 2)
         )

@@ -433,7 +433,7 @@ def test_each_camera_holds_its_own_miss_rate_through_the_worker():
     """A real classifier on a simulated runtime whose speed varies from frame to frame."""
     random, clock, outputs = np.random.default_rng(1), Clock(), Outputs()
     runtime = SimulatedRuntime(clock)
-    classifier = AnytimeClassifier(checkpoint(clock=clock), runtime, profile(), clock=clock)
+    classifier = AnytimeClassifier(checkpoint(clock=clock), runtime, [profile()], clock=clock)
     rates = {'front': 0.01, 'rear': 0.15}
     parameters = parse(
         {
