@@ -163,11 +163,11 @@ class Perception:
                 self._warn(frame.camera, f'a frame was dropped: {error}')
         except Exception as error:  # noqa: BLE001
             # Whatever a frame provokes, the next one gets its chance; nothing is lost silently.
+            self._faults.survived('classification', error, f'a frame of {frame.camera} was dropped')
             if current is None:
                 self._delivery.discard(frame, Outcome.dropped, INTERNAL_ERROR)
             else:
                 current.fail()
-            self._faults.survived('classification', error, f'a frame of {frame.camera} was dropped')
             self._warn(frame.camera, f'a frame was dropped, this should not happen: {error!r}')
         return True
 
