@@ -132,6 +132,9 @@ class Perception:
             closed = older is frame
             outcome, reason = (Outcome.dropped, 'deactivated') if closed else (Outcome.superseded, '')
             self._delivery.discard(older, outcome, reason)
+        self._faults.guarded('intake', self._count_lost)(camera, sequence, publishers)
+
+    def _count_lost(self, camera: str, sequence: int | None, publishers: int) -> None:
         lost = self._gaps.setdefault(camera, SequenceGaps()).observe(sequence, publishers)
         if lost:
             self._outputs.not_received(camera, lost)

@@ -293,15 +293,14 @@ class TestServicesAndDiagnostics:
         robot.ask()
         assert robot.call(Trigger, 'reset_statistics', Trigger.Request()).success
 
-    def test_the_model_can_be_profiled_again_while_active(self, node, robot):
+    def test_the_model_is_not_profiled_again_while_active(self, node, robot):
         response = robot.call(Trigger, 'reprofile', Trigger.Request())
-        assert response.success
-        assert 'ms' in response.message
+        assert not response.success
+        assert 'deactivate it first' in response.message
         assert robot.ask().outcome is Outcome.answered
 
     def test_diagnostics_tell_of_cameras_and_model(self, node, robot):
         robot.ask()
-        # Profiling anew, in the test before, has emptied some.
         robot.wait_for(lambda: values_of(robot, 'camera').get('overrun_margin'))
         camera, model = values_of(robot, 'camera'), values_of(robot, 'model')
         assert float(camera['overrun_margin']) > 0
