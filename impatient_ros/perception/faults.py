@@ -22,6 +22,7 @@ __all__ = ['FaultCounts', 'Faults']
 ENDURED = 10
 SHOWN = 10.0  # seconds for which an error is shown as recent; as long as the statistics' window
 SAID_EVERY = 1.0  # seconds between two log lines about refused requests; all are counted
+KINDS = 1000  # of errors whose traceback is logged: far more than there are
 LONGEST_REASON = 500  # characters of a reason in the log: a request can be megabytes long
 
 _log = logging.getLogger(__name__)
@@ -61,19 +62,20 @@ class Faults:
         self.gave_up = False
 
     def survived(self, where: str, error: BaseException, text: str = '') -> None:
-        """An error was caught. The log has the traceback of the first of its kind from the same line.
+        """An error was caught. The log has the traceback of the first one that took the same way.
 
         Args:
             where: what was being done, from a small set: it is counted by that.
             text: what that means for people.
         """
-        steps = traceback.extract_tb(error.__traceback__, limit=-1)
-        kind = (where, type(error), *((step.filename, step.lineno) for step in steps))
+        steps = traceback.walk_tb(error.__traceback__)
+        kind = (where, type(error), *((frame.f_code, line) for frame, line in steps))
         with self._lock:
             self._errors[where] += 1
             self._latest, self._latest_at = f'{where}: {error!r}'[:LONGEST_REASON], self._now()
-            new = kind not in self._told
-            self._told.add(kind)
+            new = kind not in self._told and len(self._told) < KINDS
+            if new:
+                self._told.add(kind)
         if new:
             _log.error('%s: %s', where, text or 'an error, this should not happen', exc_info=error)
 

@@ -75,7 +75,7 @@ class LongRequests:
     def check(self) -> None:
         """For what is abandonable, now and then: end the job if it is to stop."""
         if self._stopping.is_set():
-            raise SystemExit  # which ends a thread silently, and no `except Exception` holds it up
+            raise SystemExit  # which no `except Exception` on the way holds up
 
     def _run(self, job: Callable[[], Any], future: Future) -> None:
         result, failure = None, None
@@ -83,6 +83,8 @@ class LongRequests:
             result = job()
         except Exception as error:  # noqa: BLE001  it is raised where the future is awaited
             failure = error
+        except SystemExit:
+            return  # the node ends, and nobody waits
         self.busy = ''
         if failure is None:
             future.set_result(result)

@@ -21,6 +21,8 @@ from impatient_ros.perception.faults import Faults
 
 __all__ = ['RequestRefusedError', 'guard_services']
 
+LONGEST_NAMES = 100  # characters: a request can be megabytes long
+
 
 class RequestRefusedError(Exception):
     """For callbacks of services: the request cannot be served; the text says why, and what to do instead."""
@@ -40,14 +42,14 @@ def _guarded(service: Service, faults: Faults) -> Callable[..., Any]:
             _require_known_types(request)
             response = await await_or_execute(callback, request, kind.Response())
         except RequestRefusedError as error:
-            faults.refused(f'{name}:', str(error))
+            faults.refused(_named(name, request), str(error))
             return _refusal(kind, str(error))
         except Exception as error:  # noqa: BLE001
             faults.survived(name, error)
             return _refusal(kind, f'an internal error of the node: {error!r}')
         reason = _reason(kind, response)
         if reason:
-            faults.refused(f'{name}:', reason)
+            faults.refused(_named(name, request), reason)
         return response
 
     async def answer_each(request: Any, response: Any) -> Any:
@@ -63,6 +65,12 @@ def _guarded(service: Service, faults: Faults) -> Callable[..., Any]:
         return await answer(request)
 
     return answer_each if kind is SetParameters else answer_whole
+
+
+def _named(service: str, request: Any) -> str:
+    """What was asked, for the log: rclpy's own reasons do not name the parameter."""
+    names = ', '.join(each.name for each in getattr(request, 'parameters', ()))
+    return f'{service} ({names[:LONGEST_NAMES]}):' if names else f'{service}:'
 
 
 def _require_known_types(request: Any) -> None:
