@@ -168,8 +168,25 @@ CAMERA_ALERTS = (
     ),
 )
 
-# Chosen, not measured: a clear change, and far enough apart not to flicker.
+# A slowdown's limits are chosen, not measured: a clear change, and far enough apart not to flicker.
 MODEL_ALERTS = (
+    Alert(
+        level=logging.ERROR,
+        measure=lambda s: len(s.failure),
+        raise_at=1,
+        settle_below=1,
+        text=lambda s: s.failure,
+    ),
+    Alert(
+        level=logging.ERROR,
+        measure=lambda s: len(s.faults.recent),
+        raise_at=1,
+        settle_below=1,
+        text=lambda s: (
+            f'an error that should not happen was survived, in {s.faults.recent}; the log has its traceback, '
+            'please report it'
+        ),
+    ),
     Alert(
         level=logging.WARNING,
         measure=lambda s: s.slowdown,
@@ -177,7 +194,7 @@ MODEL_ALERTS = (
         settle_below=1.25,
         text=lambda s: (
             f'this machine is {s.slowdown:.1f} times slower than its profile: answers come from cheaper '
-            'paths; if that stays, call ~/reprofile'
+            'paths; if that stays, deactivate the node, call ~/reprofile and activate it again'
         ),
     ),
 )

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import threading
 from collections import deque
 from collections.abc import Callable
 
 from impatient_ros.perception.deadlines import Deadline
+from impatient_ros.perception.faults import Faults
 from impatient_ros.perception.frame_in_progress import FrameInProgress
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
 from impatient_ros.perception.latest_frames import Frame
-from impatient_ros.perception.sending import Clocks, Outputs, Sender
+from impatient_ros.perception.sending import Clocks, Outputs, Sender, bare_record
 from impatient_ros.perception.settings import PerceptionParameters
 from impatient_ros.perception.thread_priority import prefer_this_thread
 
 __all__ = ['Delivery']
-
-_log = logging.getLogger(__name__)
 
 
 class Delivery:
@@ -30,10 +28,13 @@ class Delivery:
         priority: real-time priority of the thread that sends at deadlines, 0 for none.
     """
 
-    def __init__(self, outputs: Outputs, clocks: Clocks, priority: int = 0) -> None:
+    def __init__(
+        self, outputs: Outputs, clocks: Clocks, priority: int = 0, faults: Faults | None = None
+    ) -> None:
         self._clocks = clocks
         self._priority = priority
-        self._sender = Sender(outputs, clocks)
+        self._faults = faults or Faults()
+        self._sender = Sender(outputs, clocks, self._faults)
         self._changed = threading.Condition()
         self._current: FrameInProgress | None = None
         self._discarded: deque[tuple[Frame, FrameRecord]] = deque()
@@ -52,6 +53,7 @@ class Delivery:
             self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join()
+        self._record_discarded()  # of a thread that was given up, or never started
 
     def reserve(self, floor: float) -> float:
         """Seconds to keep free before a deadline for waking up and publishing; at least `floor`."""
@@ -94,16 +96,8 @@ class Delivery:
 
     def discard(self, frame: Frame, outcome: Outcome, reason: str = '') -> None:
         """A frame ended without being picked up; its record is sent by the thread that delivers."""
-        record = FrameRecord(
-            frame.camera,
-            frame.stamp_ns * 1e-9,
-            outcome,
-            reason,
-            superseded=frame.superseded,
-            fault=frame.deadline.fault,
-        )
         with self._changed:
-            self._discarded.append((frame, record))
+            self._discarded.append((frame, bare_record(frame, outcome, reason)))
             self._changed.notify_all()
 
     def _wake(self) -> None:
@@ -115,33 +109,38 @@ class Delivery:
         """When the frame in progress expires, on the steady clock; with the lock held."""
         return math.inf if self._current is None else self._current.due()
 
-    @staticmethod
-    def _expire(current: FrameInProgress) -> None:
+    def _expire(self, current: FrameInProgress) -> None:
         try:
             current.expire()
-        except Exception:  # noqa: BLE001
+        except Exception as error:  # noqa: BLE001
             # The thread lives on: the next frame's deadline is kept.
-            _log.exception('the answer to a frame of %s could not be published', current.frame.camera)
-            current.drop('internal_error')
+            text = f'the answer to a frame of {current.frame.camera} could not be published'
+            self._faults.survived('delivery', error, text)
+            current.fail()
 
     def _work(self) -> None:
         prefer_this_thread(self._priority)
-        while True:
-            with self._changed:
-                while not self._discarded and not self._closed:
-                    due = self._due()
-                    left = due - self._clocks.steady()
-                    if left <= 0:
-                        break
-                    self._wakes_at = due
-                    self._changed.wait(None if left == math.inf else left)
-                    self._wakes_at = -math.inf
-                if self._current is not None and self._due() <= self._clocks.steady():
-                    self._expire(self._current)
-                discarded = list(self._discarded)
-                self._discarded.clear()
-                if self._closed and not discarded:
-                    return
-            # Without the lock: these frames have ended, and the frame in progress need not wait for them.
-            for frame, record in discarded:
-                self._sender.record(frame, record)
+        self._faults.keep_running(self._deliver, 'delivery')
+
+    def _deliver(self) -> bool:
+        """Wait until something is to be sent, and send it; returns whether more may come."""
+        with self._changed:
+            while not self._discarded and not self._closed:
+                due = self._due()
+                left = due - self._clocks.steady()
+                if left <= 0:
+                    break
+                self._wakes_at = due
+                self._changed.wait(None if left == math.inf else left)
+                self._wakes_at = -math.inf
+            if self._current is not None and self._due() <= self._clocks.steady():
+                self._expire(self._current)
+            if self._closed and not self._discarded:
+                return False
+        # Without the lock: these frames have ended, and the frame in progress need not wait for them.
+        self._record_discarded()
+        return True
+
+    def _record_discarded(self) -> None:
+        for _ in range(len(self._discarded)):
+            self._sender.record(*self._discarded.popleft())

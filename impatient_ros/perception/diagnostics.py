@@ -127,6 +127,9 @@ def _model_values(model: ModelState) -> dict[str, str]:
         'slowdown': _number(model.slowdown),
         'reserve_s': _number(model.reserve),
         'prediction_error': _number(model.prediction_error),
+        'refused_requests': str(model.faults.refused),
+        'internal_errors': str(sum(model.faults.errors.values())),
+        **{f'internal_errors.{name}': str(count) for name, count in sorted(model.faults.errors.items())},
     }
 
 

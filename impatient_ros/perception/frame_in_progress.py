@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from impatient_ros.answer import Answer
 from impatient_ros.perception.deadlines import Deadline
-from impatient_ros.perception.frame_record import CONFIDENT, FrameRecord, Outcome
+from impatient_ros.perception.frame_record import CONFIDENT, INTERNAL_ERROR, FrameRecord, Outcome
 from impatient_ros.perception.latest_frames import Frame
-from impatient_ros.perception.sending import Sender, said
+from impatient_ros.perception.sending import Sender, bare_record, said
 from impatient_ros.perception.settings import CameraParameters, PerceptionParameters
 
 if TYPE_CHECKING:
@@ -120,6 +120,20 @@ class FrameInProgress:
         with self._lock:
             if self._record is None:
                 self._close(Outcome.dropped, reason)
+
+    # -- both threads that send
+
+    def fail(self) -> None:
+        """An error of our own ended it; it has its record in any case."""
+        with self._lock:
+            if self._record is not None:
+                return
+            try:
+                self._close(Outcome.dropped, INTERNAL_ERROR)
+            except Exception as error:  # noqa: BLE001  what failed may be needed here, too: a clock
+                self._sender.faults.survived('frame_status', error)
+                self._record = bare_record(self.frame, Outcome.dropped, INTERNAL_ERROR)
+                self._sender.record(self.frame, self._record)
 
     # -- the thread of announcements
 

@@ -6,9 +6,10 @@ from enum import Enum
 
 from impatient_ros.perception.path_text import path_text
 
-__all__ = ['CONFIDENT', 'FrameRecord', 'Outcome']
+__all__ = ['CONFIDENT', 'INTERNAL_ERROR', 'FrameRecord', 'Outcome']
 
 CONFIDENT = 'confident'  # the reason of an answer that stopped before its planned path: it was sure enough
+INTERNAL_ERROR = 'internal_error'  # the reason of a frame that an error of our own ended
 
 
 class Outcome(str, Enum):

@@ -28,7 +28,7 @@ Pipeline = TypeVar('Pipeline', bound=Running)
 
 
 class Lifecycle(Generic[Model, Pipeline]):
-    """Holds the model and what runs. Not thread-safe: it belongs to the thread that serves the node.
+    """Holds the model and what runs. One thread at a time takes its steps; every thread may read.
 
     Args:
         load: makes the model; what it raises passes through `configure` and changes nothing.
@@ -36,7 +36,8 @@ class Lifecycle(Generic[Model, Pipeline]):
         now: steady clock, seconds.
 
     Attributes:
-        state: unconfigured, inactive, active or finalized.
+        state: unconfigured, inactive, active or finalized; on the way configuring, activating, deactivating,
+            cleaningup or shuttingdown.
         model, running: None while there is none.
     """
 
@@ -61,7 +62,12 @@ class Lifecycle(Generic[Model, Pipeline]):
 
     def configure(self) -> Model:
         """Load the model."""
-        self.model = self._load()
+        before, self.state = self.state, 'configuring'
+        try:
+            self.model = self._load()
+        except BaseException:
+            self.state = before
+            raise
         self.state = 'inactive'
         return self.model
 
@@ -69,21 +75,27 @@ class Lifecycle(Generic[Model, Pipeline]):
         """Start what serves the cameras; raises RuntimeError where no model is loaded."""
         if self.model is None:
             raise RuntimeError('no model is loaded; configure the node first')
-        self.running = self._run(self.model)
+        self.state = 'activating'
+        try:
+            self.running = self._run(self.model)
+        except BaseException:
+            self.state = 'inactive'
+            raise
         self.state, self._active_since = 'active', self._now()
 
     def deactivate(self) -> None:
         """Stop what serves the cameras; the model stays."""
+        self.state = 'deactivating'
         self.stop()
         self.state = 'inactive'
 
     def clean_up(self) -> None:
         """Stop, and let go of the model."""
-        self._end('unconfigured')
+        self._end('cleaningup', 'unconfigured')
 
     def shut_down(self) -> None:
         """The same for good."""
-        self._end('finalized')
+        self._end('shuttingdown', 'finalized')
 
     def stop(self) -> None:
         """Stop what runs, if anything; may be called in every state and twice."""
@@ -91,7 +103,10 @@ class Lifecycle(Generic[Model, Pipeline]):
         if running is not None:
             running.stop()
 
-    def _end(self, state: str) -> None:
-        self.stop()
-        self.model = None
-        self.state = state
+    def _end(self, meanwhile: str, state: str) -> None:
+        self.state = meanwhile
+        try:
+            self.stop()
+        finally:
+            self.model = None
+            self.state = state

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.perception.faults import FaultCounts
 from impatient_ros.planning.overrun_control import OverrunState
 
 __all__ = ['LoadedModel', 'ModelState', 'model_state']
@@ -16,7 +17,7 @@ __all__ = ['LoadedModel', 'ModelState', 'model_state']
 class ModelState:
     """For /diagnostics; seconds."""
 
-    state: str = 'active'  # of the lifecycle: unconfigured, inactive, active
+    state: str = 'active'  # of the lifecycle, see `Lifecycle.state`
     active_for: float = math.inf  # since the activation
     model: str = ''  # path of the checkpoint
     device: str = ''
@@ -28,6 +29,8 @@ class ModelState:
     reserve: float | None = None  # kept for waking up and publishing
     prediction_error: float | None = None  # median of |observed / forecast - 1|
     overruns: Mapping[str, OverrunState] = field(default_factory=dict)  # by camera: how its miss rate is held
+    failure: str = ''  # why the latest step of the lifecycle failed
+    faults: FaultCounts = field(default_factory=FaultCounts)
 
 
 @dataclass(frozen=True)
@@ -59,11 +62,19 @@ class LoadedModel:
 
 
 def model_state(
-    state: str, loaded: LoadedModel | None, *, active_for: float, mode: str, reserve: float | None
+    state: str,
+    loaded: LoadedModel | None,
+    *,
+    active_for: float,
+    mode: str,
+    reserve: float | None,
+    failure: str = '',
+    faults: FaultCounts | None = None,
 ) -> ModelState:
-    """The model's state as it is now, in a state of the lifecycle; `mode` and `reserve` are the node's."""
+    """The model's state as it is now, in a state of the lifecycle; the rest is the node's."""
+    faults = faults or FaultCounts()
     if loaded is None:
-        return ModelState(state)
+        return ModelState(state, failure=failure, faults=faults)
     classifier = loaded.classifier
     learned = classifier.state()
     return ModelState(
@@ -79,4 +90,6 @@ def model_state(
         reserve=reserve,
         prediction_error=learned.error,
         overruns=learned.cameras,
+        failure=failure,
+        faults=faults,
     )

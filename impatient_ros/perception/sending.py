@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,19 +9,18 @@ from typing import Protocol
 import numpy as np
 
 from impatient_ros.answer import Answer
-from impatient_ros.perception.frame_record import FrameRecord
+from impatient_ros.perception.faults import Faults
+from impatient_ros.perception.frame_record import FrameRecord, Outcome
 from impatient_ros.perception.latest_frames import Frame
 from impatient_ros.planning.preparation_cost import RollingQuantile
 
-__all__ = ['UNKNOWN', 'Clocks', 'Outputs', 'Sender', 'said']
+__all__ = ['UNKNOWN', 'Clocks', 'Outputs', 'Sender', 'bare_record', 'said']
 
 UNKNOWN = 'unknown'  # the label of an answer whose best class is less probable than unknown_below
 
 # Of the latest 100 frames' seconds from the instant that was meant to the answer being out. One frame in
 # twenty takes longer: a higher quantile would follow single outliers and take their time from every frame.
 SEND_LATENCY_QUANTILE = 0.95
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,6 +34,18 @@ class Clocks:
 def said(answer: Answer) -> tuple[str | None, float]:
     """The label and the score (0..1) of what an answer says: its best class's, or that it is unknown."""
     return (UNKNOWN, 1.0 - answer.confidence) if answer.unknown else (answer.label, answer.confidence)
+
+
+def bare_record(frame: Frame, outcome: Outcome, reason: str = '') -> FrameRecord:
+    """The record of a frame of which nothing else is known."""
+    return FrameRecord(
+        frame.camera,
+        frame.stamp_ns * 1e-9,
+        outcome,
+        reason,
+        superseded=frame.superseded,
+        fault=frame.deadline.fault,
+    )
 
 
 class Outputs(Protocol):
@@ -67,8 +77,9 @@ class Sender:
     `send` and `reserve` are called with the lock of `Delivery` held.
     """
 
-    def __init__(self, outputs: Outputs, clocks: Clocks) -> None:
+    def __init__(self, outputs: Outputs, clocks: Clocks, faults: Faults | None = None) -> None:
         self.clocks = clocks
+        self.faults = faults or Faults()
         self._outputs = outputs
         self._latency = RollingQuantile(SEND_LATENCY_QUANTILE, start=0.0)
 
@@ -86,8 +97,9 @@ class Sender:
         self._outputs.answer(frame, None, top_k)
 
     def record(self, frame: Frame, record: FrameRecord) -> None:
-        """Publish and count how a frame ended; it is the last thing, so an error here is logged only."""
+        """Publish and count how a frame ended. It never raises."""
         try:
             self._outputs.record(frame, record)
-        except Exception:  # noqa: BLE001
-            _log.exception('the status of a frame of %s could not be published', frame.camera)
+        except Exception as error:  # noqa: BLE001
+            text = f'the status of a frame of {frame.camera} could not be published'
+            self.faults.survived('frame_status', error, text)

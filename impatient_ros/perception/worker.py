@@ -15,8 +15,9 @@ from impatient_ros.images.raw import Converter, ImageError, decode_compressed, t
 from impatient_ros.images.serialized import Unreadable
 from impatient_ros.perception.deadlines import Deadline, Deadlines
 from impatient_ros.perception.delivery import Delivery
+from impatient_ros.perception.faults import Faults
 from impatient_ros.perception.frame_in_progress import FrameInProgress
-from impatient_ros.perception.frame_record import Outcome
+from impatient_ros.perception.frame_record import INTERNAL_ERROR, Outcome
 from impatient_ros.perception.latest_frames import Frame, LatestFrames, SequenceGaps
 from impatient_ros.perception.sending import Clocks, Outputs
 from impatient_ros.perception.settings import CameraParameters, PerceptionParameters
@@ -36,6 +37,7 @@ class Perception:
 
     Args:
         parameters: says the parameters of the moment; each frame keeps those of its pick-up.
+        faults: takes what this survives.
         warn: called with camera and text for every frame that cannot be used; throttles by itself.
         converter: for image encodings that need one (a distribution's cv_bridge).
     """
@@ -47,6 +49,7 @@ class Perception:
         outputs: Outputs,
         ros_now_ns: Callable[[], int],
         *,
+        faults: Faults | None = None,
         warn: Callable[[str, str], None] = lambda camera, text: _log.warning('%s: %s', camera, text),
         converter: Converter | None = None,
         steady_now: Callable[[], float] = time.perf_counter,
@@ -55,11 +58,14 @@ class Perception:
         self._parameters = parameters
         self._outputs = outputs
         self._ros_now_ns = ros_now_ns
+        self._faults = faults or Faults()
         self._warn = warn
         self._converter = converter
         self._frames = LatestFrames()
         self._deadlines = Deadlines()
-        self._delivery = Delivery(outputs, Clocks(ros_now_ns, steady_now), parameters().realtime_priority)
+        self._delivery = Delivery(
+            outputs, Clocks(ros_now_ns, steady_now), parameters().realtime_priority, self._faults
+        )
         self._gaps: dict[str, SequenceGaps] = {}
         self._warm = threading.Event()
         self._thread = threading.Thread(target=self._work, name='classification', daemon=True)
@@ -111,17 +117,24 @@ class Perception:
             sequence: the publisher's sequence number, None where the middleware does not tell.
             publishers: how many publish on the camera's topic.
         """
-        now_ns = self._ros_now_ns()
-        stamp = message.header.stamp
-        stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
-        budget = self._parameters().camera(camera).budget
-        deadline = self._deadlines.of(camera, stamp_ns, now_ns, budget, now_ns)
-        frame = Frame(camera, message, stamp_ns, now_ns, deadline)
-        older = self._frames.put(frame)
+        frame = Frame(camera, message, 0, 0, Deadline(0))
+        try:
+            stamp = message.header.stamp
+            frame.stamp_ns = stamp.sec * 1_000_000_000 + stamp.nanosec
+            frame.arrival_ns = self._ros_now_ns()
+            frame.deadline = self._deadline(frame, self._parameters())
+            older = self._frames.put(frame)
+        except Exception as error:  # noqa: BLE001
+            self._faults.survived('intake', error, f'a frame of {camera} was dropped')
+            self._delivery.discard(frame, Outcome.dropped, INTERNAL_ERROR)
+            older = None
         if older is not None:
             closed = older is frame
             outcome, reason = (Outcome.dropped, 'deactivated') if closed else (Outcome.superseded, '')
             self._delivery.discard(older, outcome, reason)
+        self._faults.guarded('intake', self._count_lost)(camera, sequence, publishers)
+
+    def _count_lost(self, camera: str, sequence: int | None, publishers: int) -> None:
         lost = self._gaps.setdefault(camera, SequenceGaps()).observe(sequence, publishers)
         if lost:
             self._outputs.not_received(camera, lost)
@@ -131,30 +144,45 @@ class Perception:
     def _work(self) -> None:
         try:
             self._classifier.warm_up()
-        except Exception:  # noqa: BLE001
-            _log.exception('warming up failed; the first frames will tell more')
+        except Exception as error:  # noqa: BLE001
+            text = 'warming up failed; the first frames will tell more'
+            self._faults.survived('warming up', error, text)
         finally:
             self._warm.set()
-        while (frame := self._frames.take()) is not None:
-            parameters = self._parameters()
-            deadline = self._deadline(frame, parameters)
-            current = self._delivery.begin(
-                frame,
-                deadline,
-                parameters,
-                exits=self._classifier.exits,
-                resolutions=len(self._classifier.resolutions),
-            )
+        self._faults.keep_running(self._next_frame, 'classification')
+
+    def _next_frame(self) -> bool:
+        """Wait for a frame and classify it; returns whether more may come."""
+        frame = self._frames.take()
+        if frame is None:
+            return False
+        current = None
+        try:
+            current = self._begin(frame)
             try:
                 self._classify(current)
             except ImageError as error:
                 current.drop(error.reason)
                 self._warn(frame.camera, f'a frame was dropped: {error}')
-            except Exception as error:  # noqa: BLE001
-                # Whatever a frame provokes, the next one gets its chance; nothing is lost silently.
-                _log.exception('a frame of %s was dropped', frame.camera)
-                current.drop('internal_error')
-                self._warn(frame.camera, f'a frame was dropped, this should not happen: {error!r}')
+        except Exception as error:  # noqa: BLE001
+            # Whatever a frame provokes, the next one gets its chance; nothing is lost silently.
+            self._faults.survived('classification', error, f'a frame of {frame.camera} was dropped')
+            if current is None:
+                self._delivery.discard(frame, Outcome.dropped, INTERNAL_ERROR)
+            else:
+                current.fail()
+            self._warn(frame.camera, f'a frame was dropped, this should not happen: {error!r}')
+        return True
+
+    def _begin(self, frame: Frame) -> FrameInProgress:
+        parameters = self._parameters()
+        return self._delivery.begin(
+            frame,
+            self._deadline(frame, parameters),
+            parameters,
+            exits=self._classifier.exits,
+            resolutions=len(self._classifier.resolutions),
+        )
 
     def _classify(self, current: FrameInProgress) -> None:
         frame, camera = current.frame, current.camera
@@ -177,7 +205,7 @@ class Perception:
         answer = self._classifier.run(request, current)
         record = current.finish(answer)
         if watched and rgb is not None:
-            self._outputs.picture(frame, rgb, record)
+            self._faults.guarded('annotated picture', self._outputs.picture)(frame, rgb, record)
 
     def _share(self, left: float) -> float:
         """How much of what is left the frame in progress may use while frames of other cameras wait."""

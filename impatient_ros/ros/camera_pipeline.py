@@ -10,6 +10,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Header
 
 from impatient_ros.anytime import AnytimeClassifier
+from impatient_ros.perception.faults import Faults
 from impatient_ros.perception.monitor import Monitor
 from impatient_ros.perception.worker import Perception
 from impatient_ros.ros.cv_bridge_converter import cv_bridge_converter
@@ -26,7 +27,7 @@ DEADLINE_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 class CameraPipeline:
-    """Starts with its construction and ends with `stop`; both on the node's thread.
+    """Starts with its construction and ends with `stop`; both on the thread of the lifecycle's steps.
 
     Attributes:
         perception: the engine.
@@ -34,7 +35,12 @@ class CameraPipeline:
     """
 
     def __init__(
-        self, node: Node, classifier: AnytimeClassifier, parameters: NodeParameters, monitor: Monitor
+        self,
+        node: Node,
+        classifier: AnytimeClassifier,
+        parameters: NodeParameters,
+        monitor: Monitor,
+        faults: Faults,
     ) -> None:
         self._node = node
         cameras = parameters.current.cameras
@@ -49,6 +55,7 @@ class CameraPipeline:
                 lambda: parameters.current,
                 outputs,
                 lambda: node.get_clock().now().nanoseconds,
+                faults=faults,
                 warn=self._warn,
                 converter=cv_bridge_converter(),
             )
@@ -59,7 +66,7 @@ class CameraPipeline:
                 announce = partial(self._announce, camera)
                 subscription = node.create_subscription(Header, topic, announce, DEADLINE_QOS)
                 started.callback(node.destroy_subscription, subscription)
-            self.intake = ImageIntake(node, self.perception.receive)
+            self.intake = ImageIntake(node, self.perception.receive, faults)
             started.callback(self.intake.stop)
             for each in cameras:
                 self.intake.subscribe(each.name, each.transport, each.topic)

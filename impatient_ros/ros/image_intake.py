@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from rclpy.callback_groups import CallbackGroup
@@ -22,6 +23,8 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from impatient_ros.images.errors import ImageError
 from impatient_ros.images.serialized import Unreadable, read_compressed_image, read_image
+from impatient_ros.perception.faults import Faults
+from impatient_ros.perception.frame_record import INTERNAL_ERROR
 from impatient_ros.ros.messages import header_message
 
 __all__ = ['IMAGE_QOS', 'ImageIntake']
@@ -54,14 +57,16 @@ class ImageIntake:
     Args:
         receive: called with camera, message (a view of `images.serialized` with a std_msgs/Header), the
             publisher's sequence number (None where the middleware does not tell) and how many publishers the
-            topic had when they were last counted; must be quick and must not raise.
+            topic had when they were last counted; must be quick.
     """
 
-    def __init__(self, node: Node, receive: Receive) -> None:
+    def __init__(self, node: Node, receive: Receive, faults: Faults | None = None) -> None:
         self._node = node
         self._receive = receive
+        self._faults = faults or Faults()
         self._group = _NoExecutor()
         self._cameras: dict[Subscription, str] = {}
+        self._topics: dict[str, str] = {}  # by camera
         self._publishers: dict[str, int] = {}  # by camera; replaced as a whole by the node's thread
         self._wake = GuardCondition(callback=None, callback_group=None, context=node.context)
         self._stopping = threading.Event()
@@ -74,6 +79,7 @@ class ImageIntake:
             message_type, topic, lambda message: None, IMAGE_QOS, callback_group=self._group, raw=True
         )
         self._cameras[subscription] = camera
+        self._topics[camera] = subscription.topic_name
 
     def start(self) -> None:
         self._thread.start()
@@ -92,11 +98,17 @@ class ImageIntake:
     def count_publishers(self) -> None:
         """Count each topic's publishers; for the node's thread, now and then: asking the graph is slow."""
         self._publishers = {
-            camera: self._node.count_publishers(subscription.topic_name)
-            for subscription, camera in self._cameras.items()
+            camera: self._node.count_publishers(topic) for camera, topic in self._topics.items()
         }
 
     def _run(self) -> None:
+        try:
+            self._wait_and_take()
+        except Exception as error:  # noqa: BLE001  not even the waiting could be prepared
+            self._faults.survived('intake', error)
+            self._faults.abandon('intake')
+
+    def _wait_and_take(self) -> None:
         with ExitStack() as stack:
             # Holding the handles keeps a destroyed entity valid until this thread has left.
             for entity in (*self._cameras, self._wake):
@@ -105,16 +117,20 @@ class ImageIntake:
             wait_set = _rclpy.WaitSet(len(self._cameras), 1, 0, 0, 0, 0, self._node.context.handle)
             stack.enter_context(wait_set)
             by_pointer = {subscription.handle.pointer: subscription for subscription in self._cameras}
-            while not self._stopping.is_set():
-                wait_set.clear_entities()
-                for subscription in self._cameras:
-                    wait_set.add_subscription(subscription.handle)
-                wait_set.add_guard_condition(self._wake.handle)
-                wait_set.wait(-1)
-                for pointer in wait_set.get_ready_entities('subscription'):
-                    if self._stopping.is_set():
-                        return
-                    self._take(by_pointer[pointer])
+            self._faults.keep_running(partial(self._take_next, wait_set, by_pointer), 'intake')
+
+    def _take_next(self, wait_set: Any, by_pointer: dict[int, Subscription]) -> bool:
+        """Wait for messages and take them; returns whether more may come."""
+        wait_set.clear_entities()
+        for subscription in self._cameras:
+            wait_set.add_subscription(subscription.handle)
+        wait_set.add_guard_condition(self._wake.handle)
+        wait_set.wait(-1)
+        for pointer in wait_set.get_ready_entities('subscription'):
+            if self._stopping.is_set():
+                break
+            self._take(by_pointer[pointer])
+        return not self._stopping.is_set()
 
     def _take(self, subscription: Subscription) -> None:
         taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
@@ -127,6 +143,9 @@ class ImageIntake:
             message = READERS[subscription.msg_type](serialised)
         except ImageError as error:
             message = Unreadable(error)
+        except Exception as error:  # noqa: BLE001  the frame is counted even so
+            self._faults.survived('intake', error, 'a message could not be read')
+            message = Unreadable(ImageError(INTERNAL_ERROR, f'the message could not be read: {error!r}'))
         message.header = header_message(message.header)
         camera = self._cameras[subscription]
         self._receive(camera, message, sequence, self._publishers.get(camera, 1))

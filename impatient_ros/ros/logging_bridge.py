@@ -14,7 +14,10 @@ class _NodeHandler(logging.Handler):
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        log_at(self._logger, record.levelname.lower(), self.format(record))
+        try:
+            log_at(self._logger, record.levelname.lower(), self.format(record))
+        except Exception:  # noqa: BLE001  who logs an error must not meet another one
+            self.handleError(record)
 
 
 def log_at(logger: Any, severity: str, text: str) -> None:

@@ -37,20 +37,28 @@ __all__ = [
 # ROS 2's types of the kinds of parameters that are lists.
 _ARRAYS = {'texts': Parameter.Type.STRING_ARRAY, 'integers': Parameter.Type.INTEGER_ARRAY}
 _OTHERS = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')  # declared or read by rclpy
-# By lifecycle state, which `Definition.locked` values cannot change in it; in every other state, all of them.
-_LOCKS = {'unconfigured': (), 'finalized': (), 'inactive': ('configured',)}
+# By lifecycle state, which `Definition.locked` values cannot change in it; on the way to another one, all.
+_LOCKS = {
+    'unconfigured': (),
+    'finalized': (),
+    'inactive': ('configured',),
+    'active': ('active', 'configured'),
+}
 # By the value of `Definition.locked`: when the parameter cannot change, and what to do first.
 _UNLOCK = {
     'active': 'while the node is active: deactivate it first',
     'configured': 'while a model is loaded: deactivate and clean up first',
 }
+# In every state on the way to another one.
+_CHANGING = 'while the node loads, profiles or changes its state: try again when it has'
 
 
 class NodeParameters:
     """Declares the parameters of `node` and keeps `current` up to date.
 
     Args:
-        state: returns the lifecycle state (unconfigured, inactive, active, finalized).
+        state: returns the lifecycle state (unconfigured, inactive, active, finalized, or something else on
+            the way from one to another).
         changed: called with the new parameters after every successful set, on the thread that serves it.
 
     Attributes:
@@ -133,7 +141,7 @@ def check(node: Node, changes: Iterable[Parameter], *, state: str = 'unconfigure
     current = _values(node)
     wanted = {change.name: change.value for change in changes}
     try:
-        _require(_lock_problems(node, current, wanted, _LOCKS.get(state, tuple(_UNLOCK))))
+        _require(_lock_problems(node, current, wanted, state))
         parameters = parse({**_given(node), **current, **wanted})
         _require(_topic_problems(node, parameters))
     except ParameterError as error:
@@ -244,7 +252,8 @@ def _converted(change: Parameter, definition: Definition | None) -> Parameter:
         return change
     if definition.kind == 'number' and change.type_ == Parameter.Type.INTEGER:
         return Parameter(change.name, Parameter.Type.DOUBLE, float(change.value))
-    if definition.kind in _ARRAYS and not isinstance(change.value, str) and not list(change.value):
+    scalar = isinstance(change.value, str | int | float)
+    if definition.kind in _ARRAYS and not scalar and not list(change.value):
         return Parameter(change.name, _ARRAYS[definition.kind], [])
     return change
 
@@ -255,9 +264,11 @@ def _require(wrong: list[str]) -> None:
 
 
 def _lock_problems(
-    node: Node, current: Mapping[str, Any], wanted: Mapping[str, Any], locks: Iterable[str]
+    node: Node, current: Mapping[str, Any], wanted: Mapping[str, Any], state: str
 ) -> list[str]:
     wrong = []
+    settled = state in _LOCKS
+    locks = _LOCKS.get(state, tuple(_UNLOCK))
     known = _known(node)
     for name, value in wanted.items():
         definition = known.get(name)
@@ -268,7 +279,7 @@ def _lock_problems(
         elif definition.locked in locks and definition.convert(name, value) != definition.convert(
             name, current[name]
         ):
-            wrong.append(f'{name} cannot change {_UNLOCK[definition.locked]}')
+            wrong.append(f'{name} cannot change {_UNLOCK[definition.locked] if settled else _CHANGING}')
     return wrong
 
 

@@ -16,6 +16,7 @@ import rclpy.logging
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from impatient_ros.perception.faults import Faults
 from impatient_ros.perception.parameter_definition import ParameterError
 from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.logging_bridge import forward_logging
@@ -23,16 +24,17 @@ from impatient_ros.ros.stop_signals import StopSignals
 
 __all__ = ['leave', 'serve']
 
-# Seconds that ending may take before it says where it hangs. A callback that runs is not interrupted, and one
-# that profiles or configures can take long; chosen beyond what launch grants before it kills.
+# Seconds that ending may take before it says where it hangs; chosen beyond what launch grants before it
+# kills.
 LAST_RESORT = 50.0
 
 
-def serve(make_node: Callable[[], Node], name: str, args: Sequence[str] | None = None) -> int:
+def serve(make_node: Callable[[Faults], Node], name: str, args: Sequence[str] | None = None) -> int:
     """Run a node until SIGINT or SIGTERM; returns the exit code. For the main thread.
 
-    `make_node` may raise ParameterError, which is logged as `name`'s. A node that has threads of its own ends
-    them in `destroy_node`.
+    The code is 1 where a thread could not be kept alive: whoever started the node is to start it again. The
+    node tells what is given to `make_node` of its threads, and `make_node` may raise ParameterError, which is
+    logged as `name`'s. A node that has threads of its own ends them in `destroy_node`.
     """
     # rclpy's own handlers would shut the context down under the frames that are still on their way out.
     rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
@@ -49,21 +51,22 @@ def serve(make_node: Callable[[], Node], name: str, args: Sequence[str] | None =
     return code
 
 
-def _serve(make_node: Callable[[], Node], name: str, ended: StopSignals) -> int:
+def _serve(make_node: Callable[[Faults], Node], name: str, ended: StopSignals) -> int:
     """Everything that holds the node: it is gone, but for cycles, when this returns."""
+    faults = Faults(give_up=ended.set)
     try:
-        node = make_node()
+        node = make_node(faults)
     except ParameterError as error:
         rclpy.logging.get_logger(name).fatal(str(error))
         return 2
     forward_logging(node.get_logger())
-    executor = ExecutorThread(node, ended=ended.set)
+    executor = ExecutorThread(node, ended=ended.set, faults=faults)
     executor.start()
     ended.wait()
     faulthandler.dump_traceback_later(LAST_RESORT, exit=True)
     executor.stop()
     node.destroy_node()
-    return 1 if executor.failed else 0
+    return 1 if faults.gave_up else 0
 
 
 def leave(code: int) -> NoReturn:

@@ -99,3 +99,31 @@ def test_how_long_it_has_been_active(scene):
     assert lifecycle.active_for == 7.5
     lifecycle.deactivate()
     assert lifecycle.active_for == 0.0
+
+
+def test_on_the_way_to_a_state_it_is_in_none_of_them(scene):
+    lifecycle, seen = scene.lifecycle, []
+    load, run, stop = scene.load, scene.run, scene.stop
+    lifecycle._load = lambda: seen.append(lifecycle.state) or load()
+    lifecycle._run = lambda model: seen.append(lifecycle.state) or run(model)
+    scene.stop = lambda: seen.append(lifecycle.state) or stop()
+    lifecycle.configure()
+    lifecycle.activate()
+    lifecycle.deactivate()
+    lifecycle.activate()
+    lifecycle.clean_up()
+    lifecycle.configure()
+    lifecycle.activate()
+    lifecycle.shut_down()
+    up = ['configuring', 'activating']
+    assert seen == [*up, 'deactivating', 'activating', 'cleaningup', *up, 'shuttingdown']
+
+
+@pytest.mark.parametrize(('step', 'state'), [('clean_up', 'unconfigured'), ('shut_down', 'finalized')])
+def test_the_model_goes_though_what_runs_cannot_be_stopped(scene, step, state):
+    scene.lifecycle.configure()
+    scene.lifecycle.activate()
+    scene.stop = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        getattr(scene.lifecycle, step)()
+    assert (scene.lifecycle.state, scene.lifecycle.model, scene.lifecycle.running) == (state, None, None)

@@ -43,17 +43,10 @@ def environment():
 class NodeProcess:
     """The perception node in a process of its own; `log` is what it wrote."""
 
-    def __init__(self, log, *parameters, arguments=()):
+    def __init__(self, log, *parameters, arguments=(), program=('-m', 'impatient_ros.ros.perception_node')):
         self.log_path = log
         given = [word for parameter in parameters for word in ('-p', parameter)]
-        command = [
-            sys.executable,
-            '-m',
-            'impatient_ros.ros.perception_node',
-            '--ros-args',
-            *arguments,
-            *given,
-        ]
+        command = [sys.executable, *program, '--ros-args', *arguments, *given]
         with open(log, 'wb') as output:
             self.process = subprocess.Popen(command, env=environment(), stdout=output, stderr=output)
 
@@ -202,6 +195,21 @@ class Robot:
         publisher = self._deadlines[camera]
         self.wait_until(lambda: publisher.get_subscription_count() > 0)
         publisher.publish(Header(stamp=Time(nanoseconds=deadline).to_msg()))
+
+    def announce_bytes(self, message):
+        """Publish bytes as they are on the topic of all cameras' deadlines."""
+        self.wait_until(lambda: self._deadlines[None].get_subscription_count() > 0)
+        self._deadlines[None].publish(message)
+
+    def diagnosis_of(self, name):
+        """The status of a camera or of the model in the latest diagnostics; None before there is one."""
+        statuses = self.diagnostics[-1].status if self.diagnostics else ()
+        return next((status for status in statuses if status.name == f'{NODE}: {name}'), None)
+
+    def values_of(self, name):
+        """The values of that status by key."""
+        status = self.diagnosis_of(name)
+        return {} if status is None else {pair.key: pair.value for pair in status.values}
 
     def call(self, service_type, name, request):
         """Call a service of the node."""

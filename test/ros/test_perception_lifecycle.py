@@ -13,12 +13,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.time import Time
 from robot import NODE, PATIENCE, NodeProcess, Robot, environment
 from rosgraph_msgs.msg import Clock
 
 from impatient_ros.perception.frame_record import Outcome
 
+ERROR, OK = DiagnosticStatus.ERROR, DiagnosticStatus.OK
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(300)]
 # Prints the exit code and how many threads that receive for a participant are left.
 PROGRAM = """
@@ -69,12 +71,16 @@ class TestLifecycle:
         with NodeProcess(tmp_path / 'log', f'model:={broken}', 'budget.fixed:=20.0') as node:
             robot.wait_until(lambda: 'not started' in node.log)
             assert str(broken) in node.log
+            assert 'Traceback' not in node.log
             assert robot.state() == 'unconfigured'
+            robot.wait_for(lambda: robot.diagnosis_of('model') and robot.diagnosis_of('model').level == ERROR)
+            assert f'cannot configure: {broken}' in robot.diagnosis_of('model').message
             assert robot.set(model=str(tiny_model)).successful
             assert robot.transition('configure')
             assert robot.transition('activate')
             robot.wait_for_node()
             assert robot.ask().outcome is Outcome.answered
+            robot.wait_for(lambda: robot.diagnosis_of('model').level == OK)
 
     def test_labels_that_the_model_does_not_have_are_named_and_those_that_it_has_compete(
         self, robot, tiny_model, tmp_path

@@ -49,17 +49,6 @@ def node(running, robot):
     assert robot.set(**DEFAULTS).successful
 
 
-def values_of(robot, name):
-    """The values of a camera's or the model's status in the latest diagnostics."""
-    statuses = robot.diagnostics[-1].status if robot.diagnostics else ()
-    return {
-        pair.key: pair.value
-        for status in statuses
-        if status.name == f'{NODE}: {name}'
-        for pair in status.values
-    }
-
-
 class TestAnswers:
     def test_an_answer_carries_the_images_header_and_the_models_labels(self, node, robot):
         record = robot.ask()
@@ -97,7 +86,7 @@ class TestAnswers:
         [result] = robot.answer_of(robot.asked).results
         assert result.class_id == 'unknown'
         assert 0 < result.score < 1
-        robot.wait_for(lambda: int(values_of(robot, 'camera').get('unknown_answers', 0)) > 0)
+        robot.wait_for(lambda: int(robot.values_of('camera').get('unknown_answers', 0)) > 0)
         assert robot.set(unknown_below=0.0).successful
         assert not robot.ask().unknown
         assert 'unknown' not in {each.class_id for each in robot.answer_of(robot.asked).results}
@@ -223,6 +212,19 @@ class TestBudgets:
                 break
         assert 400 < record.budget <= 500
 
+    def test_an_announcement_that_cannot_be_read_changes_nothing(self, node, robot):
+        assert robot.set(budget__source='topic', budget__fixed=15.0).successful
+        refused = int(robot.values_of('model').get('refused_requests', 0))
+
+        def counted():
+            robot.announce_bytes(b'\x00\x01\x00\x00\xff\xff')
+            return int(robot.values_of('model').get('refused_requests', 0)) > refused
+
+        robot.wait_until(counted)
+        assert robot.ask().outcome is Outcome.answered
+        robot.announce(robot.now() + 900 * 10**9)
+        robot.wait_until(lambda: robot.ask().budget > 800)
+
     @pytest.mark.parametrize(
         ('offset', 'fault'), [(None, 'zero_stamp'), (3600, 'future_stamp'), (-3600, 'stale_stamp')]
     )
@@ -296,17 +298,16 @@ class TestServicesAndDiagnostics:
         robot.ask()
         assert robot.call(Trigger, 'reset_statistics', Trigger.Request()).success
 
-    def test_the_model_can_be_profiled_again_while_active(self, node, robot):
+    def test_the_model_is_not_profiled_again_while_active(self, node, robot):
         response = robot.call(Trigger, 'reprofile', Trigger.Request())
-        assert response.success
-        assert 'ms' in response.message
+        assert not response.success
+        assert 'deactivate it first' in response.message
         assert robot.ask().outcome is Outcome.answered
 
     def test_diagnostics_tell_of_cameras_and_model(self, node, robot):
         robot.ask()
-        # Profiling anew, in the test before, has emptied some.
-        robot.wait_for(lambda: values_of(robot, 'camera').get('overrun_margin'))
-        camera, model = values_of(robot, 'camera'), values_of(robot, 'model')
+        robot.wait_for(lambda: robot.values_of('camera').get('overrun_margin'))
+        camera, model = robot.values_of('camera'), robot.values_of('model')
         assert float(camera['overrun_margin']) > 0
         assert int(camera['frames']) > 0
         assert 'exit 4 of 4: ' in camera['paths_used']
