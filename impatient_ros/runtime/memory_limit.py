@@ -69,8 +69,8 @@ def _spread(sides: list[int]) -> Iterator[int]:
 
 
 def _return_memory() -> None:
-    """Give freed memory back to the system: compiling takes much that is not needed afterwards (20 MB of 330 for
-    the default model), and what the allocator keeps would count for the next resolution.
+    """Give freed memory back to the system: compiling takes much that is not needed afterwards (20 MB of 330
+    for the default model), and what the allocator keeps would count for the next resolution.
     """
     gc.collect()
     with suppress(OSError, AttributeError):  # no glibc

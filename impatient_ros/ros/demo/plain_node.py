@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from impatient_ros.answer import Answer
 from impatient_ros.anytime import AnytimeClassifier, FrameObserver, FrameRequest
+from impatient_ros.perception.faults import Faults
 from impatient_ros.perception.model_state import LoadedModel
 from impatient_ros.ros.perception_node import PerceptionNode
 from impatient_ros.ros.process import leave, serve
@@ -46,9 +47,9 @@ class PlainClassifier:
 class PlainNode(PerceptionNode):
     """The perception node, its model narrowed to one path."""
 
-    def __init__(self, resolution: int, exit_index: int, **options: Any) -> None:
+    def __init__(self, resolution: int, exit_index: int, faults: Faults, **options: Any) -> None:
         self._wanted = (resolution, exit_index)
-        super().__init__(**options)
+        super().__init__(faults, **options)
 
     def _load(self) -> LoadedModel:
         loaded = super()._load()
@@ -61,7 +62,7 @@ class PlainNode(PerceptionNode):
 
 def main(args: list[str]) -> int:
     resolution, exit_index, *rest = args
-    return serve(lambda: PlainNode(int(resolution), int(exit_index)), 'perception', rest)
+    return serve(lambda faults: PlainNode(int(resolution), int(exit_index), faults), 'perception', rest)
 
 
 if __name__ == '__main__':
