@@ -132,9 +132,10 @@ def test_only_the_ros_folder_reaches_rclpy_or_messages(module):
 WITHOUT_TORCH = ('planning', 'images', 'replay', 'demo', 'runtime.openvino', 'runtime.onnx_runtime')
 SINGLE_MODULES_WITHOUT_TORCH = ('answer', 'budgets', 'cache', 'resources', 'standard_output', 'suggestions')
 # What reads a checkpoint; what saves and loads networks is the package's other half.
-READING_CHECKPOINTS = tuple(
-    f'checkpoint.{name}' for name in ('container', 'description', 'graph', 'graph_check', 'reading')
-)
+_READING = (
+    'container', 'description', 'graph', 'graph_check', 'reading', 'resolution', 'resolution_graphs',
+)  # fmt: skip
+READING_CHECKPOINTS = tuple(f'checkpoint.{name}' for name in _READING)
 
 
 @pytest.mark.parametrize('package', WITHOUT_TORCH + SINGLE_MODULES_WITHOUT_TORCH + READING_CHECKPOINTS)
@@ -203,6 +204,7 @@ def test_the_runtime_outside_the_ros_folder_imports_where_there_is_no_ros():
 NEEDS_TORCH = (
     'network',
     'checkpoint.store',
+    'checkpoint.rebuilding',
     'checkpoint.export',
     'checkpoint.__main__',
     'runtime.eager',

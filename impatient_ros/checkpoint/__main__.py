@@ -19,14 +19,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         checkpoint = load(given.old)
+        resolutions = checkpoint.resolutions
         save(
             checkpoint.network,
             given.new,
             labels=checkpoint.labels,
             preprocessing=checkpoint.preprocessing,
-            accuracies=checkpoint.accuracies if checkpoint.accuracies_measured else None,
-            temperatures=checkpoint.temperatures,
+            resolutions=[each.side for each in resolutions],
+            accuracies=[each.accuracies for each in resolutions] if checkpoint.accuracies_measured else None,
+            temperatures=[each.temperatures for each in resolutions],
             provenance=checkpoint.provenance,
+            half=checkpoint.half,
         )
     except (CheckpointError, OSError) as error:
         sys.stderr.write(f'{error}\n')

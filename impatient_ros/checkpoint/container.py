@@ -1,6 +1,6 @@
 """The bytes of a checkpoint: a .safetensors file whose metadata carries a description and checksums.
 
-write(path, description, tensors, graph)
+write(path, description, tensors, graphs)
 contents = unpack(read_bytes(path), check)
 
 Knows NumPy and no torch. What a file says of its own sizes is compared with limits before anything of that
@@ -12,10 +12,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,8 @@ READABLE = ('1', '2')  # version 1 has no graph
 _LARGEST_FILE = 8 << 30  # bytes; the largest of torchvision's classifiers takes 2.6 GB
 _LONGEST_HEADER = 8 << 20  # bytes; 20,000 labels and 5,000 tensors take 1.5 MB
 _MOST_TENSORS = 20_000  # swin_v2_b, among those with the most, has 600
-_GRAPH = 'graph'  # the tensor with the graph's bytes; a network's own are called stages.* and exits.*
+# The tensors with bytes of graphs; a network's own are called stages.* and exits.*
+_GRAPHS = re.compile(r'graph(_[1-9]\d{0,4})?')
 _DTYPES: dict[str, Any] = {
     'F64': np.float64, 'F32': np.float32, 'F16': np.float16, 'BF16': bfloat16,
     'I64': np.int64, 'I32': np.int32, 'I16': np.int16, 'I8': np.int8, 'U8': np.uint8, 'BOOL': np.bool_,
@@ -45,12 +48,12 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Contents:
-    """What the bytes hold. `graph` is serialised ONNX, None where there is none; `digest` their SHA-256."""
+    """What the bytes hold. `graphs` are by their names ('graph', 'graph_96'), `digest` is their SHA-256."""
 
     version: int
     description: dict[str, Any]
     tensors: dict[str, NDArray[Any]]
-    graph: bytes | None
+    graphs: dict[str, bytes]
     digest: str
 
 
@@ -58,14 +61,14 @@ def write(
     path: Path,
     description: Mapping[str, Any],
     tensors: Mapping[str, NDArray[Any]],
-    graph: bytes | None = None,
+    graphs: Mapping[str, bytes] = MappingProxyType({}),
 ) -> None:
     """Write the file in one step, so that nobody ever reads half of it. Raises CheckpointError, OSError."""
     try:
         text = json.dumps(description, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f'its description holds what JSON cannot: {error}') from error
-    stored = dict(tensors) | ({} if graph is None else {_GRAPH: np.frombuffer(graph, np.uint8)})
+    stored = dict(tensors) | {name: np.frombuffer(data, np.uint8) for name, data in graphs.items()}
     entries = {
         name: (array.dtype.name, list(array.shape), np.atleast_1d(array).view(np.uint8).data)
         for name, array in stored.items()
@@ -142,19 +145,18 @@ def unpack(data: bytes, check: Callable[[Mapping[str, Any]], None] = lambda desc
     return Contents(
         version=int(metadata['version']),
         description=description,
-        graph=_graph_in(tensors) if int(metadata['version']) > 1 else None,
+        graphs=_graphs_in(tensors) if int(metadata['version']) > 1 else {},
         tensors=tensors,
         digest=hashlib.sha256(data).hexdigest(),
     )
 
 
-def _graph_in(tensors: dict[str, NDArray[Any]]) -> bytes | None:
-    graph = tensors.pop(_GRAPH, None)
-    if graph is None:
-        return None
-    if graph.dtype != np.uint8 or graph.ndim != 1:
-        raise CheckpointError(f'its graph is {graph.dtype} {list(graph.shape)}, not bytes')
-    return graph.tobytes()
+def _graphs_in(tensors: dict[str, NDArray[Any]]) -> dict[str, bytes]:
+    graphs = {name: tensors.pop(name) for name in [*tensors] if _GRAPHS.fullmatch(name)}
+    for name, graph in graphs.items():
+        if graph.dtype != np.uint8 or graph.ndim != 1:
+            raise CheckpointError(f'its {name} is {graph.dtype} {list(graph.shape)}, not bytes')
+    return {name: graph.tobytes() for name, graph in graphs.items()}
 
 
 def _in_order(data: bytes) -> bytes:

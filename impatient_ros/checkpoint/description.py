@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from math import isfinite
 from typing import Any, TypeGuard
 
@@ -21,6 +22,7 @@ _LARGEST_SIDE, _MOST_PIXELS = 1 << 13, 1 << 22  # of the network's input
 _LARGEST_NUMBER = 1 << 16  # in the options and heads that a network is built from
 _LONGEST_OPTIONS = 10_000  # characters
 _LARGEST_PROVENANCE = 1 << 20  # characters
+_MOST_RESOLUTIONS = 32  # more than planning can tell apart: each has T paths
 _DEEPEST = 50  # lists and mappings inside each other
 
 
@@ -49,6 +51,35 @@ def check_description(description: Mapping[str, Any]) -> None:
         raise CheckpointError(
             f'preprocessing makes images of {size}, the network takes {network["input_shape"][1:]}'
         )
+    _check_resolutions(description)
+
+
+def _check_resolutions(description: Mapping[str, Any]) -> None:
+    """Those below the network's own, where there are any: sides, and what is known of each exit there."""
+    found = description.get('resolutions', [])
+    if not _is_list(found, dict) or len(found) >= _MOST_RESOLUTIONS:
+        raise CheckpointError(
+            f'resolutions is {_shown(found)}: a list of mappings, with the own at most {_MOST_RESOLUTIONS}'
+        )
+    if not found:
+        return
+    height, width = description['network']['input_shape'][1:]
+    if height != width:
+        raise CheckpointError(f'resolutions: images are of {height}x{width}, only squares have several')
+    sides = [each.get('side') for each in found]
+    if not _is_list(sides, int) or not all(a < b for a, b in pairwise([0, *sides, height])):
+        raise CheckpointError(f'resolutions: {_shown([*sides, height])} px are not whole numbers that ascend')
+    exits = len(description['network']['cuts'])
+    for side, each in zip(sides, found, strict=True):
+        if (each.get('accuracies') is None) != (description.get('accuracies') is None):
+            raise CheckpointError(f'resolutions: accuracies at {side} px: all are measured or none')
+        try:
+            if each.get('accuracies') is not None:
+                _check_per_exit('accuracies', each['accuracies'], exits, 0.0, 1.0)
+            _check_per_exit('temperatures', each.get('temperatures'), exits, 1e-6, 1e6)
+            _check_macs('macs', each.get('macs'), exits)
+        except CheckpointError as error:
+            raise CheckpointError(f'at {side} px: {error}') from error
 
 
 def _check_labels(labels: list[Any], classes: int) -> None:
@@ -87,9 +118,7 @@ def _check_network(network: Mapping[str, Any]) -> None:
     if not _is_list(heads, dict) or len(heads) != len(cuts) - 1:
         raise CheckpointError(f'network: heads is {_shown(heads)} for {len(cuts)} exits')
     for key in ('stage_macs', 'exit_macs'):
-        macs = network.get(key)
-        if not _is_list(macs, int) or len(macs) != len(cuts) or not all(0 <= each < 1 << 62 for each in macs):
-            raise CheckpointError(f'network: {key} is {_shown(macs)} for {len(cuts)} exits')
+        _check_macs(f'network: {key}', network.get(key), len(cuts))
     for head in heads:
         _check_options('network: heads', head)
     _check_backbone(network.get('backbone'))
@@ -125,6 +154,11 @@ def _check_options(where: str, options: dict[str, Any]) -> None:
 def _check_names(where: str, names: Any) -> None:
     if not _is_list(names, str) or any(len(name) > _LONGEST_NAME for name in names):
         raise CheckpointError(f'{where} is {_shown(names)}: names of at most {_LONGEST_NAME} characters')
+
+
+def _check_macs(key: str, macs: Any, exits: int) -> None:
+    if not _is_list(macs, int) or len(macs) != exits or not all(0 <= each < 1 << 62 for each in macs):
+        raise CheckpointError(f'{key} is {_shown(macs)} for {exits} exits')
 
 
 def _check_per_exit(key: str, values: Any, exits: int, low: float, high: float) -> None:

@@ -21,6 +21,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from impatient_ros.checkpoint.graph import boundary, logits
 from impatient_ros.network import ImpatientNetwork
@@ -29,6 +30,7 @@ from impatient_ros.network.tracing import undisturbed
 __all__ = ['ExportError', 'export', 'lent']
 
 _OPSET = 17
+_SIZES = (Tensor.size, Tensor.shape.__get__)  # type: ignore[attr-defined]  # as modes see them
 _LARGEST_CONSTANT = 4096  # elements; what is computed from sizes alone is small, masks of attention are not
 
 
@@ -92,12 +94,26 @@ class _Functional(nn.Module):
         given = dict(zip(self._names, weights, strict=True))
         given |= {alias: given[name] for alias, name in self._same.items()}
         outputs = []
-        with lent(network, given):
+        with lent(network, given), _PlainSizes():
             for stage, head in zip(network.stages, network.exits, strict=True):
                 image = stage(image)
                 outputs += [image, head(image)]
         self.shapes = [tuple(int(side) for side in each.shape) for each in outputs]
         return tuple(outputs)
+
+
+class _PlainSizes(TorchFunctionMode):
+    """Sizes are plain numbers while the exporter looks on.
+
+    It would write what a forward computes from them into the graph, and its division rounds negative numbers
+    the other way (seen in 2.14), so that padding by -(-side // 2) would be wrong at odd sizes.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        value = func(*args, **(kwargs or {}))
+        if func in _SIZES:
+            return torch.Size(map(int, value)) if isinstance(value, tuple) else int(value)
+        return value
 
 
 @contextmanager

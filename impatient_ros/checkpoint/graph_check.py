@@ -22,11 +22,11 @@ from onnx import TensorProto
 from impatient_ros.checkpoint.container import CheckpointError
 from impatient_ros.checkpoint.graph import Graph, boundary, logits
 
-__all__ = ['parse_graph']
+__all__ = ['LARGEST_GRAPH', 'parse_graph']
 
 # Four of five kinds of torchvision's classifiers stay below 0.3 MB. An empty node takes 2 bytes of a file and
 # 150 of memory.
-_LARGEST_GRAPH = 4 << 20  # bytes
+LARGEST_GRAPH = 4 << 20  # bytes
 _MOST_NODES = 50_000
 _LARGEST_VALUE = 1 << 28  # elements of one tensor: 1 GB of float32
 _OPSETS = range(13, 24)
@@ -49,8 +49,8 @@ _REFUSED = {
 
 def parse_graph(data: bytes, tensors: Mapping[str, NDArray[Any]], network: Mapping[str, Any]) -> Graph:
     """The graph of a network as `network` describes it; `tensors` are the file's. Raises CheckpointError."""
-    if len(data) > _LARGEST_GRAPH:
-        raise CheckpointError(f'its graph takes {len(data)} bytes, at most {_LARGEST_GRAPH} are read')
+    if len(data) > LARGEST_GRAPH:
+        raise CheckpointError(f'its graph takes {len(data)} bytes, at most {LARGEST_GRAPH} are read')
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
@@ -169,6 +169,10 @@ def _check_values(model: onnx.ModelProto) -> None:
                 raise CheckpointError(
                     f'its graph: {name[:60]} has {prod(shape)} elements, at most {_LARGEST_VALUE}'
                 )
+            # Inference believes what a Reshape says.
+            given = sizes.get(node.input[0], (0, None))[1] if node.op_type == 'Reshape' else shape
+            if given is not None and prod(given) != prod(shape):
+                raise CheckpointError(f'its graph: {node.input[0][:60]} of {given} cannot become {shape}')
 
 
 def _type_of(value: onnx.ValueInfoProto) -> tuple[int, list[int] | None]:

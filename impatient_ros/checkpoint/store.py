@@ -3,33 +3,26 @@
     save(network, 'model.safetensors', labels=labels, preprocessing=preprocessing, accuracies=[0.6, 0.7, 0.8])
     checkpoint = load('model.safetensors')
 
-The file's tensors are the network's weights and its graph; its metadata is JSON: how to rebuild the network,
-labels, preprocessing, validation accuracy and temperature per exit, where it comes from, and checksums.
+The file's tensors are the network's weights and its graphs; its metadata is JSON: how to rebuild the network,
+labels, preprocessing, validation accuracy and temperature per path, where it comes from, and checksums.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn.modules.module import (
-    register_module_module_registration_hook,
-    register_module_parameter_registration_hook,
-)
 
-from impatient_ros.checkpoint.container import CheckpointError, Contents, write
+from impatient_ros.checkpoint.container import CheckpointError, write
 from impatient_ros.checkpoint.description import check_description
-from impatient_ros.checkpoint.export import ExportError, export, lent
-from impatient_ros.checkpoint.graph_check import parse_graph
+from impatient_ros.checkpoint.export import ExportError, export
 from impatient_ros.checkpoint.reading import (
     Checkpoint,
     check_finite,
@@ -38,10 +31,12 @@ from impatient_ros.checkpoint.reading import (
     unused_by,
     with_network,
 )
+from impatient_ros.checkpoint.rebuilding import rebuilt
+from impatient_ros.checkpoint.resolution_graphs import parse_graphs, to_store
 from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.network import ImpatientNetwork
 
-__all__ = ['load', 'save']
+__all__ = ['load', 'rounded_to_half', 'save']
 
 logger = logging.getLogger(__name__)
 
@@ -52,38 +47,84 @@ def save(
     *,
     labels: Sequence[str],
     preprocessing: Preprocessing,
-    accuracies: Sequence[float] | None = None,
-    temperatures: Sequence[float] | None = None,
+    resolutions: Sequence[int] = (),
+    accuracies: Sequence[float] | Sequence[Sequence[float]] | None = None,
+    temperatures: Sequence[float] | Sequence[Sequence[float]] | None = None,
     provenance: Mapping[str, Any] | None = None,
+    half: bool = False,
 ) -> None:
     """Write the file, whole or not at all; `provenance` is JSON-able. Raises CheckpointError, OSError.
 
-    `temperatures` default to 1. Layers that several stages share are stored once.
+    `resolutions` are sides in px, ascending, the last that of the network; () is that one alone. `accuracies`
+    and `temperatures` (default 1) are per exit, or, with `resolutions`, such a sequence for each of them.
+    Layers that several stages share are stored once. `half` stores weights as `rounded_to_half` leaves them
+    in float16.
     """
+    networks = _at_each(network, resolutions)
     tensors, same = _distinct(network.state_dict())
-    exits = len(network.exits)
+    if half:
+        tensors = {name: _halved(each) for name, each in tensors.items()}
+    rows = list(
+        zip(
+            networks,
+            _rows('accuracies', accuracies, None, resolutions),
+            _rows('temperatures', temperatures, [1.0] * len(network.exits), resolutions),
+            strict=True,
+        )
+    )
+    *smaller, (_, own_accuracies, own_temperatures) = rows
     description: dict[str, Any] = {
         'network': network.config,
         'labels': list(labels),
         'preprocessing': preprocessing.to_dict(),
-        'accuracies': None if accuracies is None else [float(each) for each in accuracies],
-        'temperatures': [1.0] * exits if temperatures is None else [float(each) for each in temperatures],
+        'accuracies': own_accuracies,
+        'temperatures': own_temperatures,
         'provenance': dict(provenance or {}),
         'same': same,
     }
+    if smaller:
+        description['resolutions'] = [
+            {
+                'side': each.input_shape[1],
+                'accuracies': measured,
+                'temperatures': fitted,
+                'macs': [int(macs) for macs in each.costs()],
+            }
+            for each, measured, fitted in smaller
+        ]
     check_description(description)
     stored = {name: _to_numpy(tensor) for name, tensor in tensors.items()}
     check_finite(stored)
-    graph: bytes | None
+    graphs: dict[str, bytes] = {}
     try:
-        graph = export(network, tensors, same)
-        unused = unused_by(parse_graph(graph, stored, network.config), stored)
+        graphs['graph'] = export(network, tensors, same)
+        parse_graphs(graphs, (), stored, network.config)
     except (ExportError, CheckpointError) as error:
-        graph, description['no_graph'] = None, str(error)
+        graphs, description['no_graph'] = {}, str(error)
         logger.warning('%s is saved without a graph and will run in torch only: %s', path, error)
     else:
-        description['network_only'] = sorted(unused)
-    write(Path(path), description, stored, graph)
+        sides = [each.input_shape[1] for each, _, _ in smaller]
+        try:
+            exported = {
+                side: export(each, tensors, same) for side, (each, _, _) in zip(sides, smaller, strict=True)
+            }
+        except ExportError as error:
+            raise CheckpointError(f'resolutions: {error}: leave it out') from error
+        graphs |= to_store(exported, graphs['graph'])
+        parsed = parse_graphs(graphs, sides, stored, network.config)
+        description['network_only'] = sorted(unused_by(parsed, stored))
+    write(Path(path), description, stored, graphs)
+
+
+@torch.no_grad()
+def rounded_to_half(network: nn.Module) -> None:
+    """Round the weights of `network` to what `save(half=True)` stores of them; it stays in single precision.
+
+    What has one axis (biases, scales and the statistics of normalisations) is not rounded: it takes little
+    room, and small variances would become zero.
+    """
+    for parameter in network.parameters():
+        parameter.copy_(_halved(parameter))
 
 
 def load(path: str | Path, module: nn.Module | None = None) -> Checkpoint:
@@ -95,7 +136,7 @@ def load(path: str | Path, module: nn.Module | None = None) -> Checkpoint:
     contents = contents_of(path)
     try:
         file = file_of(contents, str(path))
-        return with_network(file, _rebuild(contents, module).eval())
+        return with_network(file, rebuilt(contents, module).eval())
     except CheckpointError as error:
         raise CheckpointError(f'{path}: {error}') from error
 
@@ -115,115 +156,39 @@ def _distinct(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str,
     return tensors, same
 
 
+def _at_each(network: ImpatientNetwork, resolutions: Sequence[int]) -> list[ImpatientNetwork]:
+    """The network at each resolution; those have to ascend to its own."""
+    own = network.input_shape[1:]
+    if not resolutions:
+        return [network]
+    sides = list(resolutions)
+    if own != (sides[-1], sides[-1]) or any(a >= b for a, b in pairwise(sides)):
+        size = 'x'.join(map(str, own))
+        raise CheckpointError(f'resolutions {sides} px: they ascend, and the last is the own one, {size}')
+    try:
+        return [network.at(side) for side in sides]
+    except ValueError as error:
+        raise CheckpointError(f'resolutions: {error}') from error
+
+
+def _rows(
+    key: str, values: Sequence[Any] | None, default: list[float] | None, resolutions: Sequence[int]
+) -> list[list[float] | None]:
+    """Per resolution what there is per exit."""
+    count = max(1, len(resolutions))
+    if values is None:
+        return [default] * count
+    rows = list(values) if resolutions else [values]
+    if len(rows) != count or not all(isinstance(row, Sequence) for row in rows):
+        raise CheckpointError(f'{key}: with resolutions write one sequence for each of the {count}')
+    return [[float(each) for each in row] for row in rows]
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    return tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor
+
+
 def _to_numpy(tensor: Tensor) -> NDArray[Any]:
     if tensor.dtype == torch.bfloat16:  # which NumPy does not know by itself
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return tensor.numpy()
-
-
-def _to_torch(array: NDArray[Any]) -> Tensor:
-    """Shares memory, unless half precision is cast to single."""
-    half = array.dtype in (np.float16, ml_dtypes.bfloat16)
-    return torch.from_numpy(array.astype(np.float32) if half else array)
-
-
-def _rebuild(contents: Contents, module: nn.Module | None) -> ImpatientNetwork:
-    config, same = contents.description['network'], contents.description['same']
-    family = config['backbone']['source']
-    if family == 'module' and module is None:
-        what = config['backbone'].get('class')
-        raise CheckpointError(
-            f'its network was made from a module, {what}: load it with load(path, module=...)'
-        )
-    if family == 'torchvision' and module is not None:
-        raise CheckpointError('its network is one of torchvision: load it without module')
-    stored = {name: _to_torch(array) for name, array in contents.tensors.items()}
-    try:
-        with _limited(len(stored)):
-            network = ImpatientNetwork.from_config(config, module, empty=module is None)
-    except Exception as error:
-        raise CheckpointError(f'its network cannot be built: {error}') from error
-    for alias, name in same.items():
-        if name not in stored or alias in stored:
-            raise CheckpointError(f'tensor {alias} is said to be the same as {name}, which does not fit')
-    tensors = {**stored, **{alias: stored[name] for alias, name in same.items()}}
-    _check_fit(network.state_dict(), tensors)
-    if module is not None:
-        network.load_state_dict(tensors)
-    else:
-        _fill(network, tensors)
-        if any(each.is_meta for each in (*network.parameters(), *network.buffers())):
-            # It has a buffer that is computed and not stored: build it for real.
-            network = ImpatientNetwork.from_config(config)
-            network.load_state_dict(tensors)
-    _check_pass(network)
-    return network
-
-
-@contextmanager
-def _limited(tensors: int) -> Iterator[None]:
-    """Let no more layers be made than a network with so many tensors can have. Raises ValueError inside."""
-    left = 4 * tensors + 1000  # activations and containers have no tensors of their own
-    thread = threading.get_ident()
-
-    def count(*made: Any) -> None:
-        nonlocal left
-        left -= threading.get_ident() == thread
-        if left < 0:
-            raise ValueError(f'its options make more layers than its {tensors} tensors are for')
-
-    with (
-        register_module_module_registration_hook(count),
-        register_module_parameter_registration_hook(count),
-    ):
-        yield
-
-
-def _check_pass(network: ImpatientNetwork) -> None:
-    """One pass: that the network takes its images and gives scores for its classes at every exit."""
-    network.eval()
-    try:
-        try:
-            with lent(network, {}, 'meta'):
-                scores = _scores(network, 'meta')  # without data, whatever sizes the file asks for
-        except Exception:  # noqa: BLE001  what depends on data cannot be tried without
-            scores = _scores(network, next(network.parameters()).device)
-    except Exception as error:
-        raise CheckpointError(
-            f'its network does not take images of {network.input_shape}: {error}'
-        ) from error
-    if any(each.shape != (1, network.classes) for each in scores):
-        raise CheckpointError(f'its network does not give {network.classes} scores at each exit')
-
-
-@torch.no_grad()
-def _scores(network: ImpatientNetwork, device: str | torch.device) -> list[Tensor]:
-    return network(torch.zeros(1, *network.input_shape, device=device))
-
-
-def _check_fit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> None:
-    problems = [f'{name} is missing' for name in expected.keys() - found.keys()]
-    problems += [f'{name} is not of this network' for name in found.keys() - expected.keys()]
-    for name in expected.keys() & found.keys():
-        ours, theirs = expected[name], found[name]
-        if ours.shape != theirs.shape:
-            problems.append(f'{name} is {list(theirs.shape)} instead of {list(ours.shape)}')
-        elif ours.is_floating_point() != theirs.is_floating_point():
-            problems.append(f'{name} is {theirs.dtype} instead of {ours.dtype}')
-    if problems:
-        more = f' and {len(problems) - 4} more' if len(problems) > 4 else ''
-        raise CheckpointError(f'its tensors do not fit its network: {"; ".join(sorted(problems)[:4])}{more}')
-
-
-def _fill(network: nn.Module, tensors: Mapping[str, Tensor]) -> None:
-    """Give an empty network its weights without a copy; what layers share they go on sharing."""
-    filled: dict[int, tuple[Any, Any]] = {}  # keeps the old tensors, so that their ids stay theirs
-    for path, module in network.named_modules():
-        prefix = f'{path}.' if path else ''
-        for name, old in module._parameters.items():
-            if old is not None:
-                new = nn.Parameter(tensors[prefix + name], requires_grad=old.requires_grad)
-                module._parameters[name] = filled.setdefault(id(old), (old, new))[1]
-        for name, buffer in module._buffers.items():
-            if buffer is not None and prefix + name in tensors:
-                module._buffers[name] = filled.setdefault(id(buffer), (buffer, tensors[prefix + name]))[1]

@@ -3,10 +3,10 @@
     preprocessing = Preprocessing.for_image_size(224)
     tensor = preprocessing(rgb)                 # uint8 [H, W, 3] -> float32 [1, 3, 224, 224]
 
-A picture is resized until its shorter side is `resize`, the centre `size` is cut out and normalised with
-`mean` and `std`. What is computed equals that up to rounding but is done the other way round: only the part
-of the picture that ends up in the crop is read (see `images.resample`), and colours are put in order on the
-small picture.
+A picture is resized until its shorter side is `resize`, the centre `size` is cut out (with `fit` squash the
+whole picture is resized to `size` instead) and normalised with `mean` and `std`. What is computed equals that
+up to rounding but is done the other way round: only the part of the picture that ends up in the crop is read
+(see `images.resample`), and colours are put in order on the small picture.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from numpy.typing import NDArray
 
 from impatient_ros.images.resample import cut_out
 
-__all__ = ['IMAGENET_MEAN', 'IMAGENET_STD', 'Preprocessing']
+__all__ = ['FITS', 'IMAGENET_MEAN', 'IMAGENET_STD', 'Preprocessing']
+
+FITS = ('crop', 'squash')  # what `fit` may be
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_KEYS = ('size', 'resize', 'mean', 'std', 'fit')
 _LEAST_STD = 1e-6  # keeps what is computed from it far inside of float32
 
 
@@ -37,13 +40,15 @@ class Preprocessing:
     picture's shorter side before the centre is cut out (default: the shorter side of `size`), `mean` and
     `std` are per channel in R, G, B order for values in 0..1. Where a picture so resized would be smaller
     than the crop (a portrait picture for a wide crop) it is enlarged until it covers it; nothing is ever
-    padded. Raises ValueError.
+    padded. With `fit` 'squash' the whole picture is resized to `size`, its proportions are not kept and
+    `resize` plays no part. Raises ValueError.
     """
 
     size: tuple[int, int]
     resize: int
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    fit: str = 'crop'
     _scale: NDArray[np.float32] = field(init=False, repr=False, compare=False)
     _offset: NDArray[np.float32] = field(init=False, repr=False, compare=False)
 
@@ -53,7 +58,10 @@ class Preprocessing:
         resize: int | None = None,
         mean: Sequence[float] = IMAGENET_MEAN,
         std: Sequence[float] = IMAGENET_STD,
+        fit: str = 'crop',
     ) -> None:
+        if fit not in FITS:
+            raise ValueError(f'preprocessing: fit is {fit!r}: write one of {", ".join(FITS)}')
         size = _sides(size)
         resize = min(size) if resize is None else _pixels('resize', resize)
         if resize < min(size):
@@ -68,7 +76,7 @@ class Preprocessing:
                 f'most {1 / _LEAST_STD:g}: they are for values in 0..1'
             )
         # The dataclass is frozen; its fields are set once, here.
-        for name, value in (('size', size), ('resize', resize), ('mean', mean), ('std', std)):
+        for name, value in zip(_KEYS, (size, resize, mean, std, fit), strict=True):
             object.__setattr__(self, name, value)
         # (v / 255 - mean) / std as one multiplication and one addition on the byte v
         object.__setattr__(self, '_scale', (1.0 / (255.0 * np.array(std))).astype(np.float32))
@@ -85,6 +93,22 @@ class Preprocessing:
         sides = _sides(size)
         return cls(sides, round(min(sides) * 256 / 224), mean, std)
 
+    def at(self, side: int) -> Preprocessing:
+        """The same for a square input of `side` px: `resize` keeps its proportion to the crop.
+
+        Raises ValueError, also where this one's own input is not a square.
+        """
+        if self.size[0] != self.size[1]:
+            raise ValueError(
+                f'preprocessing: images of {self.size[0]}x{self.size[1]}, only squares have other sizes'
+            )
+        side = _pixels('size', side)
+        return Preprocessing(side, round(side * self.resize / self.size[0]), self.mean, self.std, self.fit)
+
+    def with_fit(self, fit: str) -> Preprocessing:
+        """The same with that `fit`. Raises ValueError."""
+        return Preprocessing(self.size, self.resize, self.mean, self.std, fit)
+
     @property
     def target_side(self) -> int:
         """A picture whose shorter side has this many pixels gives (nearly) what a larger one would.
@@ -99,6 +123,8 @@ class Preprocessing:
 
         The sides of a pixel are at whole numbers: (0, 0, height, width) is the whole picture.
         """
+        if self.fit == 'squash':
+            return 0.0, 0.0, float(height), float(width)
         scale = max(self.resize / min(height, width), self.size[0] / height, self.size[1] / width)
         h, w = self.size[0] / scale, self.size[1] / scale
         return (height - h) / 2, (width - w) / 2, h, w
@@ -131,6 +157,8 @@ class Preprocessing:
             'resize': self.resize,
             'mean': list(self.mean),
             'std': list(self.std),
+            # Left out where it is the default: files are then read by versions that do not know it.
+            **({} if self.fit == 'crop' else {'fit': self.fit}),
         }
 
     @classmethod
@@ -138,16 +166,15 @@ class Preprocessing:
         """The inverse of `to_dict`. Raises ValueError that names the key."""
         if not isinstance(values, Mapping):
             raise ValueError(f'preprocessing: expected a mapping, got {type(values).__name__}')
-        keys = {'size', 'resize', 'mean', 'std'}
-        if missing := sorted(keys - set(values)):
+        if missing := sorted({*_KEYS} - {'fit'} - set(values)):
             raise ValueError(f'preprocessing: missing {", ".join(missing)}')
-        if unknown := sorted(str(key) for key in set(values) - keys):
+        if unknown := sorted(str(key) for key in set(values) - {*_KEYS}):
             raise ValueError(
-                f'preprocessing: unknown {", ".join(unknown)}; known are {", ".join(sorted(keys))}'
+                f'preprocessing: unknown {", ".join(unknown)}; known are {", ".join(sorted(_KEYS))}'
             )
         if values['resize'] is None:
             raise ValueError('preprocessing: resize must be a whole number of pixels, got None')
-        return cls(values['size'], values['resize'], values['mean'], values['std'])
+        return cls(*(values[key] for key in _KEYS if key in values))
 
     def _write(self, rgb: NDArray[np.uint8], planes: NDArray[np.float32]) -> None:
         _check_picture(rgb)

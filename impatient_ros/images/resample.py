@@ -31,37 +31,39 @@ def cut_out(
 ) -> tuple[NDArray[Any], tuple[int, int, int]]:
     """The box of the picture at `size`, antialiased: uint8 [h, w] or [h, w, c], and which c is R, G, B."""
     (y, x, h, w), (height, width) = box, size
-    factor = min(h / height, w / width)
-    halvings = max(0, ceil(log2(factor / HALVE_BEYOND)))
+    # Each axis by its own factor: a squashed picture shrinks more along one of them.
+    factors = (h / height, w / width)
+    halvings = [max(0, ceil(log2(factor / HALVE_BEYOND))) for factor in factors]
     # What is read, with a margin of one pixel as it will be after halving: interpolation looks at neighbours.
-    margin = 2**halvings
-    top, left = max(0, floor(y) - margin), max(0, floor(x) - margin)
-    stored, order = _as_stored(rgb[top : ceil(y + h) + margin, left : ceil(x + w) + margin])
+    margin_y, margin_x = (2**count for count in halvings)
+    top, left = max(0, floor(y) - margin_y), max(0, floor(x) - margin_x)
+    stored, order = _as_stored(rgb[top : ceil(y + h) + margin_y, left : ceil(x + w) + margin_x])
     window: NDArray[Any] = stored
-    for _ in range(halvings):
-        window = _halved(window)
-    doubled = factor > PLAIN_SHRINK
-    height, width = height << doubled, width << doubled
-    step_y, step_x = h / margin / height, w / margin / width
+    for step in range(max(halvings)):
+        window = _halved(window, step < halvings[0], step < halvings[1])
+    doubled = [factor > PLAIN_SHRINK for factor in factors]
+    height, width = height << doubled[0], width << doubled[1]
+    step_y, step_x = h / margin_y / height, w / margin_x / width
     # Output pixel (j, i) has its centre at (j + 0.5, i + 0.5) steps from the box's corner; OpenCV counts from
     # the centre of the first pixel, hence the halves.
     affine = np.array(
         [
-            [step_x, 0, (x - left) / margin + step_x / 2 - 0.5],
-            [0, step_y, (y - top) / margin + step_y / 2 - 0.5],
+            [step_x, 0, (x - left) / margin_x + step_x / 2 - 0.5],
+            [0, step_y, (y - top) / margin_y + step_y / 2 - 0.5],
         ]
     )
     if window.ndim == 3 and window.shape[2] == 3:
         window = cv2.cvtColor(window, cv2.COLOR_RGB2RGBA)  # warpAffine is three times faster on four channels
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     small = cv2.warpAffine(window, affine, (width, height), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    return (_halved(small) if doubled else small), order
+    return (_halved(small, *doubled) if any(doubled) else small), order
 
 
-def _halved(picture: NDArray[Any]) -> NDArray[Any]:
+def _halved(picture: NDArray[Any], rows: bool, columns: bool) -> NDArray[Any]:
     # An odd last row or column is left out: INTER_AREA is fast for the factor 2 exactly.
-    height, width = picture.shape[0] // 2, picture.shape[1] // 2
-    return cv2.resize(picture[: 2 * height, : 2 * width], (width, height), interpolation=cv2.INTER_AREA)
+    height, width = picture.shape[0] >> rows, picture.shape[1] >> columns
+    whole = picture[: height << rows, : width << columns]
+    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _as_stored(view: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], tuple[int, int, int]]:

@@ -8,9 +8,10 @@ CUDA graphs want it.
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite, prod
 from typing import Any
 
@@ -76,6 +77,24 @@ class HeadSpec:
     def to_dict(self) -> dict[str, Any]:
         return {key: list(each) if isinstance(each, tuple) else each for key, each in asdict(self).items()}
 
+    def at(self, shape: tuple[int, ...], image: Sequence[int]) -> HeadSpec:
+        """The same head, weights and all, for maps of another size: `shape` without the batch.
+
+        It averages and strides as before, so that its layers see what they know; an axis that it averages
+        over entirely stays so. Raises ValueError where that is impossible.
+        """
+        channels, grid, prefix = _AXES[self.layout](shape, image)
+        if (channels, prefix) != (self.channels, self.prefix):
+            raise ValueError(
+                f'its features are {"x".join(map(str, shape))}: another width or number of tokens'
+            )
+        pool = []
+        for length, by, left in zip(grid, self.pool, self.pooled, strict=True):
+            if left > 1 == length and self.depth:
+                raise ValueError('its map is one pixel wide, the head there mixes neighbours')
+            pool.append(length if left == 1 else max(1, min(by, length // 2)))
+        return replace(self, grid=grid, pool=(pool[0], pool[1]))
+
     @property
     def pooled(self) -> tuple[int, int]:
         return self.grid[0] // self.pool[0], self.grid[1] // self.pool[1]
@@ -130,6 +149,14 @@ class Head(nn.Module):
         self.mix = nn.Sequential(*mix)
         self.token = nn.Linear(spec.channels, width) if spec.prefix else None
         self.classify = nn.Linear(spec.features, spec.classes)
+
+    def at(self, spec: HeadSpec) -> Head:
+        """This head with the same layers for maps of the size in `spec`, which `spec.at` of its own gave."""
+        twin = copy.copy(self)
+        twin._modules = dict(self._modules)
+        twin.spec = spec
+        twin.pool = nn.AvgPool2d(spec.pool) if spec.pool != (1, 1) else nn.Identity()
+        return twin
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.norm(x)

@@ -15,7 +15,7 @@ The last exit is the classifier's own. Any classifier that torch.fx can trace wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from impatient_ros.network import families
 from impatient_ros.network.cut_points import CutPoint, find_cut_points
 from impatient_ros.network.exit_placement import place_exits
 from impatient_ros.network.heads import Head, HeadSpec, plan_heads
+from impatient_ros.network.resolutions import resized, share, sized
 from impatient_ros.network.splitting import cut
 
 __all__ = ['ImpatientNetwork', 'image_sides']
@@ -41,9 +42,16 @@ class ImpatientNetwork(nn.Module):
     """
 
     def __init__(
-        self, stages: Sequence[nn.Module], exits: Sequence[nn.Module], config: Mapping[str, Any]
+        self,
+        stages: Sequence[nn.Module],
+        exits: Sequence[nn.Module],
+        config: Mapping[str, Any],
+        module: nn.Module,
     ) -> None:
         super().__init__()
+        # The classifier that was cut, for `at`. In a tuple it is no submodule: its layers are those of the
+        # stages and must not count twice.
+        self._classifier = (module,)
         self.stages = nn.ModuleList(stages)
         self.exits = nn.ModuleList(exits)
         self.config: dict[str, Any] = dict(config)
@@ -175,7 +183,7 @@ class ImpatientNetwork(nn.Module):
         *stages, classifier = cut(module, config['cuts'], shape)
         with torch.device('meta' if empty else 'cpu'):
             heads = [Head(HeadSpec.from_dict(head)) for head in config['heads']]
-        return cls(stages, [*heads, classifier], config)
+        return cls(stages, [*heads, classifier], config, module)
 
     @classmethod
     def _assemble(
@@ -201,14 +209,26 @@ class ImpatientNetwork(nn.Module):
             'input_shape': list(input_shape),
             'classes': points.classes,
             'cuts': [point.name for point in chosen],
-            'heads': [spec.to_dict() for spec in specs],
-            'stage_macs': [
-                after - before for before, after in pairwise([0, *(each.macs for each in chosen)])
-            ],
-            'exit_macs': [*(spec.macs for spec in specs), points.macs - chosen[-1].macs],
+            **sized(points, chosen, specs),
         }
         *stages, classifier = cut(module, config['cuts'], input_shape)
-        return cls(stages, [*(Head(spec) for spec in specs), classifier], config)
+        return cls(stages, [*(Head(spec) for spec in specs), classifier], config, module)
+
+    def at(self, side: int) -> ImpatientNetwork:
+        """This network for square images of `side` px: the same layers and parameters, other sizes.
+
+        The classifier is cut anew, so that whatever follows from the size of its input is right. What is
+        shared are the modules themselves: training one network trains both, and `train()` and `eval()` of
+        either set the layers of both. Call it again after the network was moved to another device. Raises
+        ValueError, with the reason, where the network does not take images of that size.
+        """
+        if self.input_shape[1:] == (side, side):
+            return self
+        (module,) = self._classifier
+        stages, exits, config = resized(module, self.exits, self.config, side)
+        twin = type(self)(stages, exits, config, module)
+        share(self, twin)
+        return twin
 
     @staticmethod
     def cut_points(module: nn.Module, example_input: Tensor) -> list[CutPoint]:

@@ -309,3 +309,66 @@ def test_from_dict_names_what_is_missing():
         Preprocessing.from_dict({'size': 224, 'resize': 256})
     with pytest.raises(ValueError, match='expected a mapping, got list'):
         Preprocessing.from_dict([224])
+
+
+# --- other sizes, and the whole picture
+
+
+@pytest.mark.parametrize(('side', 'resize'), [(96, 110), (160, 183), (224, 256), (288, 329)])
+def test_at_another_size_the_crop_keeps_its_share_of_the_picture(side, resize):
+    own = Preprocessing(224, 256, mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    other = own.at(side)
+    assert (other.size, other.resize) == ((side, side), resize)
+    assert (other.mean, other.std, other.fit) == (own.mean, own.std, own.fit)
+    assert own.with_fit('squash').at(side).fit == 'squash'
+    np.testing.assert_allclose(other.crop_box(480, 640)[2:], own.crop_box(480, 640)[2:], rtol=0.01)
+
+
+def test_only_squares_have_other_sizes():
+    with pytest.raises(ValueError, match='only squares have other sizes'):
+        Preprocessing((32, 48)).at(16)
+    with pytest.raises(ValueError, match='size must be a whole number of pixels'):
+        Preprocessing(32).at(0)
+
+
+@pytest.mark.parametrize('shape', [(64, 64), (480, 640), (1080, 1920), (1920, 640), (37, 411)])
+def test_squash_shows_the_whole_picture_without_its_proportions(shape):
+    """Each quarter of the input is that quarter of the picture, as resizing all of it in float64 gives."""
+    preprocessing = Preprocessing(64, 72, fit='squash')
+    assert preprocessing.crop_box(*shape) == (0, 0, *shape)
+    picture = scenery(*shape)
+    rows = resampling_matrix(shape[0], 64, 64)
+    columns = resampling_matrix(shape[1], 64, 64)
+    wanted = np.einsum('yh,hwc,xw->cyx', rows, picture.astype(np.float64), columns, optimize=True)
+    difference = levels(preprocessing(picture), preprocessing)[0] - wanted
+    assert np.abs(difference).mean() < 1.5  # in levels of 255
+    assert abs(difference.mean()) < 1  # each of up to five halvings rounds a half up, 1/8 or 1/4 of a level
+
+
+@pytest.mark.parametrize('corner', [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_what_is_in_a_corner_of_a_wide_picture_is_seen_squashed_and_not_cropped(corner):
+    picture = np.zeros((270, 960, 3), np.uint8)
+    y, x = (slice(-100, None) if end else slice(100) for end in corner)
+    picture[y, x] = 255
+    squash = Preprocessing(96, mean=(0, 0, 0), std=(1, 1, 1), fit='squash')
+    expected = 100 * 100 / (270 * 960)
+    assert squash(picture).mean() == pytest.approx(expected, rel=0.02)
+    assert squash.with_fit('crop')(picture).max() == 0
+
+
+def test_fine_texture_is_averaged_along_the_axis_that_is_squashed_most():
+    noise = np.random.default_rng(0).integers(0, 256, (96, 1024, 3), np.uint8)
+    squashed = Preprocessing(64, mean=(0, 0, 0), std=(1, 1, 1), fit='squash')(noise)
+    assert squashed.std() * 255 < 1.6 * 73.9 / (16 * 1.5) ** 0.5
+
+
+def test_fit_is_kept_and_left_out_where_it_is_the_default():
+    squash = Preprocessing(32, 36).with_fit('squash')
+    assert squash != Preprocessing(32, 36)
+    assert Preprocessing.from_dict(json.loads(json.dumps(squash.to_dict()))) == squash
+    assert pickle.loads(pickle.dumps(squash)) == squash
+    assert 'fit' not in Preprocessing(32, 36).to_dict()
+    with pytest.raises(ValueError, match="fit is 'stretch': write one of crop, squash"):
+        squash.with_fit('stretch')
+    with pytest.raises(ValueError, match='fit is'):
+        Preprocessing.from_dict(squash.to_dict() | {'fit': 1})
