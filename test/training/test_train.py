@@ -21,7 +21,9 @@ from training.data.data_module import PictureData
 from training.data.labelled_pictures import read
 from training.model.networks import NetworkOptions
 from training.model.small_backbones import SmallResNet
-from training.model.training_module import ImpatientModule, OptimiserOptions, RiskOptions
+from training.model.optimisation import OptimiserOptions
+from training.model.training_module import ImpatientModule
+from training.risk.options import RiskOptions
 from training.scoring.exit_scores import evaluate
 from training.train import main
 

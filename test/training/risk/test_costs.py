@@ -42,7 +42,7 @@ def test_seconds_are_measured_and_the_network_stays_as_it_was(
 def test_seconds_of_a_robot_come_from_its_profile(network: ImpatientNetwork, tmp_path: Path) -> None:
     measured = profile((0.01, 0.02), (0.003, 0.001))
     file = tmp_path / 'profile.json'
-    for content in (measured.to_dict(), {'key': {}, 'profile': measured.to_dict()}):
+    for content in (measured.to_dict(), {'key': {}, 'profiles': [measured.to_dict()]}):
         file.write_text(json.dumps(content))
         assert exit_costs(network, str(file)) == pytest.approx((0.013, 0.031))
         assert exit_costs(network, str(file), 'interruptible', 0.1) == pytest.approx((0.113, 0.134))

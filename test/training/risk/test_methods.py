@@ -7,7 +7,9 @@ import torch
 
 from training.model.networks import NetworkOptions
 from training.model.small_backbones import SmallResNet
-from training.model.training_module import ImpatientModule, OptimiserOptions, RiskOptions
+from training.model.optimisation import OptimiserOptions
+from training.model.training_module import ImpatientModule
+from training.risk.options import RiskOptions
 from training.risk.methods import METHODS, chosen_exits
 
 NETWORK = NetworkOptions(
