@@ -1,10 +1,13 @@
-"""Accuracy, calibration and expected accuracy of a checkpoint's exits on a data set, as JSON and a table.
+"""Accuracy, calibration and expected accuracy of a checkpoint's paths on a data set, as JSON and a table.
 
     python -m training.evaluate --checkpoint F --data D --split test --budgets uniform,early,robot.yaml \
         --costs macs --fixed F2 F3 --json OUT
+    python -m training.evaluate --checkpoint F --data D --resolutions 96,128,160,192,224 --write NEW
 
 The planner's rule chooses the exit by the accuracies in the checkpoint, not by those on the split that is
-evaluated; temperatures are the checkpoint's, too.
+evaluated; temperatures are the checkpoint's, too. With --write these pictures are what the accuracies and
+temperatures of all paths in a new checkpoint are measured on: take a split that nothing was trained on, and
+another one to compare networks.
 """
 
 from __future__ import annotations
@@ -15,42 +18,28 @@ import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from impatient_ros.budgets import NAMED_DISTRIBUTIONS, BudgetDistribution
-from impatient_ros.checkpoint import Checkpoint, CheckpointError, load
+from impatient_ros.budgets import NAMED_DISTRIBUTIONS
+from impatient_ros.checkpoint import Checkpoint, CheckpointError, load, save
 from impatient_ros.checkpoint.reading import contents_of
+from impatient_ros.checkpoint.store import rounded_to_half
 from impatient_ros.standard_output import run_command
-from training.data.labelled_pictures import DataError, Pictures, read
+from training.data.labelled_pictures import Pictures, read
 from training.model.networks import module_of, trusted
 from training.risk.costs import exit_costs
-from training.risk.expected_accuracy import best_single_exit, chosen_share, distribution_of, expected_accuracy
-from training.scoring.calibration import reliability
+from training.risk.expected_accuracy import distribution_of
+from training.scoring.classes import with_labels
 from training.scoring.examples import examples
-from training.scoring.exit_scores import Evaluation, evaluate
+from training.scoring.paths import ResolutionScores, evaluate_resolutions, path_rows, path_table, sides_of
+from training.scoring.scored_checkpoint import ScoredCheckpoint, evaluation, score
 
-__all__ = ['ScoredCheckpoint', 'evaluation', 'load_checkpoint', 'main', 'score']
+__all__ = ['load_checkpoint', 'main']
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ScoredCheckpoint:
-    """A checkpoint, its scores on a split, and the cost of each exit in the unit asked for."""
-
-    checkpoint: Checkpoint
-    scores: Evaluation
-    costs: tuple[float, ...]
-
-    @property
-    def trained(self) -> tuple[int, ...]:
-        """The exits (0-based) that were trained; all where the checkpoint does not say."""
-        own = self.checkpoint.provenance.get('trained_exits')
-        return tuple(own) if own else tuple(range(len(self.costs)))
 
 
 def load_checkpoint(path: str | Path, module: str | None = None) -> Checkpoint:
@@ -71,90 +60,6 @@ def load_checkpoint(path: str | Path, module: str | None = None) -> Checkpoint:
         )
     options = about.get('module_options') or {}
     return load(path, module=module_of(name, options, description['network']['classes']))
-
-
-def score(
-    checkpoint: Checkpoint, pictures: Pictures, costs: str = 'macs', mode: str = 'contract'
-) -> ScoredCheckpoint:
-    """Run the pictures through the network. Raises ValueError where its labels are others."""
-    if checkpoint.labels != pictures.labels:
-        odd = sorted(set(checkpoint.labels) ^ set(pictures.labels)) or ['their order']
-        raise DataError(f'the checkpoint and the data differ in their classes: {", ".join(odd)}')
-    seconds = exit_costs(checkpoint.network, costs, mode)
-    return ScoredCheckpoint(
-        checkpoint, evaluate(checkpoint.network, pictures, checkpoint.preprocessing), seconds
-    )
-
-
-def evaluation(
-    model: ScoredCheckpoint, budgets: Sequence[str], fixed: Mapping[str, ScoredCheckpoint] | None = None
-) -> dict[str, Any]:
-    """All measurements, ready for JSON; `training/README.md` explains the keys. Raises ValueError."""
-    checkpoint, scores = model.checkpoint, model.scores
-    temperatures, accuracies = checkpoint.temperatures, scores.accuracies
-    result: dict[str, Any] = {
-        'exits': [
-            {
-                'accuracy': accuracies[t],
-                'ece': after,
-                'ece_uncalibrated': before,
-                'nll': scores.negative_log_likelihoods(temperatures)[t],
-                'nll_uncalibrated': scores.negative_log_likelihoods()[t],
-                'macs': checkpoint.network.costs('contract')[t],
-                'cost': model.costs[t],
-                'validation_accuracy': checkpoint.accuracies[t],
-                'temperature': temperatures[t],
-                'trained': t in model.trained,
-                'class_accuracy': scores.class_accuracies()[t],
-                'reliability': reliability(scores.logits[t], scores.target, temperatures[t]),
-                'reliability_uncalibrated': reliability(scores.logits[t], scores.target),
-            }
-            for t, (before, after) in enumerate(
-                zip(scores.calibration_errors(), scores.calibration_errors(temperatures), strict=True)
-            )
-        ],
-        'expected_accuracy': {},
-        'exit_share': {},
-        'best_single_exit': {},
-        'best_single_exit_index': {},
-        'monotonicity': scores.monotonicity(temperatures),
-    }
-    if fixed:
-        result |= {'best_fixed': {}, 'best_fixed_name': {}}
-    for name in budgets:
-        distribution, _ = distribution_of(name, model.costs[-1])
-        share = _share(model, distribution)
-        result['exit_share'][name] = share
-        result['expected_accuracy'][name] = expected_accuracy(share, accuracies)
-        trained = model.trained
-        best, index = best_single_exit(
-            distribution, [model.costs[t] for t in trained], [accuracies[t] for t in trained]
-        )
-        result['best_single_exit'][name], result['best_single_exit_index'][name] = best, trained[index]
-        if fixed:
-            # Budgets do not depend on the network: all are compared under the distribution of `model`.
-            values = {key: _fixed_accuracy(other, distribution) for key, other in fixed.items()}
-            winner = max(values, key=values.__getitem__)
-            result['best_fixed'][name], result['best_fixed_name'][name] = values[winner], winner
-    return result
-
-
-def _share(model: ScoredCheckpoint, distribution: BudgetDistribution) -> list[float]:
-    """How often the planner chooses "no answer" and each exit; it never chooses an untrained one."""
-    trained = model.trained
-    shares = chosen_share(
-        distribution, [model.costs[t] for t in trained], [model.checkpoint.accuracies[t] for t in trained]
-    ).tolist()
-    share = [shares[0]] + [0.0] * len(model.costs)
-    for t, value in zip(trained, shares[1:], strict=True):
-        share[t + 1] = value
-    return share
-
-
-def _fixed_accuracy(fixed: ScoredCheckpoint, distribution: BudgetDistribution) -> float:
-    """The expected accuracy of a network that always answers with its deepest trained exit."""
-    t = max(fixed.trained)
-    return (1 - distribution.below(fixed.costs[t])) * fixed.scores.accuracies[t]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -186,6 +91,12 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(f'{name} has budgets in seconds: write --costs measured')
     pictures = read(given.data, given.split)
     checkpoint = load_checkpoint(given.checkpoint, given.module)
+    if given.half and not given.write:
+        raise ValueError('--half says how --write stores weights: write both')
+    if given.half:
+        rounded_to_half(checkpoint.network)  # before it is measured
+    pictures = with_labels(pictures, checkpoint.labels, 'the checkpoint')
+    sides = _sides(given.resolutions, checkpoint)
     model = score(checkpoint, pictures, given.costs, given.mode)
     fixed = {
         path: score(load_checkpoint(path, given.module), pictures, given.costs, given.mode)
@@ -204,6 +115,11 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
         'provenance': checkpoint.provenance,
     }
     result |= evaluation(model, budgets, fixed)
+    found = _at_each(model, pictures, sides)
+    temperatures = _temperatures(found, checkpoint, fit=bool(given.write))
+    result['paths'] = path_rows(found, temperatures)
+    if given.write:
+        _write(given, checkpoint, found, temperatures, len(pictures))
     for name, share in result['exit_share'].items():
         if not any(share[1:]):
             log.warning('%s: no budget reaches even the first exit; are they in the unit of --costs?', name)
@@ -215,6 +131,65 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
             row['latency'] = value
     result['examples'] = examples(model.scores, checkpoint, pictures, given.examples)
     return result
+
+
+def _sides(text: str | None, checkpoint: Checkpoint) -> tuple[int, ...]:
+    """The resolutions asked for, or the checkpoint's; () where its images are no squares."""
+    height, width = checkpoint.input_shape[1:]
+    if height != width:
+        if text:
+            raise ValueError(
+                f'--resolutions: images are of {height}x{width}, only squares have several sizes'
+            )
+        return ()
+    return sides_of(text, height) if text else tuple(each.side for each in checkpoint.resolutions)
+
+
+def _at_each(model: ScoredCheckpoint, pictures: Pictures, sides: Sequence[int]) -> list[ResolutionScores]:
+    """The scores at every resolution; those at the largest are there already."""
+    checkpoint = model.checkpoint
+    own = checkpoint.resolutions[-1]
+    smaller = sides[:-1]
+    return [
+        *(
+            evaluate_resolutions(checkpoint.network, pictures, checkpoint.preprocessing, smaller)
+            if smaller
+            else ()
+        ),
+        ResolutionScores(own.side, own.macs, model.scores),
+    ]
+
+
+def _temperatures(
+    found: Sequence[ResolutionScores], checkpoint: Checkpoint, *, fit: bool
+) -> list[tuple[float, ...]]:
+    """The checkpoint's own; fitted on these pictures with `fit`, and at resolutions that it does not have."""
+    known = {} if fit else {each.side: each.temperatures for each in checkpoint.resolutions}
+    return [known.get(each.side) or each.scores.temperatures() for each in found]
+
+
+def _write(
+    given: argparse.Namespace,
+    checkpoint: Checkpoint,
+    found: Sequence[ResolutionScores],
+    temperatures: Sequence[Sequence[float]],
+    pictures: int,
+) -> None:
+    """The checkpoint again, with the paths as they were measured."""
+    output = Path(given.write)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    measured = f'{Path(given.data).name}, {given.split}, {pictures} pictures'
+    save(
+        checkpoint.network,
+        output,
+        labels=checkpoint.labels,
+        preprocessing=checkpoint.preprocessing,
+        resolutions=[each.side for each in found] if len(found) > 1 else (),
+        accuracies=[each.scores.accuracies for each in found],
+        temperatures=temperatures,
+        provenance={**checkpoint.provenance, 'accuracy': measured, 'temperature': measured},
+        half=given.half or checkpoint.half,
+    )
 
 
 def _name(path: Path) -> str:
@@ -231,6 +206,8 @@ def _table(result: Mapping[str, Any]) -> str:
             f'{number:>4} {100 * row["accuracy"]:8.2f}% {row["ece"]:7.3f} {row["ece_uncalibrated"]:7.3f} '
             f'{row["nll"]:7.3f} {row["macs"] / 1e6:8.2f}  {latency}'
         )
+    if len({row['resolution'] for row in result['paths']}) > 1:
+        lines += [path_table(result['paths']), f'exits at {result["paths"][-1]["resolution"]} px:']
     for name, value in result['expected_accuracy'].items():
         line = f'{name}: {100 * value:.2f}%, best single exit {100 * result["best_single_exit"][name]:.2f}%'
         if 'best_fixed' in result:
@@ -275,6 +252,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--threads', type=int, default=0, help='of the processor; 0: as many as torch takes')
     parser.add_argument('--json', help='the file to write')
+    parser.add_argument(
+        '--resolutions',
+        metavar='SIDES',
+        help="sides in pixels to measure at, as 96,128,160,192,224; default: the checkpoint's own",
+    )
+    parser.add_argument(
+        '--write', metavar='NEW', help='a checkpoint with all paths as they were measured on this data'
+    )
+    parser.add_argument('--half', action='store_true', help='--write stores weights in half precision')
     return parser
 
 

@@ -3,11 +3,13 @@
     python -m training.import_network --timm resnet10t --weights DEFAULT --output resnet10t.safetensors
     python -m training.import_network --torchvision resnet18 --weights own.pth --labels names.txt --data D
     python -m training.import_network --factory package.module:function --weights own.pth --image-size 96
+    python -m training.import_network --timm tf_efficientnet_lite0 --weights own.pth --resolutions 96,160,224
 
 By default the network has one exit, the classifier's own. With --exits it gets more, whose heads are
-untrained: such a file is a start for training.train (model.network.start), not yet something to deploy. A
-factory is a function (or class) that gives a torch.nn.Module; it is imported and called, so name only code
-that you trust.
+untrained: such a file is a start for training.train (model.network.start), not yet something to deploy. With
+--resolutions a network that takes images of several sizes answers at each of them, so that a robot can take
+the best one that its deadline allows; --data measures what each is worth. A factory is a function (or class)
+that gives a torch.nn.Module; it is imported and called, so name only code that you trust.
 """
 
 from __future__ import annotations
@@ -25,11 +27,13 @@ from typing import Any
 import torch
 
 from impatient_ros.checkpoint import CheckpointError, Preprocessing, save
+from impatient_ros.checkpoint.store import rounded_to_half
 from impatient_ros.network import ImpatientNetwork, families
 from impatient_ros.network.families.weights import read_state
 from training.data.labelled_pictures import Pictures, read
 from training.model.networks import module_of
-from training.scoring.exit_scores import Evaluation, evaluate
+from training.scoring.classes import with_labels
+from training.scoring.paths import ResolutionScores, evaluate_resolutions, path_rows, path_table, sides_of
 
 __all__ = ['main']
 
@@ -66,9 +70,8 @@ def _import(given: argparse.Namespace, command: str) -> None:
     if own is not None and given.classes not in (None, len(own)):
         raise ValueError(f'{given.labels} has {len(own)} labels, --classes says {given.classes}')
     pictures = None if given.data is None else read(given.data, given.split)
-    if own is not None and pictures is not None and own != pictures.labels:
-        odd = sorted(set(own) ^ set(pictures.labels)) or ['their order']
-        raise ValueError(f'{given.labels} and {given.data} differ in their classes: {", ".join(odd)}')
+    if own is not None and pictures is not None:
+        pictures = with_labels(pictures, own, given.labels)
     wanted = own or (pictures.labels if pictures is not None else None)
     classes = given.classes or (len(wanted) if wanted else None)
     imported = _from_factory(given, classes) if given.factory else _from_family(given, classes)
@@ -79,12 +82,22 @@ def _import(given: argparse.Namespace, command: str) -> None:
             raise ValueError(f'{len(wanted)} labels for a network of {network.classes} classes')
         labels = tuple(f'class {number}' for number in range(network.classes))
         log.warning('the classes have no names, they are called "class 0" and so on: write --labels FILE')
-    found = None if pictures is None else _evaluated(network, pictures, imported.preprocessing)
+    if given.half:
+        rounded_to_half(network)  # before it is measured
+    sides = _sides(given, imported.preprocessing)
+    found = None if pictures is None else _evaluated(network, pictures, imported.preprocessing, sides)
+    if found is None and len(sides) > 1:
+        log.warning(
+            'nobody measured what the resolutions are worth; the largest that a deadline allows counts as '
+            'best: '
+            'write --data, or measure them later with python -m training.evaluate --write'
+        )
     if exits > 1:
         log.warning(
             'only the last of %d exits is trained, the others answer at random: train them before a robot '
             'relies on them (python -m training.train fit --model.network.start %s ...)', exits, given.output,
         )  # fmt: skip
+    temperatures = None if found is None else [each.scores.temperatures() for each in found]
     output = Path(given.output)
     output.parent.mkdir(parents=True, exist_ok=True)
     save(
@@ -92,8 +105,10 @@ def _import(given: argparse.Namespace, command: str) -> None:
         output,
         labels=labels,
         preprocessing=imported.preprocessing,
-        accuracies=None if found is None else found.accuracies,
-        temperatures=None if found is None else found.temperatures(),
+        resolutions=sides,
+        accuracies=None if found is None else [each.scores.accuracies for each in found],
+        temperatures=temperatures,
+        half=given.half,
         provenance={
             'command': command,
             'method': 'imported, not trained here',
@@ -106,7 +121,10 @@ def _import(given: argparse.Namespace, command: str) -> None:
             'torch': torch.__version__,
         },
     )
-    print(_table(network, found))
+    if found is None or temperatures is None:
+        print(path_table(_unmeasured(network, sides)))
+    else:
+        print(path_table(path_rows(found, temperatures)))
     log.info('wrote %s, %.2f MB', output, output.stat().st_size / 1e6)
 
 
@@ -151,25 +169,41 @@ def _from_factory(given: argparse.Namespace, classes: int | None) -> _Imported:
 
 def _preprocessing(given: argparse.Namespace, default: Preprocessing) -> Preprocessing:
     """The default one at the size and with the colours asked for; its margin grows with the size."""
-    size = given.image_size or default.size
+    largest = (sides_of(given.resolutions)[-1],) if given.resolutions else default.size
+    size = given.image_size or largest
     size = (size[0], size[0]) if len(size) == 1 else size
     resize = round(min(size) * default.resize / min(default.size))
     return Preprocessing(size, resize, given.mean or default.mean, given.std or default.std)
 
 
-def _evaluated(network: ImpatientNetwork, pictures: Pictures, preprocessing: Preprocessing) -> Evaluation:
+def _sides(given: argparse.Namespace, preprocessing: Preprocessing) -> tuple[int, ...]:
+    """The resolutions asked for, with the network's own; () where there are no squares."""
+    height, width = preprocessing.size
+    if height != width:
+        if given.resolutions:
+            raise ValueError(
+                f'--resolutions: images are of {height}x{width}, only squares have several sizes'
+            )
+        return ()
+    return sides_of(given.resolutions or str(height), height)
+
+
+def _evaluated(
+    network: ImpatientNetwork, pictures: Pictures, preprocessing: Preprocessing, sides: Sequence[int]
+) -> list[ResolutionScores]:
     if len(pictures.labels) != network.classes:
         raise ValueError(f'the data has {len(pictures.labels)} classes, the network {network.classes}')
     log.info('running %d pictures', len(pictures))
-    return evaluate(network, pictures, preprocessing)
+    return evaluate_resolutions(network, pictures, preprocessing, sides)
 
 
-def _table(network: ImpatientNetwork, found: Evaluation | None) -> str:
-    lines = [f'{"exit":>4} {"accuracy":>12} {"MMACs":>9}']
-    for t, macs in enumerate(network.costs('contract')):
-        accuracy = 'not measured' if found is None else f'{100 * found.accuracies[t]:.2f}%'
-        lines.append(f'{t + 1:>4} {accuracy:>12} {macs / 1e6:9.2f}')
-    return '\n'.join(lines)
+def _unmeasured(network: ImpatientNetwork, sides: Sequence[int]) -> list[dict[str, Any]]:
+    networks = [network.at(side) for side in sides] or [network]
+    return [
+        {'resolution': min(each.input_shape[1:]), 'exit_index': t, 'macs': macs}
+        for each in networks
+        for t, macs in enumerate(each.costs())
+    ]
 
 
 def _lines(path: Path) -> tuple[str, ...]:
@@ -207,8 +241,15 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         nargs='+',
         metavar='PIXELS',
-        help="a square's side, or height and width; default: that of the family's own weights, or 224",
+        help="a square's side, or height and width; default: the largest resolution, or that of the family's "
+        'own weights, or 224',
     )
+    parser.add_argument(
+        '--resolutions',
+        metavar='SIDES',
+        help='sides in pixels to answer at, as 96,128,160,192,224; default: the image size alone',
+    )
+    parser.add_argument('--half', action='store_true', help='store the weights in half precision')
     for name in ('mean', 'std'):
         parser.add_argument(
             f'--{name}',

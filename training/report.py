@@ -59,13 +59,14 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
         f'<h1>{escape(names[0])}</h1>',
         f'<p class="quiet">{escape(about)}. Costs: {costs}.</p>',
         '<h2>Accuracy against cost</h2>',
-        '<p>Accuracy of the best exit that fits, against what it costs. Points are exits; a network of one '
-        'exit is a point.</p>',
+        '<p>Accuracy of the best path that fits, against what it costs: the paths (exits at each resolution) '
+        'that no other one dominates. A network of one path is a point.</p>',
         _legend(names),
         _anytime(results, names),
         '<h2>Expected accuracy by budget distribution</h2>',
         '<p>Averaged over pictures and budgets; where no exit fits, the answer counts as wrong.</p>',
         *_expected(results, names),
+        *_paths(model),
         '<h2>Exits</h2>',
         _exits(model),
         '<h2>Calibration</h2>',
@@ -103,7 +104,12 @@ def _anytime(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> str:
     key, scale, label = ('latency', 1e3, 'latency, ms') if by_latency else ('macs', 1e-6, 'million MACs')
     curves = []
     for result, name in zip(results, names, strict=True):
-        rows = [row for row in result['exits'] if row.get('trained', True)]
+        # Paths are the exits at every resolution; latencies are measured at the largest alone.
+        paths = [] if by_latency else result.get('paths', [])
+        trained = {t for t, row in enumerate(result['exits']) if row.get('trained', True)}
+        rows = [row for row in paths if row['exit_index'] in trained] or [
+            row for t, row in enumerate(result['exits']) if t in trained
+        ]
         best, points = 0.0, []
         for row in sorted(rows, key=lambda row: row[key]):
             if row['accuracy'] >= best:
@@ -137,6 +143,29 @@ def _expected(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> lis
     chart = bars(labels, series, y_label='expected accuracy', title='expected accuracy by distribution')
     table = f'<div class="wide"><table><tr><th></th>{head}</tr>{"".join(rows)}</table></div>'
     return [_legend(list(series)), chart, table]
+
+
+def _paths(model: Mapping[str, Any]) -> list[str]:
+    """A table where there are several resolutions; the paths that pay are bold."""
+    paths = model.get('paths', [])
+    if len({row['resolution'] for row in paths}) < 2:
+        return []
+    top = all('top5' in row for row in paths)
+    heads = ['path', 'million MACs', 'accuracy', *(['top-5'] if top else []), 'agreement with the full path']
+    rows = []
+    for row in paths:
+        cells = [f'{row["macs"] / 1e6:.1f}', f'{100 * row["accuracy"]:.1f}%']
+        cells += [f'{100 * row["top5"]:.1f}%'] if top else []
+        cells += [f'{100 * row["agreement"]:.1f}%']
+        path = f'{row["resolution"]} px, exit {row["exit_index"] + 1} of {len(model["exits"])}'
+        kind = '' if row['dominated'] else ' class=best'
+        rows.append(f'<tr{kind}><td>{path}</td>' + ''.join(f'<td>{cell}</td>' for cell in cells) + '</tr>')
+    head = ''.join(f'<th>{each}</th>' for each in heads)
+    return [
+        '<h2>Paths</h2>',
+        '<p>In bold: no other path costs as little and is right as often.</p>',
+        f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>',
+    ]
 
 
 def _exits(model: Mapping[str, Any]) -> str:

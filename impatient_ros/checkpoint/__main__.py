@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             given.new,
             labels=checkpoint.labels,
             preprocessing=checkpoint.preprocessing,
-            resolutions=[each.side for each in resolutions],
+            resolutions=[each.side for each in resolutions] if len(resolutions) > 1 else (),
             accuracies=[each.accuracies for each in resolutions] if checkpoint.accuracies_measured else None,
             temperatures=[each.temperatures for each in resolutions],
             provenance=checkpoint.provenance,

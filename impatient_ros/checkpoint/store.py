@@ -56,7 +56,7 @@ def save(
     """Write the file, whole or not at all; `provenance` is JSON-able. Raises CheckpointError, OSError.
 
     `resolutions` are sides in px, ascending, the last that of the network; () is that one alone. `accuracies`
-    and `temperatures` (default 1) are per exit, or, with `resolutions`, such a sequence for each of them.
+    and `temperatures` (default 1) are per exit, or such a sequence for each resolution.
     Layers that several stages share are stored once. `half` stores weights as `rounded_to_half` leaves them
     in float16.
     """
@@ -178,7 +178,8 @@ def _rows(
     count = max(1, len(resolutions))
     if values is None:
         return [default] * count
-    rows = list(values) if resolutions else [values]
+    nested = any(isinstance(row, Sequence) for row in values)
+    rows = list(values) if nested or resolutions else [values]
     if len(rows) != count or not all(isinstance(row, Sequence) for row in rows):
         raise CheckpointError(f'{key}: with resolutions write one sequence for each of the {count}')
     return [[float(each) for each in row] for row in rows]

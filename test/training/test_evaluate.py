@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from impatient_ros.checkpoint import save
+from impatient_ros.checkpoint import read, save
 from impatient_ros.images.preprocessing import Preprocessing
 from training.evaluate import main
 from training.model.networks import NetworkOptions, build
@@ -59,9 +59,9 @@ def result(shapes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('training.risk.costs.TIME_LIMIT', 0.1)
         assert main(command) == 0
-    read: dict[str, object] = json.loads(out.read_text())
-    read['robot'] = str(budgets)
-    return read
+    found: dict[str, object] = json.loads(out.read_text())
+    found['robot'] = str(budgets)
+    return found
 
 
 def test_every_exit_has_its_numbers(result: dict) -> None:
@@ -100,10 +100,43 @@ def test_with_macs_nothing_depends_on_the_machine(
         assert main([*given, '--name', 'it', '--json', str(tmp_path / name)]) == 0
     assert (tmp_path / 'a').read_text() == (tmp_path / 'b').read_text()
     assert 'uniform: ' in capsys.readouterr().out
-    read = json.loads((tmp_path / 'a').read_text())
-    assert set(read['expected_accuracy']) == {'uniform', 'normal', 'early', 'late', 'bimodal'}
-    assert 'best_fixed' not in read
-    assert 'latency' not in read['exits'][0]
+    found = json.loads((tmp_path / 'a').read_text())
+    assert set(found['expected_accuracy']) == {'uniform', 'normal', 'early', 'late', 'bimodal'}
+    assert 'best_fixed' not in found
+    assert 'latency' not in found['exits'][0]
+
+
+def test_every_path_is_measured_and_written(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    model, new, out = checkpoint(tmp_path / 'old'), tmp_path / 'new', tmp_path / 'out.json'
+    given = ['--data', str(shapes), '--split', 'validation', '--json', str(out)]
+    command = ['--checkpoint', str(model), *given, '--resolutions', '16,24', '--write', str(new), '--half']
+    assert main(command) == 0
+    rows = json.loads(out.read_text())['paths']
+    assert sorted({row['resolution'] for row in rows}) == [16, 24, 32]
+    assert len(rows) == 9
+    assert '24 px, exit 2 of 3' in capsys.readouterr().out
+    written = read(new)
+    assert written.half
+    assert [
+        (path.resolution, path.exit_index, path.accuracy, path.temperature) for path in written.paths
+    ] == [(row['resolution'], row['exit_index'], row['accuracy'], row['temperature']) for row in rows]
+    assert written.provenance['accuracy'].endswith('validation, 30 pictures')
+    # The new file has its resolutions and temperatures, and what is measured on it is what it says.
+    assert main(['--checkpoint', str(new), *given]) == 0
+    again = json.loads(out.read_text())['paths']
+    assert [row['accuracy'] for row in again] == [row['accuracy'] for row in rows]
+    assert [row['temperature'] for row in again] == [row['temperature'] for row in rows]
+
+
+def test_writing_without_resolutions_measures_the_one_there_is(shapes: Path, tmp_path: Path) -> None:
+    model, new = checkpoint(tmp_path / 'old'), tmp_path / 'new'
+    given = ['--checkpoint', str(model), '--data', str(shapes), '--split', 'validation']
+    assert main([*given, '--write', str(new)]) == 0
+    before, after = read(model), read(new)
+    assert after.temperatures != before.temperatures
+    assert (len(after.resolutions), after.half, after.labels) == (1, False, before.labels)
 
 
 @pytest.mark.parametrize(
@@ -113,6 +146,9 @@ def test_with_macs_nothing_depends_on_the_machine(
         (['--budgets', 'never'], 'neither a distribution'),
         (['--checkpoint', 'nowhere'], 'nowhere'),
         (['--costs', 'money'], "write 'macs'"),
+        (['--resolutions', '48'], 'which is its largest'),
+        (['--resolutions', 'all'], 'write sides in pixels'),
+        (['--half'], '--half says how --write'),
         (['--budgets', 'SECONDS'], 'write --costs measured'),
     ],
 )

@@ -11,8 +11,10 @@ import torch
 import torchvision
 
 from impatient_ros.checkpoint import load
+from training.data.labelled_pictures import read
 from training.import_network import main
 from training.model.small_backbones import SmallResNet
+from training.scoring.exit_scores import evaluate
 
 FACTORY = 'training.model.small_backbones:SmallResNet'
 
@@ -102,6 +104,58 @@ def test_a_factorys_weights_are_those_of_the_file(tmp_path: Path) -> None:
         torch.testing.assert_close(checkpoint.network(x)[-1], module(x))
 
 
+def test_resolutions_become_paths_that_were_measured(
+    weights: tuple[Path, torch.nn.Module], shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path, module = weights
+    made = imported(
+        tmp_path, '--torchvision', 'squeezenet1_1', '--weights', path, '--data', shapes,
+        '--resolutions', '48,40,64', '--half',
+    )  # fmt: skip
+    checkpoint = load(made)
+    assert [each.side for each in checkpoint.resolutions] == [40, 48, 64]
+    assert checkpoint.accuracies_measured
+    assert checkpoint.half
+    assert made.stat().st_size < 0.6 * path.stat().st_size
+    validation = read(shapes, 'validation')
+    for each in checkpoint.resolutions:
+        own = evaluate(checkpoint.network.at(each.side), validation, checkpoint.preprocessing.at(each.side))
+        assert each.accuracies == pytest.approx(own.accuracies)  # of the weights as they are stored
+        assert each.temperatures == pytest.approx(own.temperatures())
+    x = torch.randn(2, 3, 40, 40)
+    with torch.no_grad():
+        module.half().float()
+        torch.testing.assert_close(checkpoint.network.at(40)(x)[0], module(x), rtol=0.02, atol=0.02)
+    table = capsys.readouterr().out
+    assert [line.split()[0] for line in table.splitlines()[1:4]] == ['40', '48', '64']
+    assert '%*' in table
+
+
+def test_resolutions_that_nobody_measured_are_said_to_be_so(
+    weights: tuple[Path, torch.nn.Module], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = imported(
+        tmp_path, '--torchvision', 'squeezenet1_1', '--weights', weights[0], '--resolutions', '48,64'
+    )
+    assert 'nobody measured what the resolutions are worth' in caplog.text
+    checkpoint = load(made)
+    assert not checkpoint.accuracies_measured
+    assert [path.resolution for path in checkpoint.paths] == [48, 64]
+    assert checkpoint.paths[0].accuracy < checkpoint.paths[1].accuracy
+
+
+def test_data_of_some_of_the_labels_is_enough(
+    shapes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / 'names.txt').write_text('cube\nsquare\nring\ndisc\n')
+    made = imported(
+        tmp_path, '--torchvision', 'squeezenet1_1', '--labels', tmp_path / 'names.txt', '--data', shapes,
+        '--image-size', 32,
+    )  # fmt: skip
+    assert load(made).labels == ('cube', 'square', 'ring', 'disc')
+    assert 'the data has 3 of the 4 classes' in caplog.text
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
@@ -119,6 +173,10 @@ def test_a_factorys_weights_are_those_of_the_file(tmp_path: Path) -> None:
         (['--factory', FACTORY, '--image-size', '1', '2', '3'], 'size'),
         (['--factory', FACTORY, '--data', 'gone'], 'gone'),
         (['--factory', FACTORY, '--image-size', '32', '--std', '0', '1', '1'], 'std'),
+        (['--factory', FACTORY, '--resolutions', 'all'], 'write sides in pixels'),
+        (['--factory', FACTORY, '--resolutions', '16,48', '--image-size', '32'], 'which is its largest'),
+        (['--factory', FACTORY, '--resolutions', '16', '--image-size', '32', '48'], 'only squares'),
+        (['--torchvision', 'vit_b_32', '--resolutions', '32,64'], 'no resolution of 32 px'),
     ],
 )
 def test_what_cannot_be_imported_is_said_in_one_line(

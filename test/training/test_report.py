@@ -63,6 +63,22 @@ class Reader(HTMLParser):
         self.texts.append(data)
 
 
+def test_paths_at_several_resolutions_are_listed_and_drawn() -> None:
+    shown = copy.deepcopy(RESULT)
+    shown['paths'] = [
+        {'resolution': side, 'exit_index': t, 'macs': macs, 'accuracy': accuracy, 'agreement': 0.5,
+         'dominated': accuracy == 0.4}
+        for side, t, macs, accuracy in (
+            (16, 0, 3e5, 0.3), (16, 1, 1e6, 0.4), (32, 0, 1e6, 0.5), (32, 1, 4e6, 0.8),
+        )
+    ]  # fmt: skip
+    reader = Reader()
+    reader.feed(page([shown]))
+    assert {'Paths', '16 px, exit 2 of 2', '0.3', '30.0%'} <= set(reader.texts)
+    assert page([shown]).count('class=best><td>') == 3
+    assert 'Paths' not in page([RESULT])
+
+
 def test_a_page_loads_nothing_from_elsewhere_and_escapes_names() -> None:
     reader = Reader()
     reader.feed(page([RESULT, {**copy.deepcopy(RESULT), 'name': 'plain'}]))
