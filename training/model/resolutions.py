@@ -55,7 +55,7 @@ def sandwich(count: int, rng: np.random.Generator) -> list[tuple[int, int]]:
 
 
 def macs_per_picture(networks: Sequence[ImpatientNetwork]) -> float:
-    """What a picture of a batch costs in a forward pass through all exits at the resolutions of its batch."""
+    """What a picture of a batch costs, forward, through all exits at the resolutions of its batch."""
     costs = [network.costs('interruptible')[-1] for network in networks]
     between = [float(np.mean(costs[1:-1]))] if len(costs) > 2 else []
     return sum([costs[0], *between, costs[-1]] if len(costs) > 1 else costs)
@@ -67,7 +67,7 @@ def resized(x: torch.Tensor, side: int) -> torch.Tensor:
     As `Preprocessing.at` has it: the same part of each picture, every pixel an average over the area that it
     covers.
     """
-    if x.shape[-1] == side:
+    if x.shape[-2] == side:
         return x
     small = functional.interpolate(x, (side, side), mode='bilinear', antialias=True)
     return small.contiguous(

@@ -26,13 +26,15 @@ from training.model.optimisation import OptimiserOptions, optimiser_and_schedule
 from training.model.resolutions import at_sides, path_names, resized, sandwich, sides_of
 from training.risk.costs import path_costs
 from training.risk.expected_accuracy import chosen_share, distribution_of, plain_share
-from training.risk.methods import chosen_exits, fixed_weights, frozen, trainable
+from training.risk.methods import check_several_resolutions, chosen_exits, fixed_weights, frozen, trainable
 from training.risk.objective import JointRisk, floored, teaching
 from training.risk.options import RiskOptions
 
 __all__ = ['ImpatientModule']
 
 log = logging.getLogger(__name__)
+
+NO_RISK_OPTIONS, NO_OPTIMISER_OPTIONS = RiskOptions(), OptimiserOptions()
 
 
 class ImpatientModule(lightning.LightningModule):
@@ -45,8 +47,8 @@ class ImpatientModule(lightning.LightningModule):
     def __init__(
         self,
         network: NetworkOptions,
-        risk: RiskOptions = RiskOptions(),
-        optimiser: OptimiserOptions = OptimiserOptions(),
+        risk: RiskOptions = NO_RISK_OPTIONS,
+        optimiser: OptimiserOptions = NO_OPTIMISER_OPTIONS,
     ) -> None:
         super().__init__()
         self.options = network
@@ -68,6 +70,7 @@ class ImpatientModule(lightning.LightningModule):
         self.sides: tuple[int, ...] = ()
         self.chosen: tuple[int, ...] = ()
         self.validation: list[dict[str, Any]] = []  # per epoch: accuracies and losses of all paths
+        self._random = np.random.default_rng(0)  # draws resolutions; a new one for every epoch
         self._built = False
 
     def setup(self, stage: str) -> None:
@@ -86,7 +89,8 @@ class ImpatientModule(lightning.LightningModule):
         network = build(self.options, classes=classes, image_size=image_size)
         options, exits = self.risk_options, len(network.exits)
         self.sides = sides_of(self.options.resolutions, image_size)
-        self._check_together()
+        if len(self.sides) > 1:
+            check_several_resolutions(options.method, options.mode)
         networks = at_sides(network, self.sides)
         given = self.options.start is not None
         self.chosen = chosen_exits(options.method, exits, options.exit, classifier_given=given)
@@ -127,20 +131,6 @@ class ImpatientModule(lightning.LightningModule):
         if self.optimiser_options.averaging:
             self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
         self._built = True
-
-    def _check_together(self) -> None:
-        """Raises ValueError for options that do not go with several resolutions."""
-        options = self.risk_options
-        if len(self.sides) > 1 and options.method not in ('joint', 'uniform'):
-            raise ValueError(
-                f'method {options.method} trains at one size: leave out model.network.resolutions; a plain '
-                'network at several is method joint with model.network.exits 1'
-            )
-        if len(self.sides) > 1 and options.mode != 'contract':
-            raise ValueError(
-                'in interruptible mode the costs of passes at several resolutions add up, and these weights do '
-                'not know it: write model.risk.mode contract'
-            )
 
     @cached_property
     def _learning(self) -> list[ImpatientNetwork]:
@@ -294,6 +284,12 @@ class ImpatientModule(lightning.LightningModule):
         """See `optimiser_and_schedule`."""
         steps = int(self.trainer.estimated_stepping_batches)
         return optimiser_and_schedule(self.network, self.optimiser_options, steps)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint['exit_share'] = self.exit_share
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.exit_share = checkpoint['exit_share']
 
     @property
     def _seed(self) -> int:

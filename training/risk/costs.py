@@ -1,7 +1,7 @@
 """What each exit costs: multiply-accumulates, or seconds measured on this machine or on a robot.
 
 costs = exit_costs(network, 'macs', 'contract')
-costs = path_costs([network.at(96), network], 'macs')     # of all exits at 96 px, then of those at its own size
+costs = path_costs([network.at(96), network], 'macs')    # all exits at 96 px, then all at its own size
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def path_costs(
     overhead: float = 0.0,
     device: str = 'auto',
 ) -> tuple[float, ...]:
-    """The cost of each path [R * T]: of the exits of one resolution, from the first to the last, then the next.
+    """The cost of each path [R * T]: of all exits at one resolution, then of those at the next.
 
     Args:
         networks: the network at each resolution, ascending.
