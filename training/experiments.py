@@ -214,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print('experiments: write --data, the data set', file=sys.stderr)
         return 2
     seeds = [int(seed) for seed in given.seeds.split(',')]
-    several = (given.several.split(','),) if given.several else ()
+    several = () if given.several is None else (given.several.split(','),)
     if given.comparison == 'paths':
         varied = [option for option in more if option.partition('=')[0] in VARIED]
         if varied:

@@ -65,7 +65,7 @@ class LearningCurve(lightning.Callback):
     @property
     def seconds(self) -> float:
         """What all epochs took, validation included."""
-        return sum(row['seconds'] for row in self.rows)
+        return round(sum(row['seconds'] for row in self.rows), 1)
 
     def state_dict(self) -> dict[str, Any]:
         return {'rows': [dict(row) for row in self.rows]}
