@@ -2,6 +2,7 @@
 
     python -m training.experiments --data cifar10.zip --output runs/cifar10
     python -m training.experiments --output runs/cifar10 --table-only     # the table of what is there
+    python -m training.experiments --comparison paths --config config/train/cifar10_paths.yaml ...
 
 Every run has a folder with its checkpoint and `evaluation.json`. A run that has its evaluation is not
 repeated, an interrupted one is resumed. `table.md` and `table.json` are written again after every run.
@@ -16,21 +17,32 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from impatient_ros.standard_output import run_command
 from training.reporting.experiment_table import load_runs, markdown, summary
+from training.reporting.path_table import KINDS, load_path_runs, path_markdown, path_summary
 
-__all__ = ['Run', 'main', 'plan']
+__all__ = ['Run', 'main', 'path_plan', 'plan']
 
 log = logging.getLogger(__name__)
 
 JOINT = ('uniform', 'normal', 'early', 'late', 'bimodal')
 # The runs that every seed has; the others are there for the first seed only. These are compared most closely.
 SEVERAL = ('uniform-weights', 'joint-uniform', 'joint-early', 'joint-late', 'last', 'separate')
+COMPARISONS = ('methods', 'paths')
+VARIED = (
+    '--trainer.max_epochs',
+    '--model.network.resolutions',
+    '--model.network.exits',
+    '--model.risk.budgets',
+)
 EVALUATED = 'evaluation.json'
 
 
@@ -72,6 +84,32 @@ def plan(exits: int, seeds: Sequence[int], several: Iterable[str] = SEVERAL) -> 
     return sorted(runs, key=lambda run: (run.after is not None, run.name.startswith('truncated')))
 
 
+def path_plan(
+    configuration: Mapping[str, Any], seeds: Sequence[int], several: Iterable[str] = ('uniform', 'early')
+) -> list[Run]:
+    """Exits only, resolutions only, and both, each for every named distribution; `several` have all seeds.
+
+    All process as many pictures: a batch is processed at up to three of the configuration's resolutions, so
+    that at one alone there are as many times more epochs.
+    """
+    passes = min(3, len(configuration['model']['network'].get('resolutions', [])))
+    epochs = passes * configuration['trainer']['max_epochs']
+    options = {
+        'exits': ('--model.network.resolutions', '[]', '--trainer.max_epochs', str(epochs)),
+        'resolutions': ('--model.network.exits', '1'),
+        'both': (),
+    }
+    several = tuple(several)
+    return [
+        Run(f'{kind}-{name}', seed, ('--model.risk.budgets', name, *options[kind]))
+        for names in (several, [name for name in JOINT if name not in several])
+        for number, seed in enumerate(seeds)
+        if number == 0 or names is several
+        for name in names
+        for kind in KINDS
+    ]
+
+
 @dataclass(frozen=True)
 class Experiment:
     """The configuration, the data and the output folder that all runs share."""
@@ -81,6 +119,7 @@ class Experiment:
     split: str
     output: Path
     more: tuple[str, ...] = ()
+    comparison: str = 'methods'
 
     def done(self, folder: str) -> bool:
         return (self.output / folder / EVALUATED).exists()
@@ -146,14 +185,18 @@ def run_all(experiment: Experiment, runs: Sequence[Run], processes: int) -> list
                 except RuntimeError as error:
                     failed.append(run.folder)
                     log.error('%s', error)
-            write_table(experiment.output)
+            write_table(experiment.output, experiment.comparison)
     return failed + [run.folder for run in missing]
 
 
-def write_table(output: Path) -> str:
+def write_table(output: Path, comparison: str) -> str:
     """Write `table.json` and `table.md` of the finished runs; returns the latter."""
-    found = summary(load_runs(output, EVALUATED))
-    text = markdown(found)
+    if comparison == 'paths':
+        found = path_summary(load_path_runs(output, EVALUATED))
+        text = path_markdown(found)
+    else:
+        found = summary(load_runs(output, EVALUATED))
+        text = markdown(found)
     (output / 'table.json').write_text(json.dumps(found, indent=1), encoding='utf-8')
     (output / 'table.md').write_text(text, encoding='utf-8')
     return text
@@ -165,18 +208,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given, more = _parser().parse_known_args(arguments)
     output = Path(given.output)
     if given.table_only:
-        print(write_table(output))
+        print(write_table(output, given.comparison))
         return 0
     if not given.data:
         print('experiments: write --data, the data set', file=sys.stderr)
         return 2
     seeds = [int(seed) for seed in given.seeds.split(',')]
-    runs = plan(given.exits, seeds, SEVERAL if given.several is None else given.several.split(','))
+    several = () if given.several is None else (given.several.split(','),)
+    if given.comparison == 'paths':
+        varied = [option for option in more if option.partition('=')[0] in VARIED]
+        if varied:
+            print(f'experiments: the runs differ in {varied[0]}: write it into --config', file=sys.stderr)
+            return 2
+        runs = path_plan(yaml.safe_load(Path(given.config).read_text(encoding='utf-8')), seeds, *several)
+    else:
+        runs = plan(given.exits, seeds, *several)
     if given.only:
         runs = [run for run in runs if run.name in given.only.split(',')]
-    experiment = Experiment(given.config, given.data, given.split, output, tuple(more))
+    experiment = Experiment(given.config, given.data, given.split, output, tuple(more), given.comparison)
     failed = run_all(experiment, runs, given.processes)
-    print(write_table(output))
+    print(write_table(output, given.comparison))
     return 1 if failed else 0
 
 
@@ -186,13 +237,21 @@ def _parser() -> argparse.ArgumentParser:
         description=(__doc__ or '').partition('\n')[0],
         epilog='Further options go to training.train, such as --trainer.max_epochs 10.',
     )
+    parser.add_argument(
+        '--comparison',
+        choices=COMPARISONS,
+        default='methods',
+        help='joint training with its baselines, or exits, resolutions and both; default: %(default)s',
+    )
     parser.add_argument('--config', default='config/train/cifar10.yaml', help='default: %(default)s')
     parser.add_argument('--data', help='folder, zip, or torchvision:<data set>:<folder>')
     parser.add_argument('--split', default='test', help='to evaluate on; default: %(default)s')
     parser.add_argument('--output', default='runs/cifar10', help='folder of all runs; default: %(default)s')
     parser.add_argument('--exits', type=int, default=5, help='as in the configuration; default: %(default)s')
     parser.add_argument('--seeds', default='0,1,2', help='default: %(default)s')
-    parser.add_argument('--several', help=f'runs that all seeds have; default: {",".join(SEVERAL)}')
+    parser.add_argument(
+        '--several', help=f'runs (or distributions) that all seeds have; default: {",".join(SEVERAL)}'
+    )
     parser.add_argument('--only', help='names of runs, such as joint-early,separate; default: all')
     parser.add_argument('--processes', type=int, default=os.cpu_count() or 1, help='at a time')
     parser.add_argument(

@@ -31,6 +31,7 @@ from impatient_ros.checkpoint import save
 from impatient_ros.standard_output import run_command
 from training.data.data_module import PictureData
 from training.model.callbacks import LearningCurve
+from training.model.resolutions import at_sides, macs_per_picture
 from training.model.training_module import ImpatientModule
 from training.scoring.exit_scores import evaluate
 
@@ -122,8 +123,9 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         own = self.config_init[self.subcommand]
         callbacks = list(own['trainer'].get('callbacks') or [])
+        self.curve = LearningCurve(self.output / 'curve.csv')
         callbacks += [
-            LearningCurve(self.output / 'curve.csv'),
+            self.curve,
             ModelCheckpoint(
                 self.output,
                 Path(STATE).stem,
@@ -156,6 +158,7 @@ class TrainingCLI(LightningCLI):
                 'epochs': self.trainer.max_epochs,
                 'precision': str(self.trainer.precision),
                 'processes': self.trainer.world_size,
+                'seconds': self.curve.seconds,
             }
             write_checkpoint(self.output / 'model.safetensors', model, datamodule, provenance)
 
@@ -185,18 +188,30 @@ def write_checkpoint(
 ) -> None:
     """Measure the trained network on the validation pictures and write it with what the node needs."""
     network = module.kept.cpu()
-    evaluation = evaluate(network, data.validation, data.preprocessing)
-    before, after = evaluation.calibration_errors(), evaluation.held_out_calibration_errors()
-    log.info('validation accuracy %s', _percent(evaluation.accuracies))
+    sides = module.sides
+    evaluations = [
+        evaluate(
+            each, data.validation, data.preprocessing if each is network else data.preprocessing.at(side)
+        )
+        for side, each in zip(sides, at_sides(network, sides), strict=True)
+    ]
+    before = [error for each in evaluations for error in each.calibration_errors()]
+    after = [error for each in evaluations for error in each.held_out_calibration_errors()]
+    for side, each in zip(sides, evaluations, strict=True):
+        log.info('validation accuracy at %d px %s', side, _percent(each.accuracies))
     log.info('calibration error %s before, %s after temperature', _percent(before), _percent(after))
+    accuracies = [each.accuracies for each in evaluations]
+    temperatures = [each.temperatures() for each in evaluations]
+    several = len(sides) > 1
     risk = module.risk_options
     save(
         network,
         path,
         labels=data.labels,
         preprocessing=data.preprocessing,
-        accuracies=evaluation.accuracies,
-        temperatures=evaluation.temperatures(),
+        resolutions=sides if several else (),
+        accuracies=accuracies if several else accuracies[0],
+        temperatures=temperatures if several else temperatures[0],
         provenance={
             **provenance,
             'method': risk.method,
@@ -207,6 +222,7 @@ def write_checkpoint(
             'optimiser': vars(module.optimiser_options),
             'data': f'{Path(data.source).name}{_digest(Path(data.source))}',
             'training_pictures': len(data.pictures),
+            **_passes(module, data, provenance['epochs']),
             'rejected_pictures': [*data.pictures.rejected, *data.validation.rejected],
             'accuracy': f'{data.validation_is}, {len(data.validation)} pictures, none of them trained on',
             'temperature': 'fitted on the same pictures; calibration errors by halves',
@@ -219,14 +235,26 @@ def write_checkpoint(
     log.info('wrote %s', path)
 
 
+def _passes(module: ImpatientModule, data: PictureData, epochs: int) -> dict[str, float]:
+    """How many pictures went through the network, each resolution counted, and what that cost, in MACs of the
+    forward passes; known where all exits are trained.
+    """
+    if module.risk_options.method not in ('joint', 'uniform'):
+        return {}
+    pictures = epochs * len(data.train_dataloader()) * min(data.batch_size, len(data.pictures))
+    macs = macs_per_picture(at_sides(module.kept, module.sides))
+    return {'processed_pictures': pictures * min(len(module.sides), 3), 'processed_macs': pictures * macs}
+
+
 def _budgets(module: ImpatientModule) -> str:
     risk = module.risk_options
     if module.exit_share is None:
         return 'none: the exits are not weighted by budgets'
     costs = 'MACs' if risk.costs == 'macs' else 'seconds'
     support = '' if risk.budgets.endswith(('.yaml', '.yml')) else f' over 0 to {SUPPORT} of the last cost'
+    at = f' at {", ".join(map(str, module.sides))} px' if len(module.sides) > 1 else ''
     shares = ' '.join(f'{w:.3f}' for w in module.exit_share)
-    return f'{risk.budgets}{support}, costs in {costs}, {risk.mode}; no answer and each exit: {shares}'
+    return f'{risk.budgets}{support}, costs in {costs}, {risk.mode}; no answer and each exit{at}: {shares}'
 
 
 def _digest(path: Path) -> str:

@@ -20,7 +20,9 @@ from torch import nn
 from training.data.augmentation import Augmentation
 from training.data.data_module import PictureData
 from training.model.networks import NetworkOptions
-from training.model.training_module import ImpatientModule, OptimiserOptions, RiskOptions
+from training.model.optimisation import OptimiserOptions
+from training.model.training_module import ImpatientModule
+from training.risk.options import RiskOptions
 
 OPTIONS = {'widths': [4, 8], 'blocks': 2, 'norm': False}
 

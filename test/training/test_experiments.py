@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from training.experiments import SEVERAL, Experiment, Run, main, plan, run_all
+from training.experiments import SEVERAL, Experiment, Run, main, path_plan, plan, run_all
 from training.reporting.experiment_table import DISTRIBUTIONS, load_runs, markdown, summary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,6 +60,23 @@ def test_some_runs_have_all_seeds_and_the_others_one() -> None:
     assert all(names.count(name) == 3 for name in SEVERAL)
     assert [names.count(f'truncated-{t}') for t in range(1, 6)] == [1, 1, 1, 1, 0]
     assert all(run.after == f'last-{run.seed}' for run in runs if run.name == 'separate')
+
+
+def test_exits_alone_are_trained_for_as_many_pictures_as_three_resolutions() -> None:
+    configuration = {'model': {'network': {'resolutions': [16, 20, 24, 32]}}, 'trainer': {'max_epochs': 4}}
+    runs = path_plan(configuration, (0, 1, 2))
+    assert len({run.folder for run in runs}) == len(runs) == 27
+    assert [run.name for run in runs[:4]] == [
+        'exits-uniform',
+        'resolutions-uniform',
+        'both-uniform',
+        'exits-early',
+    ]
+    assert {run.seed for run in runs if not run.name.endswith(('uniform', 'early'))} == {0}
+    options = {run.name: ' '.join(run.options) for run in runs}
+    assert options['exits-late'].endswith('--model.network.resolutions [] --trainer.max_epochs 12')
+    assert options['resolutions-late'].endswith('--model.network.exits 1')
+    assert options['both-late'] == '--model.risk.budgets late'
 
 
 def test_differences_are_paired_by_seed(tmp_path: Path) -> None:
@@ -129,6 +147,35 @@ def test_data_is_needed_for_more_than_a_table(tmp_path: Path, capsys: pytest.Cap
     captured = capsys.readouterr()
     assert 'write --data' in captured.err
     assert 'paired by seed' in captured.out
+
+
+@pytest.mark.parametrize('option', [['--trainer.max_epochs', '2'], ['--model.network.exits=2']])
+def test_what_differs_between_the_runs_is_the_configurations(
+    option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    command = ['--comparison', 'paths', '--data', 'd', '--output', str(tmp_path)]
+    assert main([*command, *option]) == 2
+    assert f'the runs differ in {option[0]}: write it into --config' in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_exits_resolutions_and_both_are_really_made(shapes: Path, tmp_path: Path) -> None:
+    values = yaml.safe_load((ROOT / 'config' / 'train' / 'smoke.yaml').read_text())
+    values['model']['network']['resolutions'] = [16, 32]
+    config = tmp_path / 'config.yaml'
+    config.write_text(yaml.safe_dump(values))
+    command = [sys.executable, '-m', 'training.experiments', '--config', str(config), '--processes', '2']
+    command += ['--comparison', 'paths', '--data', str(shapes), '--split', 'validation', '--seeds', '0']
+    command += ['--output', str(tmp_path)]
+    names = 'exits-early,resolutions-early,both-early'
+    done = subprocess.run([*command, '--only', names], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / 'table.json').read_text())
+    assert set(found['trained for the distribution']['early']) == {'exits', 'resolutions', 'both'}
+    paths = {name: [len(run['paths']) for run in runs.values()] for name, runs in found['runs'].items()}
+    assert paths == {'exits-early': [3], 'resolutions-early': [2], 'both-early': [6]}
+    processed = {row['processed_pictures'] for row in found['effort'].values()}
+    assert len(processed) == 1
 
 
 @pytest.mark.slow

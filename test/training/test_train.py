@@ -20,8 +20,10 @@ from impatient_ros.checkpoint import load
 from training.data.data_module import PictureData
 from training.data.labelled_pictures import read
 from training.model.networks import NetworkOptions
+from training.model.optimisation import OptimiserOptions
 from training.model.small_backbones import SmallResNet
-from training.model.training_module import ImpatientModule, OptimiserOptions, RiskOptions
+from training.model.training_module import ImpatientModule
+from training.risk.options import RiskOptions
 from training.scoring.exit_scores import evaluate
 from training.train import main
 
@@ -67,11 +69,37 @@ def test_a_training_leaves_a_checkpoint_that_says_where_it_comes_from(shapes: Pa
     assert list(tmp_path.glob('log/*/metrics.csv'))
 
 
+def test_a_training_at_several_resolutions_leaves_a_checkpoint_with_all_paths(
+    shapes: Path, tmp_path: Path
+) -> None:
+    several = ['--model.network.resolutions', '[16, 24, 32]', '--trainer.max_epochs', '1', '--log', 'none']
+    assert main(command(shapes, tmp_path, *several)) == 0
+    checkpoint = load(tmp_path / 'model.safetensors', module=own_module())
+    assert [each.side for each in checkpoint.resolutions] == [16, 24, 32]
+    assert len(checkpoint.paths) == 9
+    for each in checkpoint.resolutions:
+        network = checkpoint.network.at(each.side)
+        again = evaluate(network, read(shapes, 'validation'), checkpoint.preprocessing.at(each.side))
+        assert again.accuracies == each.accuracies
+        assert again.temperatures() == each.temperatures
+        assert each.graph is not None
+    about = checkpoint.provenance
+    assert about['processed_pictures'] == 3 * 64  # the last, smaller batch is left out
+    whole = sum(checkpoint.network.at(side).costs('interruptible')[-1] for side in (16, 24, 32))
+    assert about['processed_macs'] == 64 * whole
+    assert 'at 16, 24, 32 px' in about['budgets']
+    [row] = curve(tmp_path)
+    assert {
+        f'{what}_{side}px_{t}' for what in ('accuracy', 'loss') for side in (16, 24, 32) for t in (1, 2, 3)
+    } < (row.keys())
+
+
+@pytest.mark.parametrize('more', [[], ['--model.network.resolutions', '[16, 20, 24, 32]']])
 def test_an_interrupted_training_goes_on_to_the_same_curve_and_weights(
-    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    more: list[str], shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-    epochs = ['--trainer.max_epochs', '3', '--log', 'none']
+    epochs = ['--trainer.max_epochs', '3', '--log', 'none', *more]
     assert main(command(shapes, whole, *epochs)) == 0
 
     start = ImpatientModule.on_train_epoch_start
@@ -92,6 +120,11 @@ def test_an_interrupted_training_goes_on_to_the_same_curve_and_weights(
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert main(command(shapes, broken, *epochs)) == 0  # nothing is left to do
     assert curve(broken) == curve(whole)
+    budgets = [
+        load(each / 'model.safetensors', module=own_module()).provenance['budgets']
+        for each in (whole, broken)
+    ]
+    assert budgets[0] == budgets[1]
 
 
 @pytest.mark.slow
@@ -163,6 +196,11 @@ def test_a_network_of_torchvision_starts_from_weights_and_heads_learn_on_the_fro
         ),
         (['--data.source', 'nowhere.zip'], 'neither a folder nor a zip file'),
         (['--log', 'papyrus'], 'write one of csv'),
+        (['--model.network.resolutions', '[32, 16]'], 'write sides in pixels, ascending'),
+        (
+            ['--model.network.resolutions', '[16, 32]', '--data.sizes', '[16, 32]'],
+            'both say at which sizes to learn',
+        ),
     ],
 )
 def test_what_cannot_work_ends_with_what_to_write_instead(

@@ -11,6 +11,7 @@ from typing import Any
 
 import lightning
 
+from training.model.resolutions import path_names
 from training.model.training_module import ImpatientModule
 
 __all__ = ['LearningCurve']
@@ -19,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class LearningCurve(lightning.Callback):
-    """Writes `curve.csv`: per epoch the risk, the seconds, and every exit's validation accuracy and loss.
+    """Writes `curve.csv`: per epoch the risk, the seconds, and every path's validation accuracy and loss.
 
     Its rows are part of the training's saved state: a resumed training continues the file from there.
     """
@@ -36,8 +37,9 @@ class LearningCurve(lightning.Callback):
         assert isinstance(pl_module, ImpatientModule)
         last = pl_module.validation[-1]
         row: dict[str, float] = {'epoch': trainer.current_epoch + 1}
+        paths = path_names(pl_module.sides, len(pl_module.network.exits))
         for what in ('accuracy', 'loss'):
-            row |= {f'{what}_{t + 1}': value for t, value in enumerate(last[what])}
+            row |= {f'{what}_{path}': value for path, value in zip(paths, last[what], strict=True)}
         self.rows.append(row)
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
@@ -59,6 +61,11 @@ class LearningCurve(lightning.Callback):
             'epoch %d of %s: risk %.4f, validation accuracy %s, %.0f s',
             row['epoch'], trainer.max_epochs, row['risk'], accuracies, row['seconds'],
         )  # fmt: skip
+
+    @property
+    def seconds(self) -> float:
+        """What all epochs took, validation included."""
+        return round(sum(row['seconds'] for row in self.rows), 1)
 
     def state_dict(self) -> dict[str, Any]:
         return {'rows': [dict(row) for row in self.rows]}

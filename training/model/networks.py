@@ -19,7 +19,7 @@ from torch import nn
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.network.families.weights import read_state
 
-__all__ = ['NetworkOptions', 'build', 'carry_over', 'module_of', 'trusted']
+__all__ = ['NetworkOptions', 'build', 'carry_over', 'memory_layout', 'module_of', 'trusted']
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +42,8 @@ class NetworkOptions:
         start: a checkpoint (.safetensors) of the same build to start from, exits included; layers whose shape
             differs, such as those for other classes, start afresh.
         family: whose classifier `backbone` is: torchvision, timm or an installed one.
+        resolutions: sides of the pictures to learn at, px, ascending; the last is the network's own. Default:
+            that one alone.
     """
 
     backbone: str | None = None
@@ -53,10 +55,11 @@ class NetworkOptions:
     weights: str | None = None
     start: str | None = None
     family: str = 'torchvision'
+    resolutions: list[int] = field(default_factory=list)
 
     def described(self) -> dict[str, Any]:
         """What there is to say of it in a checkpoint's provenance."""
-        return {key: value for key, value in asdict(self).items() if value not in (None, {})}
+        return {key: value for key, value in asdict(self).items() if value not in (None, {}, [])}
 
 
 def build(options: NetworkOptions, *, classes: int, image_size: tuple[int, int]) -> ImpatientNetwork:
@@ -138,3 +141,17 @@ def carry_over(network: nn.Module, state: Mapping[str, torch.Tensor], path: str 
     fresh = sorted(own.keys() - fitting.keys())
     log.info('%s: %d of %d tensors carried over', path, len(fitting), len(own))
     return fresh
+
+
+def memory_layout(network: nn.Module) -> torch.memory_format:
+    """Channels last, the faster layout, unless torch would crash with it.
+
+    oneDNN 3.12 (torch 2.14) on processors without AVX-512 writes beyond its memory in the weight gradient of
+    a strided 1x1 convolution with fewer than 8 input channels.
+    """
+    for layer in network.modules():
+        if not isinstance(layer, nn.Conv2d) or layer.in_channels >= 8:
+            continue
+        if layer.kernel_size == (1, 1) and layer.stride != (1, 1):
+            return torch.contiguous_format
+    return torch.channels_last

@@ -1,77 +1,40 @@
 """The training of one network as a LightningModule: its steps, its optimiser, its averaged weights.
 
 The network is built in `setup`, from the data module's labels and picture size. Where averaging is on, the
-running average of the weights is validated and saved.
+running average of the weights is validated and saved. With several resolutions each batch is learned at some
+of them (see `resolutions`), and what is weighted are paths, numbered r * T + t: exit t of T at the resolution
+of index r, the smallest first.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch import nn
 
 from impatient_ros.network import ImpatientNetwork
 from training.model import gradient_equilibrium
-from training.model.networks import NetworkOptions, build
-from training.risk.costs import exit_costs, increasing
-from training.risk.expected_accuracy import chosen_share, distribution_of
-from training.risk.methods import chosen_exits, fixed_weights, frozen, trainable
-from training.risk.objective import FLOOR, JointRisk, floored, teaching
+from training.model.networks import NetworkOptions, build, memory_layout
+from training.model.optimisation import OptimiserOptions, optimiser_and_schedule
+from training.model.resolutions import at_sides, path_names, resized, sandwich, sides_of
+from training.risk.costs import path_costs
+from training.risk.expected_accuracy import chosen_share, distribution_of, plain_share
+from training.risk.methods import check_several_resolutions, chosen_exits, fixed_weights, frozen, trainable
+from training.risk.objective import JointRisk, floored, teaching
+from training.risk.options import RiskOptions
 
-__all__ = ['ImpatientModule', 'OptimiserOptions', 'RiskOptions']
+__all__ = ['ImpatientModule']
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class RiskOptions:
-    """What is minimised.
-
-    Attributes:
-        method: joint, or a baseline: uniform, separate, last, truncated (see training.risk.methods).
-        exit: with method truncated: the exit (1 to T) at which that network ends.
-        budgets: uniform, normal, early, late, bimodal, or a .yaml file with budgets in seconds.
-        costs: macs, measured, a latency profile (.json), or seconds per exit.
-        mode: contract or interruptible, as the network will run.
-        overhead: seconds for decoding, preprocessing and publishing, added to costs in seconds.
-        floor: share of the weights that all exits get alike.
-        label_smoothing: share of the target's probability that all classes get alike.
-        distillation: share of the last exit's answers in what earlier exits learn; its own weight then
-            includes what they learn from it (see training.risk.objective.teaching).
-        distillation_temperature: at which these answers are compared.
-        equilibrium: mix the exits' gradients by the budgets behind them (see model.gradient_equilibrium).
-        mixed: share of the epochs, at the start, in which only the last exit learns.
-    """
-
-    method: str = 'joint'
-    exit: int | None = None
-    budgets: str = 'uniform'
-    costs: str | list[float] = 'macs'
-    mode: str = 'contract'
-    overhead: float = 0.0
-    floor: float = FLOOR
-    label_smoothing: float = 0.0
-    distillation: float = 0.0
-    distillation_temperature: float = 2.0
-    equilibrium: bool = False
-    mixed: float = 0.0
-
-
-@dataclass(frozen=True)
-class OptimiserOptions:
-    """AdamW, whose learning rate warms up and then falls along a cosine, and the average of its weights."""
-
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    warm_up: float = 0.1  # share of the steps
-    averaging: float = 0.996  # decay of the weights' running average per step; 0 is off
+NO_RISK_OPTIONS, NO_OPTIMISER_OPTIONS = RiskOptions(), OptimiserOptions()
 
 
 class ImpatientModule(lightning.LightningModule):
@@ -84,8 +47,8 @@ class ImpatientModule(lightning.LightningModule):
     def __init__(
         self,
         network: NetworkOptions,
-        risk: RiskOptions = RiskOptions(),
-        optimiser: OptimiserOptions = OptimiserOptions(),
+        risk: RiskOptions = NO_RISK_OPTIONS,
+        optimiser: OptimiserOptions = NO_OPTIMISER_OPTIONS,
     ) -> None:
         super().__init__()
         self.options = network
@@ -102,10 +65,12 @@ class ImpatientModule(lightning.LightningModule):
                 'method separate trains heads on a frozen backbone: write which, model.network.start (the '
                 'checkpoint of a run with method last) or model.network.weights'
             )
-        self.exit_share: tuple[float, ...] | None = None  # of the budgets, [T + 1]; joint training only
-        self.exit_costs: tuple[float, ...] = ()
+        self.exit_share: tuple[float, ...] | None = None  # of the budgets, [R * T + 1]; joint training only
+        self.exit_costs: tuple[float, ...] = ()  # of all paths, [R * T]
+        self.sides: tuple[int, ...] = ()
         self.chosen: tuple[int, ...] = ()
-        self.validation: list[dict[str, Any]] = []  # per epoch: accuracies and losses of all exits
+        self.validation: list[dict[str, Any]] = []  # per epoch: accuracies and losses of all paths
+        self._random = np.random.default_rng(0)  # draws resolutions; a new one for every epoch
         self._built = False
 
     def setup(self, stage: str) -> None:
@@ -113,41 +78,51 @@ class ImpatientModule(lightning.LightningModule):
         if self._built:
             return
         data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.options.resolutions and len(set(data.sizes)) > 1:
+            raise ValueError(
+                'data.sizes and model.network.resolutions both say at which sizes to learn: write one of them'
+            )
         self.prepare(len(data.labels), data.preprocessing.size)
 
     def prepare(self, classes: int, image_size: tuple[int, int]) -> None:
         """Build the network and its risk. Raises ValueError, OSError."""
         network = build(self.options, classes=classes, image_size=image_size)
         options, exits = self.risk_options, len(network.exits)
+        self.sides = sides_of(self.options.resolutions, image_size)
+        if len(self.sides) > 1:
+            check_several_resolutions(options.method, options.mode)
+        networks = at_sides(network, self.sides)
         given = self.options.start is not None
         self.chosen = chosen_exits(options.method, exits, options.exit, classifier_given=given)
         weights = fixed_weights(options.method, self.chosen, exits)
         if weights is None:
-            self.exit_costs = exit_costs(network, options.costs, options.mode, options.overhead)
-            distribution, unit = distribution_of(options.budgets, self.exit_costs[-1])
+            self.exit_costs = path_costs(networks, options.costs, options.mode, options.overhead)
+            self._distribution, unit = distribution_of(options.budgets, self.exit_costs[-1])
             if unit == 's' and options.costs == 'macs':
                 raise ValueError(
                     f'{options.budgets} has budgets in seconds: write model.risk.costs, too (measured, a '
                     'latency profile, or seconds per exit)'
                 )
             # By the plain rule, the deepest exit that fits: accuracies are not known before training.
-            share = chosen_share(distribution, increasing(self.exit_costs), range(exits))
+            share = plain_share(self._distribution, self.exit_costs, exits)
             if not share[1:].any():
                 raise ValueError(
                     f'no budget of {options.budgets} reaches even the first exit, which costs '
-                    f'{self.exit_costs[0]:g}: are they in the unit of model.risk.costs?'
+                    f'{min(self.exit_costs):g}: are they in the unit of model.risk.costs?'
                 )
-            self.exit_share = tuple(float(w) for w in share)
+            self.exit_share = tuple(share.tolist())
             weights = floored(self.exit_share, options.floor)
-        distillation = options.distillation if options.method in ('joint', 'uniform') else 0.0
-        weights = teaching(weights, distillation)
-        log.info('exit weights %s', ' '.join(f'{w:.3f}' for w in weights))
+        else:
+            weights = tuple(w / len(networks) for _ in networks for w in weights)
+        self._distillation = options.distillation if options.method in ('joint', 'uniform') else 0.0
         self.risk = JointRisk(
-            weights,
+            teaching(weights, self._distillation),
             label_smoothing=options.label_smoothing,
-            distillation=distillation,
+            distillation=self._distillation,
             temperature=options.distillation_temperature,
+            names=path_names(self.sides, exits),
         )
+        log.info('exit weights %s', ' '.join(f'{w:.3f}' for w in self.risk.weights))
         self._layout = memory_layout(network)
         self.network = network.to(memory_format=self._layout)
         learning = trainable(self.network, options.method, self.chosen)
@@ -156,6 +131,15 @@ class ImpatientModule(lightning.LightningModule):
         if self.optimiser_options.averaging:
             self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
         self._built = True
+
+    @cached_property
+    def _learning(self) -> list[ImpatientNetwork]:
+        # Made when first used: the network is on its device then.
+        return at_sides(self.network, self.sides)
+
+    @cached_property
+    def _validated(self) -> list[ImpatientNetwork]:
+        return at_sides(self.kept, self.sides)
 
     @property
     def trained(self) -> tuple[int, ...]:
@@ -169,11 +153,13 @@ class ImpatientModule(lightning.LightningModule):
         return self.network if self.averaged is None else self.averaged
 
     def on_train_epoch_start(self) -> None:
-        self.network.train()
+        for network in self._learning:
+            network.train()
         for part in self._frozen:
             part.eval()
         # Derived from the epoch's number, like the pictures' order, so that a resumed run repeats exactly.
         torch.manual_seed((self._seed * 100_003 + self.current_epoch) * 1009 + self.global_rank)
+        self._random = np.random.default_rng([self._seed, self.current_epoch])  # alike in all processes
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
         """The joint risk of one batch."""
@@ -183,20 +169,10 @@ class ImpatientModule(lightning.LightningModule):
         return risk
 
     def risk_of(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """What is minimised (scalar), and the losses [len(chosen)] of the exits that are trained."""
+        """What is minimised (scalar), and the losses of the exits that are trained, at this batch's sizes."""
         options = self.risk_options
-        weights = self.risk.weights
         if options.method in ('joint', 'uniform'):
-            if self._backbone_first:
-                losses = self.risk.losses(self.network(x), target)
-                return losses[-1] + 0 * losses[:-1].sum(), losses.detach()
-            if options.equilibrium:
-                losses = self.risk.losses(
-                    gradient_equilibrium.forward(self.network, x, weights.tolist()), target
-                )
-                return losses.sum(), losses.detach()
-            return self.risk(self.network(x), target)
-        logits = []
+            return self._joint_risk_of(x, target)
         with torch.set_grad_enabled(torch.is_grad_enabled() and options.method != 'separate'):
             features = []
             for stage in self.network.stages[: max(self.chosen) + 1]:
@@ -206,6 +182,34 @@ class ImpatientModule(lightning.LightningModule):
         losses = self.risk.losses(logits, target, self.chosen)
         # These exits share no part that learns: weights would only scale their learning rates.
         return losses.sum(), losses.detach()
+
+    def _joint_risk_of(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `risk_of`, over all exits at the resolutions of this batch."""
+        weights = self.risk.weights.view(len(self.sides), -1)
+        exit_weights = weights.sum(0)
+        equilibrium = self.risk_options.equilibrium and not self._backbone_first
+        if self._backbone_first:
+            counting = torch.zeros_like(weights)
+            counting[:, -1] = weights.sum(1) / weights.sum()
+        elif equilibrium:
+            # The gradients are weighted between the exits; here, an exit's losses at the resolutions are.
+            counting = torch.where(exit_weights > 0, weights / exit_weights, 1 / len(weights))
+        else:
+            counting = weights
+        logits: list[torch.Tensor] = []
+        shares: list[torch.Tensor] = []
+        paths: list[int] = []
+        for r, stands_for in sandwich(len(self.sides), self._random):
+            network, view = self._learning[r], resized(x, self.sides[r])
+            logits += (
+                gradient_equilibrium.forward(network, view, exit_weights.tolist())
+                if equilibrium
+                else network(view)
+            )
+            shares.append(stands_for * counting[r])
+            paths += range(r * weights.shape[1], (r + 1) * weights.shape[1])
+        losses = self.risk.losses(logits, target, paths)
+        return (torch.cat(shares) * losses).sum(), losses.detach()
 
     @property
     def _backbone_first(self) -> bool:
@@ -230,17 +234,25 @@ class ImpatientModule(lightning.LightningModule):
                 mine.copy_(theirs[name])
 
     def on_validation_epoch_start(self) -> None:
-        self.kept.eval()
-        # Per exit: right answers, summed loss; and how many pictures.
-        self._sums = torch.zeros(2, len(self.network.exits), device=self.device, dtype=torch.double)
+        for network in self._validated:
+            network.eval()
+        # Per path: right answers, summed loss; and how many pictures.
+        paths = len(self.sides) * len(self.network.exits)
+        self._sums = torch.zeros(2, paths, device=self.device, dtype=torch.double)
         self._count = torch.zeros((), device=self.device, dtype=torch.double)
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> None:
-        """Right answers and losses of every exit of the averaged network."""
+        """Right answers and losses of every path of the averaged network."""
         x, target = batch
-        for t, logits in enumerate(self.kept(x.to(memory_format=self._layout))):
-            self._sums[0, t] += (logits.argmax(1) == target).sum()
-            self._sums[1, t] += nn.functional.cross_entropy(logits.float(), target, reduction='sum')
+        x = x.to(memory_format=self._layout)
+        scores = [
+            logits
+            for network, side in zip(self._validated, self.sides, strict=True)
+            for logits in network(resized(x, side))
+        ]
+        for k, logits in enumerate(scores):
+            self._sums[0, k] += (logits.argmax(1) == target).sum()
+            self._sums[1, k] += nn.functional.cross_entropy(logits.float(), target, reduction='sum')
         self._count += len(target)
 
     def on_validation_epoch_end(self) -> None:
@@ -248,50 +260,37 @@ class ImpatientModule(lightning.LightningModule):
         count = float(self.trainer.strategy.reduce(self._count, reduce_op='sum'))
         accuracies, losses = (sums / count).tolist()
         self.validation.append({'accuracy': accuracies, 'loss': losses})
-        for t in self.chosen:
-            name = f'exit_{t + 1}'
-            self.log(f'{name}/accuracy', accuracies[t], prog_bar=t == self.chosen[-1], rank_zero_only=True)
-            self.log(f'{name}/loss', losses[t], rank_zero_only=True)
+        exits, last = len(self.network.exits), len(accuracies) - 1
+        for k, path in enumerate(path_names(self.sides, exits)):
+            if k % exits in self.chosen:
+                name = f'exit_{path}'
+                self.log(f'{name}/accuracy', accuracies[k], prog_bar=k == last, rank_zero_only=True)
+                self.log(f'{name}/loss', losses[k], rank_zero_only=True)
+        if len(self.sides) > 1 and self.exit_share is not None:
+            self._choose_by(accuracies)
+
+    def _choose_by(self, accuracies: Sequence[float]) -> None:
+        """Weigh the paths by how often the planner chooses them, now that validation accuracies are known.
+
+        Exits of one network mostly get better with their cost, so that the plain rule serves for them. A path
+        at a low resolution is dearer and better than one at a high resolution, or not, as it turns out.
+        """
+        share = chosen_share(self._distribution, self.exit_costs, accuracies)
+        self.exit_share = tuple(share.tolist())
+        weights = teaching(floored(self.exit_share, self.risk_options.floor), self._distillation)
+        self.risk.weights.copy_(self.risk.weights.new_tensor(weights))
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """AdamW, without weight decay for biases and norms; the learning rate warms up and falls once."""
-        options = self.optimiser_options
-        learning = [p for p in self.network.parameters() if p.requires_grad]
-        groups = [
-            {'params': _of(learning, matrices=True), 'weight_decay': options.weight_decay},
-            {'params': _of(learning, matrices=False), 'weight_decay': 0.0},
-        ]
-        optimiser = torch.optim.AdamW([g for g in groups if g['params']], lr=options.learning_rate)
+        """See `optimiser_and_schedule`."""
         steps = int(self.trainer.estimated_stepping_batches)
-        warm_up = max(1, round(options.warm_up * steps))
+        return optimiser_and_schedule(self.network, self.optimiser_options, steps)
 
-        def rate(step: int) -> float:
-            if step < warm_up:
-                return (step + 1) / warm_up
-            done = (step - warm_up) / max(1, steps - warm_up)
-            return max(1e-4, 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint['exit_share'] = self.exit_share
 
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
-        return {'optimizer': optimiser, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.exit_share = checkpoint['exit_share']
 
     @property
     def _seed(self) -> int:
         return int(getattr(self.trainer.datamodule, 'seed', 0))  # type: ignore[attr-defined]
-
-
-def _of(parameters: Iterable[nn.Parameter], *, matrices: bool) -> list[nn.Parameter]:
-    return [p for p in parameters if (p.ndim > 1) == matrices]
-
-
-def memory_layout(network: nn.Module) -> torch.memory_format:
-    """Channels last, the faster layout, unless torch would crash with it.
-
-    oneDNN 3.12 (torch 2.14) on processors without AVX-512 writes beyond its memory in the weight gradient of
-    a strided 1x1 convolution with fewer than 8 input channels.
-    """
-    for layer in network.modules():
-        if not isinstance(layer, nn.Conv2d) or layer.in_channels >= 8:
-            continue
-        if layer.kernel_size == (1, 1) and layer.stride != (1, 1):
-            return torch.contiguous_format
-    return torch.channels_last

@@ -14,7 +14,7 @@ from typing import Any
 from impatient_ros.budgets import named_distribution
 from training.risk.expected_accuracy import chosen_share, expected_accuracy
 
-__all__ = ['load_runs', 'markdown', 'summary']
+__all__ = ['DISTRIBUTIONS', 'Runs', 'cell', 'load_runs', 'markdown', 'spread', 'summary']
 
 DISTRIBUTIONS = ('uniform', 'normal', 'early', 'late', 'bimodal')
 Runs = dict[str, dict[int, dict[str, Any]]]  # name -> seed -> evaluation
@@ -46,10 +46,10 @@ def summary(runs: Runs) -> dict[str, Any]:
             'best fixed network': _best_fixed(runs, name),
         }
         found['expected'][name] = {
-            row: _spread(list(values.values())) for row, values in rows.items() if values
+            row: spread(list(values.values())) for row, values in rows.items() if values
         }
         found['difference'][name] = {
-            row: _spread(
+            row: spread(
                 [100 * (rows['joint'][s] - values[s]) for s in values.keys() & rows['joint'].keys()], 1
             )
             for row, values in rows.items()
@@ -98,7 +98,7 @@ def _exits(runs: Runs) -> dict[str, list[dict[str, Any]]]:
             {
                 'exit': t + 1,
                 'macs': rows[0][t]['macs'],
-                'accuracy': _spread([row[t]['accuracy'] for row in rows]),
+                'accuracy': spread([row[t]['accuracy'] for row in rows]),
                 'ece': max(row[t]['ece'] for row in rows),
             }
             for t in range(len(rows[0]))
@@ -114,7 +114,7 @@ def _targets(runs: Runs) -> dict[str, Any]:
     both = sorted(even.keys() & last.keys())
     if both:
         gaps = [100 * (even[s]['exits'][-1]['accuracy'] - last[s]['exits'][-1]['accuracy']) for s in both]
-        targets['last exit of uniform weights less the plain network'] = _spread(gaps, 1)
+        targets['last exit of uniform weights less the plain network'] = spread(gaps, 1)
     fixed = _fixed(runs)
     gaps = [
         100 * (even[seed]['exits'][t]['accuracy'] - row['accuracy'])
@@ -135,7 +135,7 @@ def _targets(runs: Runs) -> dict[str, Any]:
     return targets
 
 
-def _spread(values: Sequence[float], scale: float = 100) -> dict[str, float | int]:
+def spread(values: Sequence[float], scale: float = 100) -> dict[str, float | int]:
     """Mean and standard deviation (0 for one), times `scale`, and how many."""
     spread = stdev(values) if len(values) > 1 else 0.0
     return {'mean': scale * mean(values), 'sd': scale * spread, 'seeds': len(values)}
@@ -151,7 +151,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         f'|---|{"---|" * len(DISTRIBUTIONS)}',
     ]
     text += [
-        f'| {row} | {" | ".join(_cell(found["expected"][name].get(row)) for name in DISTRIBUTIONS)} |'
+        f'| {row} | {" | ".join(cell(found["expected"][name].get(row)) for name in DISTRIBUTIONS)} |'
         for row in rows
     ]
     text += [
@@ -162,7 +162,7 @@ def markdown(found: Mapping[str, Any]) -> str:
         f'|---|{"---|" * len(DISTRIBUTIONS)}',
     ]
     text += [
-        f'| {row} | {" | ".join(_cell(found["difference"][name].get(row), "+") for name in DISTRIBUTIONS)} |'
+        f'| {row} | {" | ".join(cell(found["difference"][name].get(row), "+") for name in DISTRIBUTIONS)} |'
         for row in rows[1:]
     ]
     shares = (found['expected'][name].get('largest share') for name in DISTRIBUTIONS)
@@ -174,16 +174,17 @@ def markdown(found: Mapping[str, Any]) -> str:
         text += ['Accuracy of each exit, %; in brackets the largest calibration error.', '']
         text += [f'| run | {" | ".join(f"exit {t + 1}" for t in range(count))} |', f'|---|{"---|" * count}']
         for name, rows_of in exits.items():
-            cells = {row['exit']: f'{_cell(row["accuracy"])} [{row["ece"]:.3f}]' for row in rows_of}
+            cells = {row['exit']: f'{cell(row["accuracy"])} [{row["ece"]:.3f}]' for row in rows_of}
             text.append(f'| {name} | {" | ".join(cells.get(t + 1, "–") for t in range(count))} |')
         text.append('')
     for name, value in found['targets'].items():
-        shown = _cell(value, '+') if isinstance(value, Mapping) else f'{value:.3f}'
+        shown = cell(value, '+') if isinstance(value, Mapping) else f'{value:.3f}'
         text.append(f'- {name}: {shown}')
     return '\n'.join(text) + '\n'
 
 
-def _cell(value: Mapping[str, Any] | None, sign: str = '') -> str:
+def cell(value: Mapping[str, Any] | None, sign: str = '') -> str:
+    """A `spread` in a table."""
     if value is None:
         return '–'
     spread = f' ± {value["sd"]:.2f}' if value['seeds'] > 1 else ''

@@ -1,6 +1,7 @@
 """What each exit costs: multiply-accumulates, or seconds measured on this machine or on a robot.
 
 costs = exit_costs(network, 'macs', 'contract')
+costs = path_costs([network.at(96), network], 'macs')    # all exits at 96 px, then all at its own size
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.profiling import measure
 from impatient_ros.runtime import Source, select_runtime
 
-__all__ = ['exit_costs', 'increasing', 'measured_profile']
+__all__ = ['exit_costs', 'increasing', 'measured_profile', 'path_costs']
 
 TIME_LIMIT = 6.0  # s, for one network's latencies
 
@@ -32,36 +33,51 @@ def exit_costs(
     overhead: float = 0.0,
     device: str = 'auto',
 ) -> tuple[float, ...]:
-    """The cost of each exit [T], from the first to the last.
+    """The cost of each exit [T], from the first to the last; see `path_costs`."""
+    return path_costs([network], costs, mode, overhead, device)
+
+
+def path_costs(
+    networks: Sequence[ImpatientNetwork],
+    costs: str | Sequence[float] = 'macs',
+    mode: str = 'contract',
+    overhead: float = 0.0,
+    device: str = 'auto',
+) -> tuple[float, ...]:
+    """The cost of each path [R * T]: of all exits at one resolution, then of those at the next.
 
     Args:
+        networks: the network at each resolution, ascending.
         costs: 'macs'; 'measured' (s, eager, on this machine); the path of a latency profile in JSON (s), as
-            the node keeps it in its cache on the robot; or one number of seconds per exit.
+            the node keeps it in its cache on the robot; or one number of seconds per path.
         mode: contract (one head) or interruptible (all heads so far).
         overhead: what decoding, preprocessing and publishing take, s; added to costs in seconds.
 
     Raises:
-        ValueError: unknown mode or costs, or costs for another number of exits.
+        ValueError: unknown mode or costs, or costs for other exits or resolutions.
     """
     if overhead < 0:
         raise ValueError(f'overhead is {overhead}: write seconds, at least 0')
-    exits = len(network.exits)
+    exits = len(networks[0].exits)
     if costs == 'macs':
         if overhead:
             raise ValueError(
                 'overhead is in seconds and costs are MACs: write costs measured, or no overhead'
             )
-        return network.costs(mode)
+        return tuple(cost for network in networks for cost in network.costs(mode))
     if mode not in ('contract', 'interruptible'):
         raise ValueError(f"mode is {mode!r}: write 'contract' or 'interruptible'")
     if costs == 'measured':
-        own = measured_profile(network, device).costs(mode)
+        profiles = [measured_profile(network, device) for network in networks]
+        own = [cost for profile in profiles for cost in profile.costs(mode)]
     elif isinstance(costs, str):
-        own = _profile(costs).costs(mode)
+        profiles = _profiles(costs, [network.input_shape[-1] for network in networks])
+        own = [cost for profile in profiles for cost in profile.costs(mode)]
     else:
-        own = tuple(float(c) for c in costs)
-    if len(own) != exits:
-        raise ValueError(f'{len(own)} costs for {exits} exits: write one per exit')
+        own = [float(c) for c in costs]
+    if len(own) != exits * len(networks):
+        at = f' at {len(networks)} resolutions' if len(networks) > 1 else ''
+        raise ValueError(f'{len(own)} costs for {exits} exits{at}: write one per exit')
     return tuple(c + overhead for c in own)
 
 
@@ -80,13 +96,20 @@ def measured_profile(network: ImpatientNetwork, device: str = 'auto') -> Latency
     return profile
 
 
-def _profile(path: str) -> LatencyProfile:
+def _profiles(path: str, sides: Sequence[int]) -> list[LatencyProfile]:
+    """That of each of these resolutions, px. A single one gets the file's last where it is not named."""
     if not path.endswith('.json'):
         raise ValueError(
             f"costs is {path!r}: write 'macs', 'measured', a profile (.json), or seconds per exit"
         )
     try:
         values: dict[str, Any] = json.loads(Path(path).read_text(encoding='utf-8'))
-        return LatencyProfile.from_dict(values.get('profiles', [values])[-1])  # the largest resolution's
+        found = [LatencyProfile.from_dict(each) for each in values.get('profiles', [values])]
+        measured = dict(zip(values.get('key', {}).get('resolutions', ()), found, strict=False))
     except (ValueError, AttributeError) as error:
         raise ValueError(f'costs: {path} is no latency profile: {error}') from error
+    if len(sides) == 1:
+        return [measured.get(sides[0], found[-1])]
+    if missing := [side for side in sides if side not in measured]:
+        raise ValueError(f'costs: {path} has no latencies at {missing[0]} px, but at {list(measured)}')
+    return [measured[side] for side in sides]

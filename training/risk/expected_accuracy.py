@@ -1,7 +1,7 @@
-"""What a network's exits are worth under a budget distribution: expected accuracy by the planner's rule.
+"""What a network's paths are worth under a budget distribution: expected accuracy by the planner's rule.
 
-The rule: of the exits whose cost fits the budget, the one of highest validation accuracy answers. A budget
-below every cost gets no answer, which counts as wrong.
+The rule: of the paths (exits at resolutions) whose cost fits the budget, the one of highest validation
+accuracy answers. A budget below every cost gets no answer, which counts as wrong.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from impatient_ros.budgets import (
     exit_weights,
     named_distribution,
 )
+from impatient_ros.planning.options import undominated
+from training.risk.costs import increasing
 
-__all__ = ['best_single_exit', 'chosen_share', 'distribution_of', 'expected_accuracy']
+__all__ = ['best_single_exit', 'chosen_share', 'distribution_of', 'expected_accuracy', 'plain_share']
 
 
 def distribution_of(name: str, last_cost: float) -> tuple[BudgetDistribution, str | None]:
@@ -49,28 +51,33 @@ def distribution_of(name: str, last_cost: float) -> tuple[BudgetDistribution, st
 def chosen_share(
     distribution: BudgetDistribution, costs: Sequence[float], accuracies: Sequence[float]
 ) -> np.ndarray:
-    """How often each exit answers, [T + 1]: [0] is "no answer", then exits 1..T; sums to 1.
+    """How often each of K paths answers, [K + 1]: [0] is "no answer", then the paths; sums to 1.
 
-    These are the `exit_weights` of the exits that the rule ever chooses; the others' share is 0. `costs` need
-    not increase: an exit that costs more than a more accurate one is never chosen. Raises ValueError.
+    Paths are the exits, at one resolution or at several, in any order. These are the `exit_weights` of those
+    that the rule ever chooses; the others' share is 0. `costs` need not increase: a path that costs more than
+    a more accurate one is never chosen. Raises ValueError.
     """
     if len(costs) == 0 or len(accuracies) != len(costs):
-        raise ValueError(f'{len(costs)} costs and {len(accuracies)} accuracies: write one of each per exit')
+        raise ValueError(f'{len(costs)} costs and {len(accuracies)} accuracies: write one of each per path')
     if not all(math.isfinite(c) and c > 0 for c in costs):
         raise ValueError(f'costs must be finite and greater than 0, got {list(costs)}')
-    chosen = _undominated(costs, accuracies)
+    chosen = sorted(undominated(costs, accuracies), key=costs.__getitem__)
     share = np.zeros(len(costs) + 1)
-    share[[0, *(t + 1 for t in chosen)]] = exit_weights(distribution, [costs[t] for t in chosen])
+    share[[0, *(k + 1 for k in chosen)]] = exit_weights(distribution, [costs[k] for k in chosen])
     return share
 
 
-def _undominated(costs: Sequence[float], accuracies: Sequence[float]) -> list[int]:
-    """The exits that are more accurate than every cheaper one, by ascending cost; of equals the first."""
-    found: list[int] = []
-    for t in sorted(range(len(costs)), key=lambda t: (costs[t], -accuracies[t])):
-        if not found or accuracies[t] > accuracies[found[-1]]:
-            found.append(t)
-    return found
+def plain_share(distribution: BudgetDistribution, costs: Sequence[float], exits: int) -> np.ndarray:
+    """How often each path answers, [K + 1], where nothing is known of accuracies: the dearest one that fits.
+
+    `costs` are those of `exits` exits at one resolution after the other. Raises ValueError.
+    """
+    never_falling = [
+        c for start in range(0, len(costs), exits) for c in increasing(costs[start : start + exits])
+    ]
+    order = sorted(range(len(costs)), key=lambda k: (never_falling[k], k))
+    rank = {k: float(position) for position, k in enumerate(order)}
+    return chosen_share(distribution, never_falling, [rank[k] for k in range(len(costs))])
 
 
 def expected_accuracy(share: Sequence[float] | np.ndarray, accuracies: Sequence[float]) -> float:

@@ -17,7 +17,7 @@ from torch import nn
 
 from impatient_ros.network import ImpatientNetwork
 
-__all__ = ['METHODS', 'chosen_exits', 'fixed_weights', 'frozen', 'trainable']
+__all__ = ['METHODS', 'check_several_resolutions', 'chosen_exits', 'fixed_weights', 'frozen', 'trainable']
 
 METHODS = ('joint', 'uniform', 'separate', 'last', 'truncated')
 
@@ -45,6 +45,20 @@ def chosen_exits(
         return (exits - 1,)
     own = method == 'separate' and classifier_given and exits > 1
     return tuple(range(exits - 1 if own else exits))
+
+
+def check_several_resolutions(method: str, mode: str) -> None:
+    """Raises ValueError for a method or a mode that does not go with several resolutions."""
+    if method not in ('joint', 'uniform'):
+        raise ValueError(
+            f'method {method} trains at one size: leave out model.network.resolutions; a plain network at '
+            'several is method joint with model.network.exits 1'
+        )
+    if mode != 'contract':
+        raise ValueError(
+            'in interruptible mode passes at several resolutions follow each other and their costs add up, '
+            'which the weights do not know: write model.risk.mode contract'
+        )
 
 
 def fixed_weights(method: str, chosen: Sequence[int], exits: int) -> tuple[float, ...] | None:

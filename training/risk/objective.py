@@ -63,8 +63,11 @@ class JointRisk(nn.Module):
         label_smoothing: float = 0.0,
         distillation: float = 0.0,
         temperature: float = 2.0,
+        names: Sequence[str] = (),
     ) -> None:
-        """`weights` [T] of the exits, as `floored` returns them; `temperature` is tau."""
+        """`weights` [T] of the exits, as `floored` returns them, or of all paths, where each exit is at
+        several resolutions; `temperature` is tau; `names` of the exits are for error messages.
+        """
         super().__init__()
         if not 0 <= distillation <= 1:
             raise ValueError(f'distillation is {distillation!r}; write a share between 0 and 1')
@@ -73,6 +76,7 @@ class JointRisk(nn.Module):
         self.register_buffer('weights', torch.tensor([float(w) for w in weights]))
         self.label_smoothing = label_smoothing
         self.distillation, self.temperature = distillation, temperature
+        self.names = tuple(names) or tuple(f'{t + 1} of {len(weights)}' for t in range(len(weights)))
 
     def losses(
         self, logits: Sequence[torch.Tensor], target: torch.Tensor, exits: Sequence[int] | None = None
@@ -93,7 +97,7 @@ class JointRisk(nn.Module):
         if not finite.all():
             worst = int((~finite).nonzero()[0])
             raise FloatingPointError(
-                f'the loss of exit {exits[worst] + 1} of {len(self.weights)} is {each[worst].item()}; '
+                f'the loss of exit {self.names[exits[worst]]} is {each[worst].item()}; '
                 'lower the learning rate or look for broken pictures'
             )
         if self.distillation and len(logits) > 1:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
-from training.model.networks import NetworkOptions, build, carry_over, module_of, trusted
+from training.model.networks import NetworkOptions, build, carry_over, memory_layout, module_of, trusted
 from training.model.small_backbones import SmallResNet
 
 OWN = {
@@ -98,3 +99,10 @@ def test_only_modules_of_this_project_and_of_torchvision_are_trusted() -> None:
     assert trusted('torchvision.models.resnet.ResNet')
     assert not trusted('os.system')
     assert not trusted('')
+
+
+def test_channels_last_but_where_torch_would_crash() -> None:
+    narrow = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Sequential(nn.Conv2d(4, 8, 1, stride=2)))
+    assert memory_layout(narrow) is torch.contiguous_format
+    for fine in (nn.Conv2d(8, 8, 1, stride=2), nn.Conv2d(3, 8, 3, stride=2), nn.Conv2d(4, 8, 1)):
+        assert memory_layout(nn.Sequential(fine)) is torch.channels_last

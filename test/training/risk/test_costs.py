@@ -10,7 +10,7 @@ from simulation import profile
 
 from impatient_ros.network import ImpatientNetwork
 from training.model.networks import NetworkOptions, build
-from training.risk.costs import exit_costs, increasing
+from training.risk.costs import exit_costs, increasing, path_costs
 
 
 @pytest.fixture(scope='module')
@@ -46,6 +46,28 @@ def test_seconds_of_a_robot_come_from_its_profile(network: ImpatientNetwork, tmp
         file.write_text(json.dumps(content))
         assert exit_costs(network, str(file)) == pytest.approx((0.013, 0.031))
         assert exit_costs(network, str(file), 'interruptible', 0.1) == pytest.approx((0.113, 0.134))
+
+
+def test_costs_of_paths_are_those_of_one_resolution_after_the_other(network: ImpatientNetwork) -> None:
+    small = network.at(16)
+    assert path_costs([small, network]) == (*small.costs(), *network.costs())
+    assert path_costs([small, network], [1, 2, 3, 4], overhead=1.0) == (2, 3, 4, 5)
+    with pytest.raises(ValueError, match='2 costs for 2 exits at 2 resolutions'):
+        path_costs([small, network], [1, 2])
+
+
+def test_seconds_of_several_resolutions_come_from_the_robots_profiles(
+    network: ImpatientNetwork, tmp_path: Path
+) -> None:
+    profiles = [profile((scale * 0.01, scale * 0.02), (0.003, 0.001)) for scale in (1, 2, 3)]
+    file = tmp_path / 'profile.json'
+    content = {'key': {'resolutions': [16, 24, 32]}, 'profiles': [each.to_dict() for each in profiles]}
+    file.write_text(json.dumps(content))
+    expected = [cost for each in (profiles[0], profiles[2]) for cost in each.costs('contract')]
+    assert path_costs([network.at(16), network], str(file)) == pytest.approx(expected)
+    assert exit_costs(network.at(24), str(file)) == pytest.approx(profiles[1].costs('contract'))
+    with pytest.raises(ValueError, match='no latencies at 20 px'):
+        path_costs([network.at(20), network], str(file))
 
 
 def test_what_is_out_of_order_counts_as_the_dearest_before() -> None:

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from impatient_ros.budgets import Empirical, Uniform, exit_weights, named_distribution
-from training.risk.expected_accuracy import best_single_exit, chosen_share, distribution_of, expected_accuracy
+from training.risk.expected_accuracy import (
+    best_single_exit,
+    chosen_share,
+    distribution_of,
+    expected_accuracy,
+    plain_share,
+)
 
 EXITS = st.lists(st.tuples(st.floats(0.1, 10), st.floats(0, 1)), min_size=1, max_size=6)
 
@@ -40,6 +46,19 @@ def test_where_deeper_is_dearer_and_better_the_shares_are_the_exit_weights() -> 
 def test_an_exit_that_is_worse_than_an_earlier_one_is_not_chosen() -> None:
     share = chosen_share(Uniform(0, 4), (1.0, 2.0, 3.0), (0.6, 0.5, 0.7))
     assert share.tolist() == pytest.approx([0.25, 0.5, 0.0, 0.25])
+
+
+def test_paths_may_come_in_any_order_of_their_costs() -> None:
+    share = chosen_share(Uniform(0, 4), (2.0, 3.0, 1.0), (0.6, 0.7, 0.5))
+    assert share.tolist() == pytest.approx([0.25, 0.25, 0.25, 0.25])
+
+
+def test_where_nothing_is_known_of_accuracies_the_dearest_path_that_fits_answers() -> None:
+    # Two exits at each of two resolutions: the last one at the smaller costs more than the first one of all.
+    share = plain_share(Uniform(0, 4), (0.5, 2.0, 1.0, 4.0), 2)
+    assert share.tolist() == pytest.approx([0.125, 0.125, 0.5, 0.25, 0.0])
+    # An exit that is measured cheaper than one before it stands for both.
+    assert plain_share(Uniform(0, 4), (2.0, 1.0), 2).tolist() == pytest.approx([0.5, 0.0, 0.5])
 
 
 def test_what_is_counted_may_differ_from_what_is_chosen_by() -> None:

@@ -6,9 +6,11 @@ import pytest
 import torch
 
 from training.model.networks import NetworkOptions
+from training.model.optimisation import OptimiserOptions
 from training.model.small_backbones import SmallResNet
-from training.model.training_module import ImpatientModule, OptimiserOptions, RiskOptions
+from training.model.training_module import ImpatientModule
 from training.risk.methods import METHODS, chosen_exits
+from training.risk.options import RiskOptions
 
 NETWORK = NetworkOptions(
     module='training.model.small_backbones.SmallResNet', module_options={'widths': [4, 8]}, exits=3
