@@ -182,6 +182,23 @@ class TestResolutions:
         for of in (*networks, *reversed(networks)):
             check_every_way(of, runtime)
 
+    def test_each_piece_is_compiled_once_for_all_but_alone_where_there_is_one_size(self, monkeypatch):
+        """A network of one resolution pays nothing for a choice that it does not have."""
+        compiled = []
+        compile_model = OpenVinoRuntime._compile_model
+
+        def counted(self, model):
+            compiled.append([each.get_type_name() for each in model.get_ops()].count('If'))
+            return compile_model(self, model)
+
+        monkeypatch.setattr(OpenVinoRuntime, '_compile_model', counted)
+        graphs = lite(2)[1]
+        OpenVinoRuntime(graphs, threads=1)
+        assert compiled == [3] * 5
+        compiled.clear()
+        OpenVinoRuntime(graphs[-1:], threads=1)
+        assert compiled == [0] * 5
+
     def test_another_size_is_refused_with_those_there_are(self):
         runtime = OpenVinoRuntime(lite(1)[1], threads=1)
         with pytest.raises(ValueError, match='image of 96 px: openvino executes 64, 80, 128 px'):
@@ -232,10 +249,11 @@ class TestCache:
         found = []
         prepare = OpenVinoRuntime._prepare
 
-        def counted(self, side, *arguments):
-            prepare(self, side, *arguments)
+        def counted(self, wholes):
+            prepare(self, wholes)
             loaded = [
                 request.get_compiled_model().get_property('LOADED_FROM_CACHE')
+                for side in wholes
                 for request, *_ in self._prepared[side].values()
             ]
             found.append(loaded.count(False))
