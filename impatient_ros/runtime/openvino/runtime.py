@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from impatient_ros.cache import cache_folder
+from impatient_ros.cache import CacheFile, cache_folder
 from impatient_ros.checkpoint.graph import boundary
 from impatient_ros.runtime.base import RuntimeUnavailableError
 from impatient_ros.runtime.machine import process_memory, usable_cores
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ['OpenVinoRuntime', 'compiled_cache']
 
 NOTHING = np.empty((1, 0), np.float32)
+NOWHERE = CacheFile(None, 1)  # keeps nothing
 KEPT = 8  # checkpoints; compiled pieces take about five times the space of the weights
 
 _log = logging.getLogger(__name__)
@@ -62,6 +64,7 @@ class OpenVinoRuntime(PieceRuntime):
         device: 'cpu', or 'igpu' for Intel's integrated GPU.
         threads: how many compute on the CPU; 0: as many as there are cores to use, or one where that is as
             fast (see `thread_choice`).
+        choice: that number is read from it, or measured and written into it.
         cache: folder for compiled pieces of exactly this network; None: compiled at every start. On the CPU
             several resolutions do without: what comes from the cache takes 250 MiB more for the default
             model and saves half a second (test/benchmark/results/runtimes).
@@ -79,6 +82,7 @@ class OpenVinoRuntime(PieceRuntime):
         device: str = 'cpu',
         *,
         threads: int = 0,
+        choice: CacheFile = NOWHERE,
         cache: Path | None = None,
         memory_limit: float = 0.0,
     ) -> None:
@@ -99,7 +103,7 @@ class OpenVinoRuntime(PieceRuntime):
             )
             wholes = dict(zip(self.sides, zip(graphs, read, strict=True), strict=True))
             self.threads = (
-                1 if device == 'igpu' else threads or self._measured_threads(*wholes[self.sides[-1]])
+                1 if device == 'igpu' else threads or self._chosen_threads(choice, *wholes[self.sides[-1]])
             )
             self.sides = prepare_within(
                 memory_limit,
@@ -161,11 +165,18 @@ class OpenVinoRuntime(PieceRuntime):
             options['CACHE_DIR'] = str(self._cache)
         return options
 
-    def _measured_threads(self, graph: Graph, whole: Any) -> int:
+    def _chosen_threads(self, choice: CacheFile, graph: Graph, whole: Any) -> int:
         """All cores that may be used, or one thread where several do not make frames clearly faster."""
         cores = usable_cores()
         if cores == 1:
             return 1
+        chosen = choice.read(lambda content: int(json.loads(content)['threads']))
+        if chosen is None:
+            chosen = cores if self._several_are_faster(cores, graph, whole) else 1
+            choice.write(json.dumps({'threads': chosen}).encode())
+        return chosen
+
+    def _several_are_faster(self, cores: int, graph: Graph, whole: Any) -> bool:
         last = [model for piece, model in cut(whole, self.exits) if not piece.source and piece.scores][-1]
         image = self._shared(np.zeros((1, *graph.input_shape), np.float32))
 
@@ -176,7 +187,7 @@ class OpenVinoRuntime(PieceRuntime):
             request.infer()  # the first one allocates
             return lambda: request.infer(share_outputs=True)
 
-        return cores if faster_with_several(frame(1), frame(cores)) else 1
+        return faster_with_several(frame(1), frame(cores))
 
     def _compile(self, wholes: Mapping[int, tuple[Graph, Any]]) -> None:
         """Prepare exactly these resolutions, and check that they compute rightly, which warms them up."""

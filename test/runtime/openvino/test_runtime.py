@@ -10,6 +10,7 @@ import pytest
 import torch
 from runtime.staged import expected, graph, image, network, resolutions
 
+from impatient_ros.cache import CacheFile
 from impatient_ros.checkpoint import load, read
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.resources import resource_path
@@ -108,6 +109,18 @@ def test_several_threads_are_used_only_where_they_pay_and_no_more_than_there_are
     monkeypatch.setattr(module, 'faster_with_several', lambda one, several: pytest.fail('there is one core'))
     monkeypatch.setattr(module, 'usable_cores', lambda: 1)
     assert OpenVinoRuntime([small_graph]).threads == 1
+
+
+def test_how_many_threads_is_measured_once(small_graph, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, 'usable_cores', lambda: 2)
+    choice = CacheFile(tmp_path / 'choice.json', 1)
+    for chosen in (2, 1):
+        monkeypatch.setattr(module, 'faster_with_several', lambda one, several, pays=chosen == 2: pays)
+        assert OpenVinoRuntime([small_graph], choice=choice).threads == chosen
+        monkeypatch.setattr(module, 'faster_with_several', lambda *_: pytest.fail('it is known'))
+        assert OpenVinoRuntime([small_graph], choice=choice).threads == chosen
+        assert OpenVinoRuntime([small_graph], threads=3 - chosen, choice=choice).threads == 3 - chosen
+        choice.path.unlink()
 
 
 def test_threads_sleep_between_frames(small, small_graph):
