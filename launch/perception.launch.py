@@ -12,7 +12,7 @@ from launch_ros.actions import LifecycleNode
 from launch_ros.parameter_descriptions import ParameterFile
 
 from impatient_ros.resources import resource_path
-from impatient_ros.ros.environment import transport_environment
+from impatient_ros.ros.environment import NODE_PROFILE, transport_environment
 
 BOOLEANS = {'true': True, 'True': True, 'false': False, 'False': False}
 
@@ -66,7 +66,7 @@ def _node(context: LaunchContext) -> list[LifecycleNode]:
         ],
         ros_arguments=['--log-level', log_level] if log_level else None,
         # The context's environment, so that what an including launch file has set is kept.
-        additional_env=transport_environment(context.environment),
+        additional_env=transport_environment(context.environment, NODE_PROFILE),
         output='screen',
     )
     return [node]

@@ -2,8 +2,9 @@
 
 With Fast DDS' defaults most 640x480 frames never arrive: the shared-memory segment is smaller than the
 message, which then travels as UDP fragments that one lost datagram spoils. Every process that *publishes*
-images needs the profile (camera drivers too), since its own segment must hold the image. glibc's defaults map
-and unmap each image's buffer anew, a page-fault storm that doubles the latency.
+images needs the profile (camera drivers too), since its own segment must hold the image. The node has one of
+its own with a smaller segment. glibc's defaults map and unmap each image's buffer anew, a page-fault storm
+that doubles the latency.
 
 Imports nothing of ROS, so that launch files, the demo and tests can prepare a child's environment with it.
 """
@@ -12,7 +13,11 @@ from collections.abc import Mapping
 
 from impatient_ros.resources import resource_path
 
-__all__ = ['transport_environment']
+__all__ = ['CAMERA_PROFILE', 'NODE_PROFILE', 'transport_environment']
+
+# Files in config/: for what publishes images, and for the perception node, which receives them.
+CAMERA_PROFILE = 'fastdds.xml'
+NODE_PROFILE = 'fastdds_node.xml'
 
 # Fast DDS 2 (Humble to Jazzy) reads the first name, Fast DDS 3 (Kilted and later) the second.
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
@@ -21,17 +26,22 @@ PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES
 ALLOCATOR = {'MALLOC_MMAP_THRESHOLD_': '1073741824', 'MALLOC_TRIM_THRESHOLD_': '4294967296'}
 
 
-def transport_environment(environ: Mapping[str, str]) -> dict[str, str]:
+def transport_environment(environ: Mapping[str, str], profile: str = CAMERA_PROFILE) -> dict[str, str]:
     """The variables to add to `environ` for processes that send or receive images.
 
-    What is set already stays: if either name of the profile is set, somebody has chosen a profile and neither
-    is added; an allocator threshold that is set is not added. An empty value counts as not set.
+    What is set already stays: if either name of the profile is set to another file than ours, somebody has
+    chosen a profile and neither is added; an allocator threshold that is set is not added. An empty value
+    counts as not set.
+
+    Args:
+        environ: what the process would have.
+        profile: CAMERA_PROFILE or NODE_PROFILE.
 
     Raises FileNotFoundError if the profile is not where this package was installed.
     """
     added: dict[str, str] = {}
-    if not any(environ.get(name) for name in PROFILE_VARIABLES):
-        profile = str(resource_path('config', 'fastdds.xml'))
-        added.update(dict.fromkeys(PROFILE_VARIABLES, profile))
+    ours = {name: str(resource_path('config', name)) for name in (CAMERA_PROFILE, NODE_PROFILE)}
+    if all(environ.get(name, '') in ('', *ours.values()) for name in PROFILE_VARIABLES):
+        added.update(dict.fromkeys(PROFILE_VARIABLES, ours[profile]))
     added.update({name: value for name, value in ALLOCATOR.items() if not environ.get(name)})
     return added

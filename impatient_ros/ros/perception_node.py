@@ -34,6 +34,7 @@ from impatient_ros.perception.progress import throttled
 from impatient_ros.perception.thread_priority import switch_threads_every
 from impatient_ros.resources import resource_path
 from impatient_ros.ros.camera_pipeline import CameraPipeline
+from impatient_ros.ros.environment import CAMERA_PROFILE
 from impatient_ros.ros.long_requests import LongRequests
 from impatient_ros.ros.messages import diagnostics_message
 from impatient_ros.ros.parameters import NodeParameters
@@ -44,7 +45,6 @@ from impatient_ros.runtime import RuntimeUnavailableError
 __all__ = ['PerceptionNode', 'main', 'run']
 
 DEFAULT_MODEL = 'imagenet.safetensors'
-DDS_PROFILE = 'fastdds.xml'
 # What configuring may fail with for reasons that are not the node's own.
 CANNOT_LOAD = (CheckpointError, LabelError, RuntimeUnavailableError, OSError)
 
@@ -74,7 +74,7 @@ class PerceptionNode(LifecycleNode):
         jumped = self._faults.guarded('clock jump', self._clock_jumped)
         self._jump_handle = self.get_clock().create_jump_callback(jump, post_callback=jumped)
         self._diagnostics = Diagnostics(
-            self.get_fully_qualified_name(), str(resource_path('config', DDS_PROFILE))
+            self.get_fully_qualified_name(), str(resource_path('config', CAMERA_PROFILE))
         )
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Wall time, as under a paused or slowed simulation the node must still be seen to live.

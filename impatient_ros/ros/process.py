@@ -18,6 +18,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from impatient_ros.perception.faults import Faults
 from impatient_ros.perception.parameter_definition import ParameterError
+from impatient_ros.ros.environment import NODE_PROFILE, transport_environment
 from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.logging_bridge import forward_logging
 from impatient_ros.ros.stop_signals import StopSignals
@@ -36,6 +37,8 @@ def serve(make_node: Callable[[Faults], Node], name: str, args: Sequence[str] | 
     node tells what is given to `make_node` of its threads, and `make_node` may raise ParameterError, which is
     logged as `name`'s. A node that has threads of its own ends them in `destroy_node`.
     """
+    # Fast DDS reads it when the node is made.
+    os.environ.update(transport_environment(os.environ, NODE_PROFILE))
     # rclpy's own handlers would shut the context down under the frames that are still on their way out.
     rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
     ended = StopSignals()

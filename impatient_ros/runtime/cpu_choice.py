@@ -22,15 +22,21 @@ __all__ = ['faster', 'remembered']
 # The second choice must take less than this share of the first one's time. Chosen, not measured: both take
 # turns on a machine that does other things, and ratios of one that is as fast came out within 3 %.
 WORTH = 0.95
-KEPT = 64  # choices in the cache, one per model and number of threads
+KEPT = 64  # choices of a kind in the cache, one per model and number of threads
 
 _log = logging.getLogger(__name__)
 
 
-def remembered(names: Iterable[str], digest: str | None, threads: int) -> CacheFile:
-    """Where the choice between runtimes is kept that are named as their packages.
+def remembered(kind: str, names: Iterable[str], digest: str | None, threads: int = 0) -> CacheFile:
+    """Where a choice is kept that was measured on runtimes that are named as their packages.
 
     Its key is what their descriptions say that can be known before they are made: versions, processor, cores.
+
+    Args:
+        kind: what was chosen; names the folder.
+        names: the runtimes.
+        digest: of the weights; None: nothing is kept.
+        threads: that were asked for.
     """
     if digest is None:
         return CacheFile(None, KEPT)
@@ -41,7 +47,7 @@ def remembered(names: Iterable[str], digest: str | None, threads: int) -> CacheF
         'processor': processor_name(),
         'cores': [os.cpu_count(), usable_cores()],
     }
-    return cache_file('runtime', key, suffix='.json', keep=KEPT)
+    return cache_file(kind, key, suffix='.json', keep=KEPT)
 
 
 def faster(

@@ -7,7 +7,7 @@ asks for it, or where it is measured to be faster, or where OpenVINO does not wo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -61,8 +61,7 @@ class OnnxRuntime(PieceRuntime):
             self.sides = prepare_within(
                 memory_limit,
                 self.sides,
-                lambda side: self._prepare(side, by_side[side]),
-                self._sessions.__delitem__,
+                lambda sides: self._prepare({side: by_side[side] for side in sides}),
                 before=process_memory(),
             )
         except RuntimeUnavailableError:
@@ -81,7 +80,14 @@ class OnnxRuntime(PieceRuntime):
         found = session.run(piece.outputs, {entry: value})
         return found[0] if piece.features else None, found[-1][0] if piece.scores else NOTHING
 
-    def _prepare(self, side: int, graph: Graph) -> None:
+    def _prepare(self, graphs: Mapping[int, Graph]) -> None:
+        """Sessions for exactly these resolutions; those that are there already stay."""
+        for side in set(self._sessions) - set(graphs):
+            del self._sessions[side]
+        for side in set(graphs) - set(self._sessions):
+            self._add(side, graphs[side])
+
+    def _add(self, side: int, graph: Graph) -> None:
         sessions = self._sessions[side] = {}
         for piece in pieces(self.exits):
             model = graph.part(piece.source, piece.outputs).SerializeToString()

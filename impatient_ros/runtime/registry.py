@@ -75,7 +75,10 @@ def _openvino(source: Source, device: str, threads: int, memory_limit: float) ->
 
     graphs = _graphs(source, 'openvino')
     cache = compiled_cache(source.digest)
-    return OpenVinoRuntime(graphs, device, threads=threads, cache=cache, memory_limit=memory_limit)
+    choice = remembered('threads', ['openvino'], source.digest)
+    return OpenVinoRuntime(
+        graphs, device, threads=threads, choice=choice, cache=cache, memory_limit=memory_limit
+    )
 
 
 def _onnxruntime(source: Source, device: str, threads: int, memory_limit: float) -> Runtime:
@@ -173,7 +176,7 @@ def _made(
         or not _installed('onnxruntime')
     ):
         return makers[entry.name]()
-    file = remembered(makers, source.digest, threads)
+    file = remembered('runtime', makers, source.digest, threads)
     return faster(makers, [graph.input_shape for graph in source.graphs], file)
 
 

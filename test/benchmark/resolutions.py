@@ -1,18 +1,23 @@
-"""One compiled model per resolution against one with a dynamic shape, and what memory each way takes.
+"""Ways to execute a network at several resolutions: latency, memory and start.
 
     python test/benchmark/resolutions.py tf_efficientnet_lite0 [--sides 96,128,160,192,224] [--threads 1]
 
-The last exit of a network with random weights, one exit, in OpenVINO. Latency: static and dynamic take turns,
-sizes alternate, 4 ms of pause before every run; per side the medians in ms and the median of the pairs'
-ratios, dynamic / static. Memory: a process for each way, without torch, PSS in MiB before anything is read
-and after the runs, and the seconds from reading the model to the last one's first answer. `shared` is what
-the runtime does (`runtime/openvino/models.py`), `separate` reads each side's model by itself, `cached` takes
-it from OpenVINO's cache.
+The last exit of a network with random weights, one exit, in OpenVINO. `separate` reads and compiles each
+side's model by itself, `cached` takes it from OpenVINO's cache, `shared` compiles each from weights that all
+share, `joined` compiles those as one model with a branch per side, as the runtime does (`runtime/openvino`),
+`dynamic` is one model with a dynamic shape.
+
+Latency: `shared`, `joined` and `dynamic` take turns, sizes alternate, 4 ms of pause before every run; per
+side the lower quartile of `shared` in ms and the ratios of the others' to it, by the clock / of processor
+time.
+Memory: a process for each way, without torch, PSS in MiB before anything is read and after the runs, once
+freed memory is given back, and the seconds from reading the model to the last one's first answer.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import subprocess
 import sys
@@ -29,12 +34,13 @@ import numpy as np  # noqa: E402
 
 from impatient_ros.checkpoint import read  # noqa: E402
 from impatient_ros.checkpoint.graph import Graph  # noqa: E402
+from impatient_ros.runtime.openvino.branches import Branch, compile_joined  # noqa: E402
 from impatient_ros.runtime.openvino.models import read_model, read_sharing  # noqa: E402
 from impatient_ros.runtime.packages import import_package  # noqa: E402
 
-WAYS = ('separate', 'cached', 'shared', 'dynamic')
+WAYS = ('separate', 'cached', 'shared', 'joined', 'dynamic')
 PAUSE = 0.004  # s before each run
-PAIRS = 100
+TURNS = 150
 
 
 def build(name: str, sides: Sequence[int], folder: Path) -> None:
@@ -79,23 +85,29 @@ class Compiled:
             whole = read_model(core, graphs[-1])
             whole.reshape([1, 3, -1, -1])
             request = core.compile_model(whole, 'CPU', options).create_infer_request()
-            self._requests = dict.fromkeys(sides, request)
+            self._branches = {side: Branch(request, 0, {0: []}) for side in sides}
         else:
-            wholes = read_sharing(core, graphs) if way == 'shared' else (read_model(core, g) for g in graphs)
-            self._requests = {
-                side: core.compile_model(whole, 'CPU', options).create_infer_request()
-                for side, whole in zip(sides, wholes, strict=True)
-            }
+            sharing = way in ('shared', 'joined')
+            wholes = list(read_sharing(core, graphs) if sharing else (read_model(core, g) for g in graphs))
+            together = [wholes] if way == 'joined' else [[whole] for whole in wholes]
+            branches = [
+                branch
+                for models in together
+                for branch in compile_joined(lambda model: core.compile_model(model, 'CPU', options), models)
+            ]
+            self._branches = dict(zip(sides, branches, strict=True))
         for side in sides:
             self(side)
         self.seconds = time.perf_counter() - begin
 
-    def __call__(self, side: int) -> float:
+    def __call__(self, side: int) -> tuple[float, float]:
+        """Seconds by the clock, and of processor time."""
         time.sleep(PAUSE)
-        begin = time.perf_counter()
-        self._requests[side].set_input_tensor(0, self.images[side])
-        self._requests[side].infer(share_outputs=True)
-        return time.perf_counter() - begin
+        begin, used = time.perf_counter(), time.process_time()
+        request, entry, _ = self._branches[side]
+        request.set_input_tensor(entry, self.images[side])
+        request.infer(share_outputs=True)
+        return time.perf_counter() - begin, time.process_time() - used
 
 
 def memory() -> float:
@@ -104,23 +116,21 @@ def memory() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith('Pss:')) / 1024
 
 
-def latency(folder: Path, sides: Sequence[int], threads: int) -> dict[int, Any]:
-    static, dynamic = (Compiled(way, folder, sides, threads) for way in ('shared', 'dynamic'))
-    took: dict[int, list[tuple[float, float]]] = {side: [] for side in sides}
+def latency(folder: Path, sides: Sequence[int], threads: int) -> dict[int, dict[str, Any]]:
+    """Per side and way the lower quartiles, in seconds, by the clock and of processor time."""
+    compiled = {way: Compiled(way, folder, sides, threads) for way in ('shared', 'joined', 'dynamic')}
+    took: dict[int, dict[str, list[tuple[float, float]]]] = {
+        side: {w: [] for w in compiled} for side in sides
+    }
     random = np.random.default_rng(0)
-    for number in range(PAIRS):
+    for _ in range(TURNS):
         for side in random.permutation(sides).tolist():
-            if number % 2:
-                second = dynamic(side)
-                took[side].append((static(side), second))
-            else:
-                took[side].append((static(side), dynamic(side)))
-    found = {}
-    for side, pairs in took.items():
-        first, second = np.array(pairs).T
-        medians = (np.median(first) * 1e3, np.median(second) * 1e3, np.median(second / first))
-        found[side] = [round(float(value), 3) for value in medians]
-    return found
+            for way in random.permutation(list(compiled)).tolist():
+                took[side][way].append(compiled[way](side))
+    return {
+        side: {way: np.quantile(times, 0.25, axis=0) for way, times in ways.items()}
+        for side, ways in took.items()
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,19 +146,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         compiled = Compiled(options.way, options.folder, sides, options.threads)
         for side in sides * 20:
             compiled(side)
+        ctypes.CDLL('libc.so.6').malloc_trim(0)
         print(json.dumps([compiled.before, memory(), compiled.seconds]))
         return 0
     with tempfile.TemporaryDirectory(prefix='impatient_ros-') as name:
         folder = Path(name)
         build(options.model, sides, folder)
-        for way in ('separate', 'cached', 'cached', 'shared', 'dynamic'):  # cached: the second one counts
+        for way in (
+            'separate',
+            'cached',
+            'cached',
+            'shared',
+            'joined',
+            'dynamic',
+        ):  # cached: the second one counts
             arguments = [options.model, '--sides', options.sides, '--threads', str(options.threads)]
             command = [sys.executable, __file__, *arguments, '--way', way, '--folder', name]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             before, after, seconds = json.loads(done.stdout)
             print(f'{way}: {before:.0f} -> {after:.0f} MiB, {seconds:.2f} s', flush=True)
-        for side, (static, dynamic, ratio) in latency(folder, sides, options.threads).items():
-            print(f'{side} px: static {static:.2f} ms, dynamic {dynamic:.2f} ms, ratio {ratio:.2f}')
+        for side, found in latency(folder, sides, options.threads).items():
+            base = found.pop('shared')
+            ratios = ', '.join(
+                f'{way} {clock:.3f} / {used:.3f}'
+                for way, (clock, used) in ((w, v / base) for w, v in found.items())
+            )
+            print(f'{side} px: shared {1e3 * base[0]:.2f} ms, {ratios}')
     return 0
 
 

@@ -1,16 +1,39 @@
 from xml.etree import ElementTree
 
-from impatient_ros.ros.environment import transport_environment
+import pytest
+
+from impatient_ros.ros.environment import CAMERA_PROFILE, NODE_PROFILE, transport_environment
 
 PROFILES = {'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'}
 MALLOC = {'MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_'}
 
 
+MIB = 1024 * 1024
+
+
+def without_sizes(file):
+    """The profile's elements and texts in order, those that a segment's size is, and the size."""
+    elements = list(ElementTree.parse(file).iter())
+    sizes = {e for e in elements if e.tag.endswith(('}segment_size', '}maxMessageSize'))}
+    [size] = {int(e.text) for e in sizes}
+    return [(e.tag, (e.text or '').strip()) for e in elements if e not in sizes], size
+
+
 def test_an_empty_environment_gets_the_profile_and_the_thresholds():
-    added = transport_environment({})
-    assert set(added) == PROFILES | MALLOC
-    segments = ElementTree.parse(added['FASTDDS_DEFAULT_PROFILES_FILE']).findall('.//{*}segment_size')
-    assert [int(segment.text) for segment in segments] == [64 * 1024 * 1024]
+    assert set(transport_environment({})) == PROFILES | MALLOC
+    cameras, node = (
+        without_sizes(transport_environment({}, profile)['FASTDDS_DEFAULT_PROFILES_FILE'])
+        for profile in (CAMERA_PROFILE, NODE_PROFILE)
+    )
+    assert (cameras[1], node[1]) == (64 * MIB, 16 * MIB)
+    assert cameras[0] == node[0]
+
+
+@pytest.mark.parametrize('profile', [CAMERA_PROFILE, NODE_PROFILE])
+def test_of_our_own_profiles_each_process_has_its_own(profile):
+    for inherited in (CAMERA_PROFILE, NODE_PROFILE):
+        added = transport_environment(transport_environment({}, inherited), profile)
+        assert added == {name: transport_environment({}, profile)[name] for name in PROFILES}
 
 
 def test_a_profile_that_is_set_stays_under_either_name():

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.ros
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LAUNCH_FILE = ROOT / 'launch' / 'perception.launch.py'
-PROFILE = str(ROOT / 'config' / 'fastdds.xml')
+PROFILE = str(ROOT / 'config' / 'fastdds_node.xml')
 VARIABLES = (
     'FASTRTPS_DEFAULT_PROFILES_FILE',
     'FASTDDS_DEFAULT_PROFILES_FILE',

@@ -1,20 +1,22 @@
-"""Stages on OpenVINO: every piece compiled once per resolution, tensors passed on without copies."""
+"""Stages on OpenVINO: every piece compiled for all resolutions, tensors passed on without copies."""
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from impatient_ros.cache import cache_folder
+from impatient_ros.cache import CacheFile, cache_folder
 from impatient_ros.checkpoint.graph import boundary
 from impatient_ros.runtime.base import RuntimeUnavailableError
 from impatient_ros.runtime.machine import process_memory, usable_cores
 from impatient_ros.runtime.memory_limit import prepare_within
+from impatient_ros.runtime.openvino.branches import Branch, compile_joined
 from impatient_ros.runtime.openvino.cutting import cut
 from impatient_ros.runtime.openvino.models import read_model, read_sharing
 from impatient_ros.runtime.packages import import_package
@@ -27,22 +29,25 @@ if TYPE_CHECKING:
 __all__ = ['OpenVinoRuntime', 'compiled_cache']
 
 NOTHING = np.empty((1, 0), np.float32)
+NOWHERE = CacheFile(None, 1)  # keeps nothing
 KEPT = 8  # checkpoints; compiled pieces take about five times the space of the weights
 
 _log = logging.getLogger(__name__)
 
 
 class _Prepared(NamedTuple):
-    """A compiled piece and the tensors that it reads and writes.
+    """A compiled piece at one resolution and the tensors that it reads and writes.
 
     Attributes:
         request: executes it.
+        entry: which of its inputs is the piece's.
         given: the features that it reads, set once; None: it reads an image, a new one for every frame.
         features: where it leaves features, if it makes any.
         scores: where it leaves scores; empty: it makes none.
     """
 
     request: Any
+    entry: int
     given: Any
     features: Any
     scores: np.ndarray
@@ -59,9 +64,10 @@ class OpenVinoRuntime(PieceRuntime):
         device: 'cpu', or 'igpu' for Intel's integrated GPU.
         threads: how many compute on the CPU; 0: as many as there are cores to use, or one where that is as
             fast (see `thread_choice`).
+        choice: that number is read from it, or measured and written into it.
         cache: folder for compiled pieces of exactly this network; None: compiled at every start. On the CPU
-            several resolutions do without: what comes from the cache shares no memory, and saves little time
-            (test/benchmark/results/runtimes).
+            several resolutions do without: what comes from the cache takes 250 MiB more for the default
+            model and saves half a second (test/benchmark/results/runtimes).
         memory_limit: MiB that the network may take; resolutions beyond it are left out. 0: none.
 
     Raises:
@@ -76,6 +82,7 @@ class OpenVinoRuntime(PieceRuntime):
         device: str = 'cpu',
         *,
         threads: int = 0,
+        choice: CacheFile = NOWHERE,
         cache: Path | None = None,
         memory_limit: float = 0.0,
     ) -> None:
@@ -96,13 +103,12 @@ class OpenVinoRuntime(PieceRuntime):
             )
             wholes = dict(zip(self.sides, zip(graphs, read, strict=True), strict=True))
             self.threads = (
-                1 if device == 'igpu' else threads or self._measured_threads(*wholes[self.sides[-1]])
+                1 if device == 'igpu' else threads or self._chosen_threads(choice, *wholes[self.sides[-1]])
             )
             self.sides = prepare_within(
                 memory_limit,
                 self.sides,
-                lambda side: self._compile(side, *wholes[side]),
-                self._prepared.__delitem__,
+                lambda sides: self._compile({side: wholes[side] for side in sides}),
                 before=before,
             )
         except RuntimeUnavailableError:
@@ -117,9 +123,9 @@ class OpenVinoRuntime(PieceRuntime):
         return self._shared(image)
 
     def execute(self, kind: str, index: int, value: Any) -> tuple[Any, np.ndarray]:
-        request, given, features, scores = self._current[kind, index]
+        request, entry, given, features, scores = self._current[kind, index]
         if value is not given:  # an image; features are where they always are
-            request.set_input_tensor(0, value)
+            request.set_input_tensor(entry, value)
         request.infer(share_outputs=True)
         return features, scores[0].copy()
 
@@ -159,11 +165,18 @@ class OpenVinoRuntime(PieceRuntime):
             options['CACHE_DIR'] = str(self._cache)
         return options
 
-    def _measured_threads(self, graph: Graph, whole: Any) -> int:
+    def _chosen_threads(self, choice: CacheFile, graph: Graph, whole: Any) -> int:
         """All cores that may be used, or one thread where several do not make frames clearly faster."""
         cores = usable_cores()
         if cores == 1:
             return 1
+        chosen = choice.read(lambda content: int(json.loads(content)['threads']))
+        if chosen is None:
+            chosen = cores if self._several_are_faster(cores, graph, whole) else 1
+            choice.write(json.dumps({'threads': chosen}).encode())
+        return chosen
+
+    def _several_are_faster(self, cores: int, graph: Graph, whole: Any) -> bool:
         last = [model for piece, model in cut(whole, self.exits) if not piece.source and piece.scores][-1]
         image = self._shared(np.zeros((1, *graph.input_shape), np.float32))
 
@@ -174,45 +187,62 @@ class OpenVinoRuntime(PieceRuntime):
             request.infer()  # the first one allocates
             return lambda: request.infer(share_outputs=True)
 
-        return cores if faster_with_several(frame(1), frame(cores)) else 1
+        return faster_with_several(frame(1), frame(cores))
 
-    def _compile(self, side: int, graph: Graph, whole: Any) -> None:
-        shape = (1, *graph.input_shape)
-        self._prepare(side, graph, whole)
-        way = self.disagreement(shape)
+    def _compile(self, wholes: Mapping[int, tuple[Graph, Any]]) -> None:
+        """Prepare exactly these resolutions, and check that they compute rightly, which warms them up."""
+        self._prepare(wholes)
+        way = self._disagreement(wholes)
         if way and self._cache is not None:
             # OpenVINO notices a cached file that is cut off, not one whose weights have changed on the disk.
             _log.warning('the compiled network in %s is of no use and is made anew: %s', self._cache, way)
             shutil.rmtree(self._cache, ignore_errors=True)
-            self._prepare(side, graph, whole)
-            way = self.disagreement(shape)
+            self._prepare(wholes)
+            way = self._disagreement(wholes)
         if way:
             raise RuntimeUnavailableError(
                 f"runtime 'openvino' computes wrongly here: {way}; write runtime eager"
             )
 
-    def _prepare(self, side: int, graph: Graph, whole: Any) -> None:
-        """Compile the pieces of a resolution and give each its tensors."""
-        options = self._options(self.threads)
-        boundaries = [self._tensor(graph.shape(boundary(t + 1)))[1] for t in range(self.exits - 1)]
-        self._prepared[side] = {}
-        for piece, model in cut(whole, self.exits):
-            request = self._core.compile_model(model, self._target, options).create_infer_request()
-            self._prepared[side][piece.kind, piece.index] = self._with_tensors(piece, request, boundaries)
+    def _disagreement(self, wholes: Mapping[int, tuple[Graph, Any]]) -> str:
+        found = (self.disagreement((1, *graph.input_shape)) for graph, _ in wholes.values())
+        return next(filter(None, found), '')
 
-    def _with_tensors(self, piece: Piece, request: Any, boundaries: Sequence[Any]) -> _Prepared:
+    def _prepare(self, wholes: Mapping[int, tuple[Graph, Any]]) -> None:
+        """Compile every piece and give it its tensors, for each resolution."""
+        self._prepared, self._current = {}, {}  # what there was is freed first
+        self._prepared = {side: {} for side in wholes}
+        sides = list(wholes)
+        # Joined on the CPU alone, where that was measured.
+        for together in [sides] if self.device == 'cpu' else [[side] for side in sides]:
+            boundaries = [
+                [self._tensor(wholes[side][0].shape(boundary(t + 1)))[1] for t in range(self.exits - 1)]
+                for side in together
+            ]
+            for cuts in zip(*(cut(wholes[side][1], self.exits) for side in together), strict=True):
+                piece = cuts[0][0]
+                branches = compile_joined(self._compile_model, [model for _, model in cuts])
+                for side, branch, given in zip(together, branches, boundaries, strict=True):
+                    prepared = self._with_tensors(piece, branch, given)
+                    self._prepared[side][piece.kind, piece.index] = prepared
+
+    def _compile_model(self, model: Any) -> Any:
+        return self._core.compile_model(model, self._target, self._options(self.threads))
+
+    def _with_tensors(self, piece: Piece, branch: Branch, boundaries: Sequence[Any]) -> _Prepared:
+        request, entry, outputs = branch
         given, features, scores = None, None, NOTHING
         if piece.source:
             given = boundaries[piece.source - 1]
-            request.set_input_tensor(0, given)
+            request.set_input_tensor(entry, given)
         if piece.features:
             features = boundaries[piece.index]
-            request.set_output_tensor(0, features)
+            request.set_output_tensor(min(outputs), features)
         if piece.scores:
-            last = len(piece.outputs) - 1
-            scores, tensor = self._tensor(request.get_output_tensor(last).shape)
+            last = max(outputs)
+            scores, tensor = self._tensor(outputs[last])
             request.set_output_tensor(last, tensor)
-        return _Prepared(request, given, features, scores)
+        return _Prepared(request, entry, given, features, scores)
 
     def _shared(self, image: np.ndarray) -> Any:
         """A tensor that reads from the array itself."""

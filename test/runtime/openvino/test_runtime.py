@@ -10,6 +10,7 @@ import pytest
 import torch
 from runtime.staged import expected, graph, image, network, resolutions
 
+from impatient_ros.cache import CacheFile
 from impatient_ros.checkpoint import load, read
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.resources import resource_path
@@ -110,6 +111,18 @@ def test_several_threads_are_used_only_where_they_pay_and_no_more_than_there_are
     assert OpenVinoRuntime([small_graph]).threads == 1
 
 
+def test_how_many_threads_is_measured_once(small_graph, monkeypatch, tmp_path):
+    monkeypatch.setattr(module, 'usable_cores', lambda: 2)
+    choice = CacheFile(tmp_path / 'choice.json', 1)
+    for chosen in (2, 1):
+        monkeypatch.setattr(module, 'faster_with_several', lambda one, several, pays=chosen == 2: pays)
+        assert OpenVinoRuntime([small_graph], choice=choice).threads == chosen
+        monkeypatch.setattr(module, 'faster_with_several', lambda *_: pytest.fail('it is known'))
+        assert OpenVinoRuntime([small_graph], choice=choice).threads == chosen
+        assert OpenVinoRuntime([small_graph], threads=3 - chosen, choice=choice).threads == 3 - chosen
+        choice.path.unlink()
+
+
 def test_threads_sleep_between_frames(small, small_graph):
     runtime = OpenVinoRuntime([small_graph], threads=2)
     for _ in range(20):
@@ -182,6 +195,23 @@ class TestResolutions:
         for of in (*networks, *reversed(networks)):
             check_every_way(of, runtime)
 
+    def test_each_piece_is_compiled_once_for_all_but_alone_where_there_is_one_size(self, monkeypatch):
+        """A network of one resolution pays nothing for a choice that it does not have."""
+        compiled = []
+        compile_model = OpenVinoRuntime._compile_model
+
+        def counted(self, model):
+            compiled.append([each.get_type_name() for each in model.get_ops()].count('If'))
+            return compile_model(self, model)
+
+        monkeypatch.setattr(OpenVinoRuntime, '_compile_model', counted)
+        graphs = lite(2)[1]
+        OpenVinoRuntime(graphs, threads=1)
+        assert compiled == [3] * 5
+        compiled.clear()
+        OpenVinoRuntime(graphs[-1:], threads=1)
+        assert compiled == [0] * 5
+
     def test_another_size_is_refused_with_those_there_are(self):
         runtime = OpenVinoRuntime(lite(1)[1], threads=1)
         with pytest.raises(ValueError, match='image of 96 px: openvino executes 64, 80, 128 px'):
@@ -232,10 +262,11 @@ class TestCache:
         found = []
         prepare = OpenVinoRuntime._prepare
 
-        def counted(self, side, *arguments):
-            prepare(self, side, *arguments)
+        def counted(self, wholes):
+            prepare(self, wholes)
             loaded = [
                 request.get_compiled_model().get_property('LOADED_FROM_CACHE')
+                for side in wholes
                 for request, *_ in self._prepared[side].values()
             ]
             found.append(loaded.count(False))
