@@ -16,25 +16,21 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path as FilePath
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from impatient_ros.answer import Answer
-from impatient_ros.anytime.competing_labels import competing
-from impatient_ros.anytime.execution import FrameExecution
+from impatient_ros.anytime.execution import FrameExecution, answer_along
+from impatient_ros.anytime.loading import loaded
 from impatient_ros.anytime.paths import Paths
 from impatient_ros.anytime.profile import Progress, cached_or_measured, run_all_exits, used
 from impatient_ros.anytime.request import FrameObserver, FrameRequest, FrameSettings, Image, no_deadline
-from impatient_ros.checkpoint import CheckpointFile, Path, read
+from impatient_ros.checkpoint import CheckpointFile, Path
 from impatient_ros.planning.frame_timing import ExitTime, FrameTiming
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.planners import Planners, PlanningState
 from impatient_ros.planning.preparation_cost import PreparationCost
-from impatient_ros.runtime import Runtime, Source, select_runtime
-
-if TYPE_CHECKING:
-    from impatient_ros.network import ImpatientNetwork
+from impatient_ros.runtime import Runtime
 
 __all__ = ['AnytimeClassifier']
 
@@ -124,15 +120,9 @@ class AnytimeClassifier:
             LabelError: the model has none of a name, or one is given twice.
             RuntimeUnavailableError: device or runtime do not exist here.
         """
-        checkpoint = read(path)
-        competing(checkpoint.labels, labels)  # before compiling, which takes a while
-        if fit:
-            checkpoint = checkpoint.with_fit(fit)
-        chosen = select_runtime(
-            _source(checkpoint, path), runtime, device, threads=cpu_threads, memory_limit=memory_limit
+        checkpoint, chosen, profiles = loaded(
+            path, device, runtime, cpu_threads, memory_limit, labels, fit, progress
         )
-        checkpoint = checkpoint.without_graphs()  # the runtime has what it needs of them
-        profiles = cached_or_measured(checkpoint, chosen, progress)
         classifier = cls(
             checkpoint,
             chosen,
@@ -230,7 +220,9 @@ class AnytimeClassifier:
         if path is not None:
             if budget is not None or deadline is not None:
                 raise ValueError('give path, or budget or deadline, not both')
-            return self._along(path, image, settings or self.settings)
+            with self._lock:
+                below = (settings or self.settings).unknown_below
+                return answer_along(self._paths, self.runtime, path, image, below, self.clock)
         if budget is not None and deadline is not None:
             raise ValueError('give budget or deadline, not both')
         for given in (budget, deadline):
@@ -280,27 +272,6 @@ class AnytimeClassifier:
                 self._time_first_exit()
             return answer
 
-    def _along(self, path: Path, image: Image, settings: FrameSettings) -> Answer:
-        """The answer of one path."""
-        number = self._paths.numbered(path)
-        resolution, exit_index = self._paths.split(number)
-        with self._lock:
-            start = self.clock()
-            picture = image() if callable(image) else image
-            run = self.runtime.begin(picture, self._paths.preprocessing[resolution])
-            while run.position <= exit_index:
-                run.stage(exit_index)
-            logits = run.exit()
-            return Answer(
-                **self._paths.classification(number, logits, settings.unknown_below),
-                planned_exit_index=path.exit_index,
-                planned_resolution=path.resolution,
-                elapsed=self.clock() - start,
-                slack=None,
-                met=True,
-                stages_executed=run.position,
-            )
-
     def _time_first_exit(self) -> None:
         """Run the cheapest exit on an empty image to learn how fast the machine is now."""
         self._infeasible = 0
@@ -310,13 +281,3 @@ class AnytimeClassifier:
         run.exit()
         timing = FrameTiming(begin, [0.0, math.nan], [ExitTime(0, self.clock() - begin)])
         self._planners.forecast.learn(timing)
-
-
-def _source(checkpoint: CheckpointFile, path: str | FilePath) -> Source:
-    def network() -> ImpatientNetwork:
-        from impatient_ros.checkpoint import load  # imports torch
-
-        return load(path).network
-
-    graphs = [each.graph for each in checkpoint.resolutions if each.graph is not None]
-    return Source(tuple(graphs), network, checkpoint.digest)

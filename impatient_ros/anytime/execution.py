@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from impatient_ros.answer import Answer
-from impatient_ros.anytime.request import FrameObserver, FrameRequest
+from impatient_ros.anytime.frame_planner import FramePlanner
+from impatient_ros.anytime.request import FrameObserver, FrameRequest, Image
 from impatient_ros.planning.frame_timing import FrameTiming
-from impatient_ros.planning.planner import MIN_CHANCE, MIN_CHANCE_SHARED, Plan, Planner
+from impatient_ros.planning.planner import Plan, Planner
 from impatient_ros.planning.preparation_cost import PreparationCost
 
 if TYPE_CHECKING:
     from impatient_ros.anytime.paths import Paths
+    from impatient_ros.checkpoint import Path
     from impatient_ros.runtime import Runtime
     from impatient_ros.runtime.base import Run
 
-__all__ = ['FrameExecution']
+__all__ = ['FrameExecution', 'answer_along']
 
 ROUNDING = 1e-9  # s: what sums of floats may differ by
 
@@ -51,13 +53,13 @@ class FrameExecution:
         self._planner = planner
         self._preparation = preparation
         self._contract = planner.options.mode == 'contract'
-        self._assumed_slowdown = self._slowdown = planner.forecast.slowdown
+        self._assumed_slowdown = planner.forecast.slowdown
+        self._planning = FramePlanner(paths, planner, preparation, request, clock)
         self._request = request
         self._settings = request.settings
         self._clock = clock
         self._start = start
         self._observer = observer
-        self._share_ends = math.inf  # instant at which frames that wait want to go on
         self._passes: list[FrameTiming] = []
         self._planned: int | None = None  # the path that the plan on the prepared picture aimed at
         self._protected: int | None = None  # the path that it protected
@@ -71,8 +73,8 @@ class FrameExecution:
     def run(self) -> Answer:
         """Run the frame; returns the best answer that there is when it ends."""
         finish_late, threshold = self._settings.finish_late, self._settings.confidence_threshold
-        left = self._left(self._clock()) - self._preparation.decode
-        if not finish_late and not self._planner.feasible(left, self._preparation.resize):
+        left = self._planning.left(self._clock()) - self._preparation.decode
+        if not finish_late and not self._planning.worthwhile(left):
             return self._answer(self._clock(), infeasible=True)
         image = self._request.image
         picture = image() if callable(image) else image
@@ -113,23 +115,21 @@ class FrameExecution:
 
     def _begin(self, picture: np.ndarray, now: float) -> tuple[Run, Plan]:
         """Prepare the picture at the resolution that is planned for, and plan with what is left then."""
-        left = self._left(now)
+        left = self._planning.left(now)
         resolution = 0
         if self._paths.resolutions > 1:
-            first = self._plan(left, None)
+            first = self._planning.plan(left, None)
             resolution = self._paths.split(first.paths[0])[0] if first.paths else 0
         while True:
             run, now = self._prepare(picture, resolution)
-            left = self._left(now)
-            plan = self._plan(left, resolution)
+            left = self._planning.left(now)
+            plan = self._planning.plan(left, resolution)
             # Where preparation took so long that there is time for a lower resolution only, it is made anew.
             lower = self._paths.split(plan.paths[0])[0] if plan.paths else resolution
             if lower == resolution:
                 break
             resolution = lower
-        if plan.infeasible and (
-            self._settings.finish_late or self._planner.feasible(left, self._preparation.resize)
-        ):
+        if plan.infeasible and (self._settings.finish_late or self._planning.worthwhile(left)):
             plan = Plan((self._paths.joined(resolution, 0),))
         # Where preparation took what the budget had, nothing is executed: a miss, for the frame had been
         # accepted.
@@ -137,66 +137,13 @@ class FrameExecution:
         self._planned_time = now + plan.planned_time
         return run, plan
 
-    def _left(self, now: float) -> float:
-        """Seconds that the network may take from `now` on."""
-        return self._request.deadline() - now - self._request.reserve
-
-    def _plan(self, left: float, resolution: int | None, position: int = 0) -> Plan:
-        """The plan within the frame's share of what is left; where that is too short, the cheapest path."""
-        mine, min_chance = left, MIN_CHANCE
-        if self._request.time_share is not None:
-            min_chance = MIN_CHANCE_SHARED
-            mine = self._request.time_share(left)
-            now = self._clock()
-            # What is left is not divided again and again: the share ends when it was said to end, or earlier
-            # if more frames wait by now.
-            self._share_ends = min(self._share_ends, now + mine) if mine < left else math.inf
-            mine = min(mine, self._share_ends - now)
-        plan = self._planner.plan(
-            mine,
-            resolution=resolution,
-            position=position,
-            answered=self._answered,
-            slowdown=self._slowdown,
-            min_chance=min_chance,
-            preparation=self._preparation.resize,
-        )
-        if mine < left and plan.protected is None and self._answered is None:
-            return self._planner.cheapest(
-                left,
-                resolution=resolution,
-                position=position,
-                slowdown=self._slowdown,
-                preparation=self._preparation.resize,
-            )
-        return plan
-
     def _replan(self, plan: Plan, run: Run, now: float) -> Plan:
-        """What to do next at a boundary, or with an answer in hand."""
-        resolution = self._timing.resolution
         if self._answered is not None:
             answered = self._answered
             plan = Plan(tuple([k for k in plan.paths if k > answered]), protected=plan.protected)
         if self._final or self._contract:
             return plan
-        if run.position > 0:
-            # Within a later pass, before its first boundary, what the pass before showed still holds.
-            self._slowdown = self._planner.forecast.slowdown_within(
-                resolution, run.position, self._timing.stages
-            )
-        budget = self._left(now)
-        # A protected path is kept as long as it is likely from here; at its head it is the best there is.
-        if self._answered is None and plan.protected is not None:
-            at_its_head = self._paths.split(plan.protected) == (resolution, run.position - 1)
-            if at_its_head or self._planner.still_likely(
-                plan.protected, budget, self._slowdown, resolution=resolution, position=run.position
-            ):
-                return plan
-        changed = self._plan(budget, resolution, run.position)
-        # On the way to the first answer the plan may change, never end: if the answer comes late, then from
-        # the nearest exit.
-        nearest = Plan((self._paths.joined(resolution, max(run.position - 1, 0)),))
-        return nearest if changed.infeasible else changed
+        return self._planning.replan(plan, self._timing, run.position, now, self._answered)
 
     # -- executing
 
@@ -245,7 +192,7 @@ class FrameExecution:
             return False
         profile = self._planner.forecast.profiles[self._timing.resolution]
         cost = profile.quantile('interruptible', position, then, 0.5)
-        return cost * self._assumed_slowdown <= self._left(now)
+        return cost * self._assumed_slowdown <= self._planning.left(now)
 
     def _evaluate(self, run: Run) -> tuple[float, Answer]:
         """Evaluate the head at the current position. Returns when it ended, and the best answer by then."""
@@ -315,3 +262,31 @@ class FrameExecution:
             protected_exit_index=None if protected is None else protected.exit_index,
             overrun=self._overrun,
         )
+
+
+def answer_along(
+    paths: Paths,
+    runtime: Runtime,
+    path: Path,
+    image: Image,
+    unknown_below: float,
+    clock: Callable[[], float],
+) -> Answer:
+    """The answer of exactly one path, whatever it takes. Raises ValueError where it is not one of `paths`."""
+    number = paths.numbered(path)
+    resolution, exit_index = paths.split(number)
+    start = clock()
+    picture = image() if callable(image) else image
+    run = runtime.begin(picture, paths.preprocessing[resolution])
+    while run.position <= exit_index:
+        run.stage(exit_index)
+    logits = run.exit()
+    return Answer(
+        **paths.classification(number, logits, unknown_below),
+        planned_exit_index=path.exit_index,
+        planned_resolution=path.resolution,
+        elapsed=clock() - start,
+        slack=None,
+        met=True,
+        stages_executed=run.position,
+    )

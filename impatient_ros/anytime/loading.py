@@ -1,0 +1,50 @@
+"""From a file to what a classifier is made of: the checkpoint, its runtime, and its latencies here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from impatient_ros.anytime.competing_labels import competing
+from impatient_ros.anytime.profile import Progress, cached_or_measured
+from impatient_ros.checkpoint import CheckpointFile, read
+from impatient_ros.planning.latency_profile import LatencyProfile
+from impatient_ros.runtime import Runtime, Source, select_runtime
+
+if TYPE_CHECKING:
+    from impatient_ros.network import ImpatientNetwork
+
+__all__ = ['loaded']
+
+
+def loaded(
+    path: str | Path,
+    device: str,
+    runtime: str,
+    cpu_threads: int,
+    memory_limit: float,
+    labels: Sequence[str],
+    fit: str,
+    progress: Progress | None,
+) -> tuple[CheckpointFile, Runtime, tuple[LatencyProfile, ...]]:
+    """Arguments and errors as of `AnytimeClassifier.from_checkpoint`."""
+    checkpoint = read(path)
+    competing(checkpoint.labels, labels)  # before compiling, which takes a while
+    if fit:
+        checkpoint = checkpoint.with_fit(fit)
+    chosen = select_runtime(
+        _source(checkpoint, path), runtime, device, threads=cpu_threads, memory_limit=memory_limit
+    )
+    checkpoint = checkpoint.without_graphs()  # the runtime has what it needs of them
+    return checkpoint, chosen, cached_or_measured(checkpoint, chosen, progress)
+
+
+def _source(checkpoint: CheckpointFile, path: str | Path) -> Source:
+    def network() -> ImpatientNetwork:
+        from impatient_ros.checkpoint import load  # imports torch
+
+        return load(path).network
+
+    graphs = [each.graph for each in checkpoint.resolutions if each.graph is not None]
+    return Source(tuple(graphs), network, checkpoint.digest)
