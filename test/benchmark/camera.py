@@ -118,7 +118,7 @@ class Camera:
 def message(width: int, height: int, transport: str) -> Any:
     """One of the demo's pictures at that size."""
     picture = cv2.resize(
-        cv2.imread(str(resource_path('config', 'demo/pictures/01-hat.jpg'))), (width, height)
+        cv2.imread(str(resource_path('config', 'demo/clothing/01-hat.jpg'))), (width, height)
     )
     if transport == 'compressed':
         data = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes()

@@ -2,7 +2,7 @@
 
 OpenVINO folds batch norm into weights when it compiles, for every compiled model anew, and each keeps both
 what it was given and what it packed. Folded once, before, all of them are given the same memory, and compile
-in less than half the time (test/benchmark/results/runtimes). What it packs of them it shares by their address.
+in less than half the time (test/benchmark/results/runtimes).
 """
 
 from __future__ import annotations

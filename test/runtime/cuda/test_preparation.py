@@ -9,7 +9,7 @@ from impatient_ros.runtime.cuda.preparation import DevicePreparation
 
 
 def photograph(height, width):
-    picture = cv2.imread(str(resource_path('config', 'demo/pictures/01-hat.jpg')))
+    picture = cv2.imread(str(resource_path('config', 'demo/clothing/01-hat.jpg')))
     return cv2.resize(picture, (width, height), interpolation=cv2.INTER_CUBIC)[:, :, ::-1]
 
 
