@@ -4,7 +4,7 @@
 
 The last exit of a network with random weights, one exit, in OpenVINO. `separate` reads and compiles each
 side's model by itself, `cached` takes it from OpenVINO's cache, `shared` compiles each from weights that all
-share, `joined` compiles those as one model with a branch per side, as the runtime does (`runtime/openvino`),
+share, `joined` compiles those in groups, a branch per side, as the runtime does (`runtime/openvino`),
 `dynamic` is one model with a dynamic shape.
 
 Latency: `shared`, `joined` and `dynamic` take turns, sizes alternate, 4 ms of pause before every run; per
@@ -34,7 +34,7 @@ import numpy as np  # noqa: E402
 
 from impatient_ros.checkpoint import read  # noqa: E402
 from impatient_ros.checkpoint.graph import Graph  # noqa: E402
-from impatient_ros.runtime.openvino.branches import Branch, compile_joined  # noqa: E402
+from impatient_ros.runtime.openvino.branches import Branch, compile_joined, groups  # noqa: E402
 from impatient_ros.runtime.openvino.models import read_model, read_sharing  # noqa: E402
 from impatient_ros.runtime.packages import import_package  # noqa: E402
 
@@ -89,11 +89,14 @@ class Compiled:
         else:
             sharing = way in ('shared', 'joined')
             wholes = list(read_sharing(core, graphs) if sharing else (read_model(core, g) for g in graphs))
-            together = [wholes] if way == 'joined' else [[whole] for whole in wholes]
+            by_side = dict(zip(sides, wholes, strict=True))
+            together = groups(sides) if way == 'joined' else [(side,) for side in sides]
             branches = [
                 branch
-                for models in together
-                for branch in compile_joined(lambda model: core.compile_model(model, 'CPU', options), models)
+                for group in together
+                for branch in compile_joined(
+                    lambda model: core.compile_model(model, 'CPU', options), [by_side[side] for side in group]
+                )
             ]
             self._branches = dict(zip(sides, branches, strict=True))
         for side in sides:

@@ -1,19 +1,24 @@
 """Models of one piece at several resolutions as one model that executes the one it is told to.
 
 What OpenVINO packs of the weights is shared only within one compiled model, and a dynamic shape makes small
-networks slower. So every resolution keeps its static model, in an If of its own: eight resolutions of the
-default model take 120 MiB less than compiled one by one and as long (test/benchmark/results/runtimes). The
-Ifs lie side by side, since each one that an image passes through copies it.
+networks slower. So every resolution keeps its static model, in an If of its own. The Ifs lie side by side,
+since each one that an image passes through copies it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ['Branch', 'compile_joined', 'join']
+__all__ = ['Branch', 'compile_joined', 'groups', 'join']
+
+# How many are joined at most: an If that is passed over takes 4 us and more. Eight resolutions of the default
+# model took 2 to 8 % longer than static ones when all were joined, in two groups -1 to 6 % (medians 2.4 and
+# 0.5 %), for 30 MiB more; each by itself takes 130 MiB more (test/benchmark/results/runtimes).
+TOGETHER = 4
 
 
 class Branch(NamedTuple):
@@ -28,6 +33,13 @@ class Branch(NamedTuple):
     request: Any
     entry: int
     outputs: dict[int, list[int]]
+
+
+def groups(sides: Sequence[int]) -> list[tuple[int, ...]]:
+    """The sides that are joined: as few groups as possible, of about the same size."""
+    count = math.ceil(len(sides) / TOGETHER)
+    size = math.ceil(len(sides) / count)
+    return [tuple(sides[start : start + size]) for start in range(0, len(sides), size)]
 
 
 def compile_joined(compile_model: Callable[[Any], Any], models: Sequence[Any]) -> list[Branch]:

@@ -1,4 +1,4 @@
-"""Stages on OpenVINO: every piece compiled for all resolutions, tensors passed on without copies."""
+"""Stages on OpenVINO: every piece compiled for several resolutions, tensors passed on without copies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from impatient_ros.checkpoint.graph import boundary
 from impatient_ros.runtime.base import RuntimeUnavailableError
 from impatient_ros.runtime.machine import process_memory, usable_cores
 from impatient_ros.runtime.memory_limit import prepare_within
-from impatient_ros.runtime.openvino.branches import Branch, compile_joined
+from impatient_ros.runtime.openvino.branches import Branch, compile_joined, groups
 from impatient_ros.runtime.openvino.cutting import cut
 from impatient_ros.runtime.openvino.models import read_model, read_sharing
 from impatient_ros.runtime.packages import import_package
@@ -214,7 +214,7 @@ class OpenVinoRuntime(PieceRuntime):
         self._prepared = {side: {} for side in wholes}
         sides = list(wholes)
         # Joined on the CPU alone, where that was measured.
-        for together in [sides] if self.device == 'cpu' else [[side] for side in sides]:
+        for together in groups(sides) if self.device == 'cpu' else [(side,) for side in sides]:
             boundaries = [
                 [self._tensor(wholes[side][0].shape(boundary(t + 1)))[1] for t in range(self.exits - 1)]
                 for side in together
