@@ -27,6 +27,7 @@ from impatient_ros.budgets import NAMED_DISTRIBUTIONS
 from impatient_ros.checkpoint import Checkpoint, CheckpointError, load, save
 from impatient_ros.checkpoint.reading import contents_of
 from impatient_ros.checkpoint.store import rounded_to_half
+from impatient_ros.images.preprocessing import FITS
 from impatient_ros.standard_output import run_command
 from training.data.labelled_pictures import Pictures, read
 from training.model.networks import module_of, trusted
@@ -91,6 +92,8 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(f'{name} has budgets in seconds: write --costs measured')
     pictures = read(given.data, given.split)
     checkpoint = load_checkpoint(given.checkpoint, given.module)
+    if given.fit:
+        checkpoint = checkpoint.with_fit(given.fit)
     if given.half and not given.write:
         raise ValueError('--half says how --write stores weights: write both')
     if given.half:
@@ -259,6 +262,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--write', metavar='NEW', help='a checkpoint with all paths as they were measured on this data'
+    )
+    parser.add_argument(
+        '--fit',
+        choices=FITS,
+        help='how a picture becomes a square: crop (its centre) or squash; default: as the checkpoint says',
     )
     parser.add_argument('--half', action='store_true', help='--write stores weights in half precision')
     return parser

@@ -28,6 +28,7 @@ import torch
 
 from impatient_ros.checkpoint import CheckpointError, Preprocessing, save
 from impatient_ros.checkpoint.store import rounded_to_half
+from impatient_ros.images.preprocessing import FITS
 from impatient_ros.network import ImpatientNetwork, families
 from impatient_ros.network.families.weights import read_state
 from training.data.labelled_pictures import Pictures, read
@@ -173,7 +174,8 @@ def _preprocessing(given: argparse.Namespace, default: Preprocessing) -> Preproc
     size = given.image_size or largest
     size = (size[0], size[0]) if len(size) == 1 else size
     resize = round(min(size) * default.resize / min(default.size))
-    return Preprocessing(size, resize, given.mean or default.mean, given.std or default.std)
+    mean, std = given.mean or default.mean, given.std or default.std
+    return Preprocessing(size, resize, mean, std, fit=given.fit or default.fit)
 
 
 def _sides(given: argparse.Namespace, preprocessing: Preprocessing) -> tuple[int, ...]:
@@ -248,6 +250,11 @@ def _parser() -> argparse.ArgumentParser:
         '--resolutions',
         metavar='SIDES',
         help='sides in pixels to answer at, as 96,128,160,192,224; default: the image size alone',
+    )
+    parser.add_argument(
+        '--fit',
+        choices=FITS,
+        help='how a picture becomes a square: crop, its centre, or squash, all of it; default: crop',
     )
     parser.add_argument('--half', action='store_true', help='store the weights in half precision')
     for name in ('mean', 'std'):

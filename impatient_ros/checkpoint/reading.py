@@ -14,7 +14,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,9 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+
+
+_File = TypeVar('_File', bound='CheckpointFile')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,12 +85,12 @@ class CheckpointFile:
         """Every exit at every resolution, cheapest (MACs) first."""
         return paths_of(self.resolutions)
 
-    def without_graphs(self) -> CheckpointFile:
+    def without_graphs(self: _File) -> _File:
         """The same without graphs and their weights, for whoever has compiled them."""
         bare = tuple(replace(each, graph=None) for each in self.resolutions)
         return replace(self, graph=None, resolutions=bare)
 
-    def with_fit(self, fit: str) -> CheckpointFile:
+    def with_fit(self: _File, fit: str) -> _File:
         """The same with pictures made square in another way, 'crop' or 'squash'. Raises ValueError."""
         fitted = [replace(each, preprocessing=each.preprocessing.with_fit(fit)) for each in self.resolutions]
         return replace(self, preprocessing=fitted[-1].preprocessing, resolutions=tuple(fitted))

@@ -8,6 +8,7 @@ compares), and the rest of the node reads the dataclasses.
 from dataclasses import dataclass
 
 from impatient_ros.anytime import FrameSettings
+from impatient_ros.images.preprocessing import FITS
 from impatient_ros.perception.deadlines import BUDGET_SOURCES
 from impatient_ros.perception.parameter_definition import defined
 from impatient_ros.planning.options import MODES
@@ -16,7 +17,6 @@ from impatient_ros.runtime import DEVICES, RUNTIMES
 __all__ = ['TRANSPORTS', 'BudgetParameters', 'CameraParameters', 'PerceptionParameters']
 
 TRANSPORTS = ('raw', 'compressed')
-FITS = ('crop', 'squash')
 
 
 @dataclass(frozen=True)

@@ -133,10 +133,11 @@ def test_every_path_is_measured_and_written(
 def test_writing_without_resolutions_measures_the_one_there_is(shapes: Path, tmp_path: Path) -> None:
     model, new = checkpoint(tmp_path / 'old'), tmp_path / 'new'
     given = ['--checkpoint', str(model), '--data', str(shapes), '--split', 'validation']
-    assert main([*given, '--write', str(new)]) == 0
+    assert main([*given, '--write', str(new), '--fit', 'squash']) == 0
     before, after = read(model), read(new)
     assert after.temperatures != before.temperatures
     assert (len(after.resolutions), after.half, after.labels) == (1, False, before.labels)
+    assert (before.preprocessing.fit, after.preprocessing.fit) == ('crop', 'squash')
 
 
 @pytest.mark.parametrize(

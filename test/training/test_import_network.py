@@ -110,12 +110,13 @@ def test_resolutions_become_paths_that_were_measured(
     path, module = weights
     made = imported(
         tmp_path, '--torchvision', 'squeezenet1_1', '--weights', path, '--data', shapes,
-        '--resolutions', '48,40,64', '--half',
+        '--resolutions', '48,40,64', '--half', '--fit', 'squash',
     )  # fmt: skip
     checkpoint = load(made)
     assert [each.side for each in checkpoint.resolutions] == [40, 48, 64]
     assert checkpoint.accuracies_measured
     assert checkpoint.half
+    assert {each.preprocessing.fit for each in checkpoint.resolutions} == {'squash'}
     assert made.stat().st_size < 0.6 * path.stat().st_size
     validation = read(shapes, 'validation')
     for each in checkpoint.resolutions:
