@@ -36,7 +36,7 @@ from training.risk.expected_accuracy import distribution_of
 from training.scoring.classes import with_labels
 from training.scoring.examples import examples
 from training.scoring.paths import ResolutionScores, evaluate_resolutions, path_rows, path_table, sides_of
-from training.scoring.scored_checkpoint import ScoredCheckpoint, evaluation, score
+from training.scoring.scored_checkpoint import ScoredCheckpoint, evaluation, expected_over_paths, score
 
 __all__ = ['load_checkpoint', 'main']
 
@@ -121,6 +121,10 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
     found = _at_each(model, pictures, sides)
     temperatures = _temperatures(found, checkpoint, fit=bool(given.write))
     result['paths'] = path_rows(found, temperatures)
+    if len(found) > 1:
+        result['expected_accuracy_of_paths'] = expected_over_paths(
+            model, found, budgets, given.costs, given.mode
+        )
     if given.write:
         _write(given, checkpoint, found, temperatures, len(pictures))
     for name, share in result['exit_share'].items():
@@ -213,6 +217,8 @@ def _table(result: Mapping[str, Any]) -> str:
         lines += [path_table(result['paths']), f'exits at {result["paths"][-1]["resolution"]} px:']
     for name, value in result['expected_accuracy'].items():
         line = f'{name}: {100 * value:.2f}%, best single exit {100 * result["best_single_exit"][name]:.2f}%'
+        if 'expected_accuracy_of_paths' in result:
+            line += f', all paths {100 * result["expected_accuracy_of_paths"][name]:.2f}%'
         if 'best_fixed' in result:
             line += f', best fixed network {100 * result["best_fixed"][name]:.2f}%'
         lines.append(line)

@@ -116,6 +116,10 @@ def test_every_path_is_measured_and_written(
     rows = json.loads(out.read_text())['paths']
     assert sorted({row['resolution'] for row in rows}) == [16, 24, 32]
     assert len(rows) == 9
+    expected = json.loads(out.read_text())['expected_accuracy_of_paths']
+    best = max(row['accuracy'] for row in rows)
+    assert expected.keys() == json.loads(out.read_text())['expected_accuracy'].keys()
+    assert all(0 < value <= best for value in expected.values())
     assert '24 px, exit 2 of 3' in capsys.readouterr().out
     written = read(new)
     assert written.half

@@ -11,10 +11,11 @@ from typing import Any
 
 from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.network import ImpatientNetwork
+from impatient_ros.planning.options import undominated
 from training.data.labelled_pictures import Pictures
 from training.scoring.exit_scores import Evaluation, evaluate
 
-__all__ = ['ResolutionScores', 'evaluate_resolutions', 'path_rows', 'path_table', 'sides_of', 'undominated']
+__all__ = ['ResolutionScores', 'evaluate_resolutions', 'path_rows', 'path_table', 'sides_of']
 
 _TOP = 5  # as ImageNet counts; said only where there are more than twice as many classes
 
@@ -90,19 +91,10 @@ def path_rows(
                 row['top5'] = float((best == scores.target[:, None]).any(1).double().mean())
             rows.append(row)
     rows.sort(key=lambda row: (row['macs'], row['resolution'], row['exit_index']))
-    for row, pays in zip(rows, undominated([(row['macs'], row['accuracy']) for row in rows]), strict=True):
-        row['dominated'] = not pays
+    front = undominated([row['macs'] for row in rows], [row['accuracy'] for row in rows])
+    for number, row in enumerate(rows):
+        row['dominated'] = number not in front
     return rows
-
-
-def undominated(points: Sequence[tuple[float, float]]) -> list[bool]:
-    """Per point (cost, accuracy), whether no other is as cheap and as good; of equal ones the first pays."""
-    order = sorted(range(len(points)), key=lambda i: (points[i][0], -points[i][1], i))
-    pays, best = [False] * len(points), float('-inf')
-    for i in order:
-        if points[i][1] > best:
-            pays[i], best = True, points[i][1]
-    return pays
 
 
 def path_table(rows: Sequence[Mapping[str, Any]]) -> str:

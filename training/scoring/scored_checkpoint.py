@@ -9,13 +9,14 @@ from typing import Any
 from impatient_ros.budgets import BudgetDistribution
 from impatient_ros.checkpoint import Checkpoint
 from training.data.labelled_pictures import Pictures
-from training.risk.costs import exit_costs
+from training.risk.costs import exit_costs, path_costs
 from training.risk.expected_accuracy import best_single_exit, chosen_share, distribution_of, expected_accuracy
 from training.scoring.calibration import reliability
 from training.scoring.classes import with_labels
 from training.scoring.exit_scores import Evaluation, evaluate
+from training.scoring.paths import ResolutionScores
 
-__all__ = ['ScoredCheckpoint', 'evaluation', 'score']
+__all__ = ['ScoredCheckpoint', 'evaluation', 'expected_over_paths', 'score']
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,36 @@ def evaluation(
             winner = max(values, key=values.__getitem__)
             result['best_fixed'][name], result['best_fixed_name'][name] = values[winner], winner
     return result
+
+
+def expected_over_paths(
+    model: ScoredCheckpoint,
+    found: Sequence[ResolutionScores],
+    budgets: Sequence[str],
+    costs: str = 'macs',
+    mode: str = 'contract',
+) -> dict[str, float]:
+    """Expected accuracy where the planner's rule chooses among all paths, by the checkpoint's accuracies; at
+    resolutions that it does not have, by those that were measured here.
+    """
+    network, own = model.checkpoint.network, found[-1].side
+    networks = [network if each.side == own else network.at(each.side) for each in found]
+    own_costs = path_costs(networks, costs, mode)
+    known = {each.side: each.accuracies for each in model.checkpoint.resolutions}
+    measured = [accuracy for each in found for accuracy in each.scores.accuracies]
+    believed = [value for each in found for value in known.get(each.side, each.scores.accuracies)]
+    trained = [r * len(model.costs) + t for r in range(len(found)) for t in model.trained]
+    return {
+        name: expected_accuracy(
+            chosen_share(
+                distribution_of(name, model.costs[-1])[0],
+                [own_costs[k] for k in trained],
+                [believed[k] for k in trained],
+            ),
+            [measured[k] for k in trained],
+        )
+        for name in budgets
+    }
 
 
 def _share(model: ScoredCheckpoint, distribution: BudgetDistribution) -> list[float]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from impatient_ros.checkpoint import Preprocessing
 from impatient_ros.network import ImpatientNetwork
@@ -20,7 +18,6 @@ from training.scoring.paths import (
     path_rows,
     path_table,
     sides_of,
-    undominated,
 )
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -60,17 +57,6 @@ def test_top_five_counts_where_there_are_many_classes() -> None:
     (row,) = path_rows(found, [(1.0,)])
     assert (row['accuracy'], row['top5']) == (0.25, 0.5)
     assert '50.00%' in path_table([row])
-
-
-@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=12))
-def test_what_does_not_pay_is_dominated_by_what_does(points: list[tuple[int, int]]) -> None:
-    pays = undominated(points)
-    front = [point for point, each in zip(points, pays, strict=True) if each]
-    assert len(set(front)) == len(front)
-    for cost, accuracy in front:
-        assert not any(c <= cost and a >= accuracy and (c, a) != (cost, accuracy) for c, a in points)
-    for cost, accuracy in points:
-        assert any(c <= cost and a >= accuracy for c, a in front)
 
 
 def test_each_resolution_is_evaluated_at_its_size(rng_pictures: Pictures) -> None:
