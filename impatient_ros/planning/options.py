@@ -82,7 +82,6 @@ class OptionTable:
         self.targets = undominated(self._costs, self.accuracies)
         self.sequence = self._sequence()
         self._candidates = {place: self._candidates_at(place) for place in self._all_places()}
-        self.start = self.at(None, 0, None)  # the candidates of a frame before its picture is prepared
 
     def at(self, resolution: int | None, position: int, answered: int | None) -> Candidates:
         """The candidates on a pass at that resolution (None: none has begun), after `position` stages of it,

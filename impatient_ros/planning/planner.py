@@ -88,19 +88,19 @@ class Planner:
 
     # -- before the first stage
 
-    def feasible(self, budget: float, preparation: Sequence[float] = ()) -> bool:
+    def feasible(
+        self, budget: float, *, resolution: int | None = 0, preparation: Sequence[float] = ()
+    ) -> bool:
         """Whether a frame could be answered in so many seconds, unless the machine has become slower for good
-        just now. A frame that is taken for infeasible shows nothing, so one hiccup must not do it.
-
-        Args:
-            preparation: empty: the picture is prepared already, for the only resolution there is.
+        just now. A frame that is taken for infeasible shows nothing, so one hiccup must not do it. Arguments
+        as of `plan`.
         """
         if budget <= 0:
             return False
         forecast = self.forecast
         slowdown, decision_cost = forecast.optimistic_slowdown, forecast.decision_cost
         errors, margins = forecast.errors, self.control.margins()
-        candidates = self.options.start if preparation else self.options.at(0, 0, None)
+        candidates = self.options.at(resolution, 0, None)
         for index in candidates.starting:
             path = candidates.completions[index]
             left = budget - sum([preparation[r] for r in path.prepares])

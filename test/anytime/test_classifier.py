@@ -197,6 +197,16 @@ def test_a_machine_that_became_faster_is_noticed_though_every_frame_is_infeasibl
     assert answers[-1].exit_index == 0
 
 
+def test_after_a_hiccup_a_frame_is_tried_though_preparing_it_once_more_would_take_too_long():
+    clf, runtime = classifier('adaptive', preparation=0.030)
+    for factor in (1.0, 1.0, 1.0, 5.0, 5.0, 5.0):
+        runtime.factor = factor
+        clf.classify(IMAGE)
+    runtime.factor = 1.0
+    answers = [clf.classify(IMAGE, budget=0.050) for _ in range(10)]
+    assert [answer.exit_index for answer in answers] == [0] * 10
+
+
 def spoil(clf, camera):
     """Frames of a camera whose preparation takes half a minute, for once."""
     [resolution] = clf.checkpoint.resolutions

@@ -218,7 +218,7 @@ class TestExhaustiveSearch:
     @given(ladders(), st.floats(0, 0.6))
     def test_a_frame_is_feasible_where_a_plan_finds_something_to_do(self, planner, budget):
         plan = planner.plan(budget, resolution=None, preparation=PREPARATION)
-        assert planner.feasible(budget, PREPARATION) == (not plan.infeasible)
+        assert planner.feasible(budget, resolution=None, preparation=PREPARATION) == (not plan.infeasible)
 
 
 def test_a_frame_stays_feasible_after_one_hiccup():
