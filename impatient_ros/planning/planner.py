@@ -142,15 +142,18 @@ class Planner:
         search = Search(candidates, self.forecast, self.control, budget, slowdown, preparation)
         if answered is not None:
             return Plan(search.best(min_chance))
+        paths: tuple[int, ...] = ()
         # Ascending by cost: mostly the first one is protected.
-        if not any(map(search.protected, candidates.starting)):
-            # An unlikely answer beats none. Where nothing was ever that fast, the frame is infeasible.
+        if any(map(search.protected, candidates.starting)):
+            if self.options.mode == 'contract':  # the most accurate one of those that are protected
+                paths = next(each.paths for each in candidates.path_sets if search.protected(each.first))
+            else:
+                paths = search.best(min_chance, protected=True)
+        if not paths:
+            # Nothing is protected, or only an insurance of what is too unlikely. An unlikely answer beats
+            # none; where nothing was ever that fast, the frame is infeasible.
             paths = search.best(min_chance)
             return Plan(paths, not paths)
-        if self.options.mode == 'contract':  # the most accurate one of those that are protected
-            paths = next(each.paths for each in candidates.path_sets if search.protected(each.first))
-        else:
-            paths = search.best(min_chance, protected=True)
         path = candidates.completions[candidates.alone[paths[0]]]
         return Plan(paths, False, paths[0], self._planned_time(path, slowdown, preparation))
 
