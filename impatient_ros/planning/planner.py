@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from impatient_ros.planning.forecast import Forecast
-from impatient_ros.planning.frame_timing import FrameTiming
+from impatient_ros.planning.frame_timing import FrameTiming, observed_boundaries
 from impatient_ros.planning.options import OptionTable
 from impatient_ros.planning.overrun_control import OverrunControl
 from impatient_ros.planning.path_sets import Completion
@@ -210,7 +210,12 @@ class Planner:
             passes: what each of its passes took.
             abandoned: the protected path that was not evaluated because it would have been late.
         """
-        errors = [error for timing in passes for error in self.forecast.learn(timing)]
+        seen = [each for each in passes if observed_boundaries(each)]
+        errors = [
+            error
+            for timing in seen
+            for error in self.forecast.learn(timing, more_follows=timing is not seen[-1])
+        ]
         if not errors:
             return
         depth = None

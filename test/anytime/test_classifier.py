@@ -659,6 +659,18 @@ class TestResolutions:
         answer = clf.classify(IMAGE, budget=0.060)
         assert (answer.resolution, answer.met) == (64, True)
 
+    def test_passes_of_one_frame_are_no_frames_that_agree_on_a_change(self):
+        slowdowns = []
+        for mode in ('contract', 'interruptible'):
+            clf, runtime = ladder(mode, factor=1.0)
+            for _ in range(30):
+                clf.classify(IMAGE)
+            runtime.factor = 5.0
+            clf.classify(IMAGE)
+            slowdowns.append(clf.state().slowdown)
+        assert runtime.resolutions[-4:] == [32, 64, 96, 128]
+        assert slowdowns[1] == pytest.approx(slowdowns[0], rel=0.01)
+
     def test_a_risky_pass_is_insured_by_a_cheaper_one(self):
         clf, runtime = ladder('adaptive', accuracies=(0.6, 0.61, 0.62, 0.9))
         random = np.random.default_rng(2)
