@@ -13,7 +13,10 @@ from simulation import ACCURACIES, Clock, SimulatedRuntime, checkpoint, frame, p
 
 from impatient_ros.anytime import AnytimeClassifier, FrameRequest, FrameSettings
 from impatient_ros.anytime.classifier import RETRY_AFTER
-from impatient_ros.checkpoint import load
+from impatient_ros.checkpoint import load, save
+from impatient_ros.checkpoint.export import ExportError
+from impatient_ros.images.preprocessing import Preprocessing
+from impatient_ros.network import ImpatientNetwork
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.options import MODES
 from impatient_ros.runtime.base import Run
@@ -588,6 +591,29 @@ class TestRealNetwork:
             for device in ('cpu', 'cuda')
         ]
         assert np.allclose(answers[0].probabilities, answers[1].probabilities, atol=1e-3)
+
+
+def saved(path, size, **values):
+    network = ImpatientNetwork.from_torchvision('mobilenet_v3_small', exits=2, classes=2, image_size=size)
+    save(network, path, labels=['a', 'b'], preprocessing=Preprocessing(size, 256), **values)
+    return path
+
+
+def test_a_network_need_not_be_square(tmp_path):
+    path = saved(tmp_path / 'tall.safetensors', (224, 160))
+    clf = AnytimeClassifier.from_checkpoint(path, device='cpu', runtime='eager')
+    assert clf.classify(np.zeros((64, 64, 3), np.uint8)).resolution == 160
+
+
+def test_a_network_without_graphs_keeps_its_resolutions(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ExportError('an operator that ONNX has not')
+
+    monkeypatch.setattr('impatient_ros.checkpoint.store.export', refuse)
+    path = saved(tmp_path / 'torch_only.safetensors', 224, resolutions=(160, 224))
+    clf = AnytimeClassifier.from_checkpoint(path, device='cpu', runtime='eager')
+    assert clf.resolutions == (160, 224)
+    assert clf.classify(np.zeros((64, 64, 3), np.uint8), path=clf.paths[0]).resolution == 160
 
 
 class TestResolutions:
