@@ -74,7 +74,7 @@ class FrameExecution:
         """Run the frame; returns the best answer that there is when it ends."""
         finish_late, threshold = self._settings.finish_late, self._settings.confidence_threshold
         left = self._planning.left(self._clock()) - self._preparation.decode
-        if not finish_late and not self._planning.worthwhile(left):
+        if not finish_late and not self._planning.worthwhile(left, None):
             return self._answer(self._clock(), infeasible=True)
         image = self._request.image
         picture = image() if callable(image) else image
@@ -129,7 +129,7 @@ class FrameExecution:
             if lower == resolution:
                 break
             resolution = lower
-        if plan.infeasible and (self._settings.finish_late or self._planning.worthwhile(left)):
+        if plan.infeasible and (self._settings.finish_late or self._planning.worthwhile(left, resolution)):
             plan = Plan((self._paths.joined(resolution, 0),))
         # Where preparation took what the budget had, nothing is executed: a miss, for the frame had been
         # accepted.

@@ -49,9 +49,13 @@ class FramePlanner:
         """Seconds that the network may take from `now` on."""
         return self._request.deadline() - now - self._request.reserve
 
-    def worthwhile(self, left: float) -> bool:
-        """Whether the frame could be answered in so many seconds."""
-        return self._planner.feasible(left, self._preparation.resize)
+    def worthwhile(self, left: float, resolution: int | None) -> bool:
+        """Whether the frame could be answered in so many seconds.
+
+        Args:
+            resolution: index of the one that its picture is prepared for; None: for none yet.
+        """
+        return self._planner.feasible(left, resolution=resolution, preparation=self._preparation.resize)
 
     def plan(
         self, left: float, resolution: int | None, position: int = 0, answered: int | None = None

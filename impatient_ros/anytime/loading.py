@@ -47,4 +47,5 @@ def _source(checkpoint: CheckpointFile, path: str | Path) -> Source:
         return load(path).network
 
     graphs = [each.graph for each in checkpoint.resolutions if each.graph is not None]
-    return Source(tuple(graphs), network, checkpoint.digest)
+    sides = tuple(each.side for each in checkpoint.resolutions)
+    return Source(tuple(graphs), network, checkpoint.digest, sides if len(sides) > 1 else ())

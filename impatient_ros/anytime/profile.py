@@ -23,6 +23,8 @@ Progress = Callable[[float, str], None]
 
 def used(checkpoint: CheckpointFile, runtime: Runtime) -> tuple[Resolution, ...]:
     """The resolutions of a checkpoint that the runtime executes, ascending."""
+    if len(checkpoint.resolutions) == 1:  # of a network that is not square, both name another side of it
+        return checkpoint.resolutions
     return tuple(each for each in checkpoint.resolutions if each.side in runtime.sides)
 
 

@@ -130,8 +130,13 @@ class Forecast:
 
     # -- learning
 
-    def learn(self, timing: FrameTiming) -> list[DepthError]:
-        """Note what a frame took at one resolution. Returns the error at every depth at which it was seen."""
+    def learn(self, timing: FrameTiming, *, more_follows: bool = False) -> list[DepthError]:
+        """Note what a frame took at one resolution. Returns the error at every depth at which it was seen.
+
+        Args:
+            more_follows: whether another pass of the same frame will be learned from. Only the last one of
+                them moves the slowdown: two passes that agree are no two frames, they may be one hiccup.
+        """
         boundaries = observed_boundaries(timing)
         if not boundaries:
             return []
@@ -165,10 +170,11 @@ class Forecast:
             3 * self.decision_cost + FIRST_DECISION,
         )
         self.decision_cost += DECISION_WEIGHT * (decision - self.decision_cost)
-        self._absolute_errors.append(abs(math.expm1(observed - slowdown)))
-        self._slowdown.learn(observed, self.errors[first + 1].spread)
-        self.frames += 1
-        self._update()
+        if not more_follows:
+            self._absolute_errors.append(abs(math.expm1(observed - slowdown)))
+            self._slowdown.learn(observed, self.errors[first + 1].spread)
+            self.frames += 1
+            self._update()
         return found
 
     def _transferred(self, error: float, seen: int, depth: int) -> float:

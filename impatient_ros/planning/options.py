@@ -82,7 +82,6 @@ class OptionTable:
         self.targets = undominated(self._costs, self.accuracies)
         self.sequence = self._sequence()
         self._candidates = {place: self._candidates_at(place) for place in self._all_places()}
-        self.start = self.at(None, 0, None)  # the candidates of a frame before its picture is prepared
 
     def at(self, resolution: int | None, position: int, answered: int | None) -> Candidates:
         """The candidates on a pass at that resolution (None: none has begun), after `position` stages of it,
@@ -104,9 +103,10 @@ class OptionTable:
         T, last = self.exits, len(self.profiles) - 1
         if last == 0:
             return tuple(range(T))
-        # Backwards from the best answer; the cheapest pass is always the first one.
+        # Backwards from the best answer, which need not be at the highest resolution; the cheapest pass is
+        # always the first one.
         whole = [profile.costs('contract')[-1] for profile in self.profiles]
-        passes = [max(self.targets) // T]
+        passes = [max(self.targets, key=self.accuracies.__getitem__) // T]
         for r in reversed(range(passes[0])):
             if whole[r] * PASS_GROWTH <= whole[passes[-1]]:
                 passes.append(r)
@@ -159,7 +159,7 @@ class OptionTable:
         reachable = [k for k in range(r * T + max(0, place.position - 1), (r + 1) * T) if k > after]
         # On its way every exit of the pass may become the nearest answer.
         own = [k for k in reachable if k in offered]
-        if not own or (place.position > 0 and self.mode != 'interruptible'):
+        if (not own and answered is None) or (place.position > 0 and self.mode != 'interruptible'):
             own = reachable
         higher = [k for k in offered if k >= (r + 1) * T]
         if self.mode == 'interruptible':
@@ -180,6 +180,8 @@ class OptionTable:
             begun = target // T == r
             least = max(0, place.position - 1) if begun else 0
             on_the_way = [k for k in range(target // T * T + least, target) if k > after]
+            if place.answered is None and r is not None and target // T > r:
+                on_the_way = []  # before it has answered, no pass is given up for a dearer one
             cheaper = self._cheaper(target, firsts)
             if place.answered is not None and not begun:
                 on_the_way = [k for k in on_the_way if self.accuracies[k] > self.accuracies[place.answered]]

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from impatient_ros.planning.forecast import Forecast
-from impatient_ros.planning.frame_timing import FrameTiming
+from impatient_ros.planning.frame_timing import FrameTiming, observed_boundaries
 from impatient_ros.planning.options import OptionTable
 from impatient_ros.planning.overrun_control import OverrunControl
 from impatient_ros.planning.path_sets import Completion
@@ -88,19 +88,19 @@ class Planner:
 
     # -- before the first stage
 
-    def feasible(self, budget: float, preparation: Sequence[float] = ()) -> bool:
+    def feasible(
+        self, budget: float, *, resolution: int | None = 0, preparation: Sequence[float] = ()
+    ) -> bool:
         """Whether a frame could be answered in so many seconds, unless the machine has become slower for good
-        just now. A frame that is taken for infeasible shows nothing, so one hiccup must not do it.
-
-        Args:
-            preparation: empty: the picture is prepared already, for the only resolution there is.
+        just now. A frame that is taken for infeasible shows nothing, so one hiccup must not do it. Arguments
+        as of `plan`.
         """
         if budget <= 0:
             return False
         forecast = self.forecast
         slowdown, decision_cost = forecast.optimistic_slowdown, forecast.decision_cost
         errors, margins = forecast.errors, self.control.margins()
-        candidates = self.options.start if preparation else self.options.at(0, 0, None)
+        candidates = self.options.at(resolution, 0, None)
         for index in candidates.starting:
             path = candidates.completions[index]
             left = budget - sum([preparation[r] for r in path.prepares])
@@ -142,15 +142,18 @@ class Planner:
         search = Search(candidates, self.forecast, self.control, budget, slowdown, preparation)
         if answered is not None:
             return Plan(search.best(min_chance))
+        paths: tuple[int, ...] = ()
         # Ascending by cost: mostly the first one is protected.
-        if not any(map(search.protected, candidates.starting)):
-            # An unlikely answer beats none. Where nothing was ever that fast, the frame is infeasible.
+        if any(map(search.protected, candidates.starting)):
+            if self.options.mode == 'contract':  # the most accurate one of those that are protected
+                paths = next(each.paths for each in candidates.path_sets if search.protected(each.first))
+            else:
+                paths = search.best(min_chance, protected=True)
+        if not paths:
+            # Nothing is protected, or only an insurance of what is too unlikely. An unlikely answer beats
+            # none; where nothing was ever that fast, the frame is infeasible.
             paths = search.best(min_chance)
             return Plan(paths, not paths)
-        if self.options.mode == 'contract':  # the most accurate one of those that are protected
-            paths = next(each.paths for each in candidates.path_sets if search.protected(each.first))
-        else:
-            paths = search.best(min_chance, protected=True)
         path = candidates.completions[candidates.alone[paths[0]]]
         return Plan(paths, False, paths[0], self._planned_time(path, slowdown, preparation))
 
@@ -207,7 +210,12 @@ class Planner:
             passes: what each of its passes took.
             abandoned: the protected path that was not evaluated because it would have been late.
         """
-        errors = [error for timing in passes for error in self.forecast.learn(timing)]
+        seen = [each for each in passes if observed_boundaries(each)]
+        errors = [
+            error
+            for timing in seen
+            for error in self.forecast.learn(timing, more_follows=timing is not seen[-1])
+        ]
         if not errors:
             return
         depth = None

@@ -40,11 +40,13 @@ class Source:
         network: builds the network at the largest resolution, with torch; None: there are only graphs. Raises
             ValueError, saying why, where the code that the network is made of is not known here.
         digest: identifies the weights: what a runtime makes of them is then kept in the user's cache.
+        resolutions: px, ascending, for a network without graphs; (): only its own.
     """
 
     graphs: tuple[Graph, ...] = ()
     network: Callable[[], ImpatientNetwork] | None = None
     digest: str | None = None
+    resolutions: tuple[int, ...] = ()
 
     @property
     def graph(self) -> Graph | None:
@@ -53,8 +55,8 @@ class Source:
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """The resolutions of the graphs, px."""
-        return tuple(graph.input_shape[1] for graph in self.graphs)
+        """The resolutions, px, ascending; (): only the network's own."""
+        return tuple(graph.input_shape[1] for graph in self.graphs) or self.resolutions
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,10 @@ from simulation import ACCURACIES, Clock, SimulatedRuntime, checkpoint, frame, p
 
 from impatient_ros.anytime import AnytimeClassifier, FrameRequest, FrameSettings
 from impatient_ros.anytime.classifier import RETRY_AFTER
-from impatient_ros.checkpoint import load
+from impatient_ros.checkpoint import load, save
+from impatient_ros.checkpoint.export import ExportError
+from impatient_ros.images.preprocessing import Preprocessing
+from impatient_ros.network import ImpatientNetwork
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.options import MODES
 from impatient_ros.runtime.base import Run
@@ -195,6 +198,16 @@ def test_a_machine_that_became_faster_is_noticed_though_every_frame_is_infeasibl
     assert all(answer.infeasible for answer in answers[:RETRY_AFTER])
     assert runtime.log[:2] == ['stage 0', 'exit 0'], 'tried on an empty image'
     assert answers[-1].exit_index == 0
+
+
+def test_after_a_hiccup_a_frame_is_tried_though_preparing_it_once_more_would_take_too_long():
+    clf, runtime = classifier('adaptive', preparation=0.030)
+    for factor in (1.0, 1.0, 1.0, 5.0, 5.0, 5.0):
+        runtime.factor = factor
+        clf.classify(IMAGE)
+    runtime.factor = 1.0
+    answers = [clf.classify(IMAGE, budget=0.050) for _ in range(10)]
+    assert [answer.exit_index for answer in answers] == [0] * 10
 
 
 def spoil(clf, camera):
@@ -580,6 +593,29 @@ class TestRealNetwork:
         assert np.allclose(answers[0].probabilities, answers[1].probabilities, atol=1e-3)
 
 
+def saved(path, size, **values):
+    network = ImpatientNetwork.from_torchvision('mobilenet_v3_small', exits=2, classes=2, image_size=size)
+    save(network, path, labels=['a', 'b'], preprocessing=Preprocessing(size, 256), **values)
+    return path
+
+
+def test_a_network_need_not_be_square(tmp_path):
+    path = saved(tmp_path / 'tall.safetensors', (224, 160))
+    clf = AnytimeClassifier.from_checkpoint(path, device='cpu', runtime='eager')
+    assert clf.classify(np.zeros((64, 64, 3), np.uint8)).resolution == 160
+
+
+def test_a_network_without_graphs_keeps_its_resolutions(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise ExportError('an operator that ONNX has not')
+
+    monkeypatch.setattr('impatient_ros.checkpoint.store.export', refuse)
+    path = saved(tmp_path / 'torch_only.safetensors', 224, resolutions=(160, 224))
+    clf = AnytimeClassifier.from_checkpoint(path, device='cpu', runtime='eager')
+    assert clf.resolutions == (160, 224)
+    assert clf.classify(np.zeros((64, 64, 3), np.uint8), path=clf.paths[0]).resolution == 160
+
+
 class TestResolutions:
     """The budget decides at which resolution the picture is prepared."""
 
@@ -648,6 +684,18 @@ class TestResolutions:
         assert clf.state().slowdown == pytest.approx(2.0, rel=0.05)
         answer = clf.classify(IMAGE, budget=0.060)
         assert (answer.resolution, answer.met) == (64, True)
+
+    def test_passes_of_one_frame_are_no_frames_that_agree_on_a_change(self):
+        slowdowns = []
+        for mode in ('contract', 'interruptible'):
+            clf, runtime = ladder(mode, factor=1.0)
+            for _ in range(30):
+                clf.classify(IMAGE)
+            runtime.factor = 5.0
+            clf.classify(IMAGE)
+            slowdowns.append(clf.state().slowdown)
+        assert runtime.resolutions[-4:] == [32, 64, 96, 128]
+        assert slowdowns[1] == pytest.approx(slowdowns[0], rel=0.01)
 
     def test_a_risky_pass_is_insured_by_a_cheaper_one(self):
         clf, runtime = ladder('adaptive', accuracies=(0.6, 0.61, 0.62, 0.9))

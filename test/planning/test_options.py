@@ -111,6 +111,13 @@ class TestResolutions:
         assert sets(table, 2, 1, 2) == set()
         assert sets(table, 0, 1, 0) == {(1,), (2,), (1, 2)}
 
+    def test_a_pass_is_not_given_up_for_a_dearer_one_before_it_has_answered(self):
+        table = ladder('adaptive', [0.3, 0.6, 0.4, 0.9], [0.010, 0.040], exits=2)
+        assert sets(table, 0, 0, None) == {(0,), (1,), (0, 1), (1, 3)}
+        assert sets(table, 0, 1, None) == {(0,), (1,), (0, 1), (1, 3)}
+        assert sets(table, 0, 2, None) == {(1,), (1, 3)}
+        assert sets(table, 0, 2, 1) == {(3,)}
+
     def test_an_insurance_costs_at_most_half_of_its_target(self):
         table = ladder('adaptive', [0.3, 0.6, 0.9], [0.010, 0.015, 0.031])
         assert sets(table) == {(0,), (1,), (2,), (0, 2), (1, 2)}
@@ -128,6 +135,16 @@ class TestResolutions:
     def test_interruptible_passes_evaluate_the_exits_that_pay(self):
         table = ladder('interruptible', [0.3, 0.6, 0.4, 0.9], [0.010, 0.040], exits=2)
         assert table.sequence == (0, 1, 3)
+
+    def test_interruptible_passes_evaluate_no_exit_that_does_not_pay(self):
+        table = ladder('interruptible', [0.6, 0.4, 0.7, 0.9], [0.010, 0.040], exits=2)
+        assert table.sequence == (0, 2, 3)
+        assert sets(table, 0, 1, 0) == {(2,), (2, 3)}
+
+    def test_interruptible_ends_with_the_best_answer_even_at_a_lower_resolution(self):
+        # The first exit of the largest pass is undominated, since a whole middle pass costs more.
+        table = ladder('interruptible', [0.1, 0.2, 0.3, 0.9, 0.5, 0.6], [0.010, 0.018, 0.020], exits=2)
+        assert table.sequence == (0, 1, 2, 3)
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 1), st.floats(0, 1)), min_size=1, max_size=9))

@@ -36,7 +36,7 @@ class _Fixed(Planner):
     def profile(self) -> LatencyProfile:
         return self.forecast.profiles[0]
 
-    def feasible(self, budget: float, preparation: Sequence[float] = ()) -> bool:
+    def feasible(self, budget: float, **_: object) -> bool:
         return True
 
     def plan(self, budget: float, **_: object) -> Plan:
@@ -129,9 +129,9 @@ class _Timed:
         self._decisions.append((time.thread_time_ns() - began) * 1e-3)
         return plan
 
-    def feasible(self, budget: float, preparation: Sequence[float] = ()) -> bool:
+    def feasible(self, *args: object, **options: object) -> bool:
         began = time.thread_time_ns()
-        feasible = self._planner.feasible(budget, preparation)
+        feasible = self._planner.feasible(*args, **options)  # type: ignore[arg-type]
         self._decisions.append((time.thread_time_ns() - began) * 1e-3)
         return feasible
 
