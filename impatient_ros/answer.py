@@ -50,3 +50,9 @@ class Answer:
     resolution: int | None = None
     planned_resolution: int | None = None
     unknown: bool = False
+
+    def sure(self, threshold: float) -> bool:
+        """Whether it is sure enough to end the frame; a threshold of 0 switches that off. What is unknown is
+        never sure.
+        """
+        return 0 < threshold <= self.confidence and not self.unknown

@@ -93,7 +93,7 @@ class FrameExecution:
                 now = self._execute_stages(run, plan)
             else:
                 now, answer = self._evaluate(run)
-                if 0 < threshold <= answer.confidence:
+                if answer.sure(threshold):
                     break
             if self._final and self._best is not None:
                 break
@@ -223,7 +223,7 @@ class FrameExecution:
     def _learn(self, run: Run) -> None:
         abandoned = self._protected if self._overrun is None else None
         threshold = self._settings.confidence_threshold
-        if self._best is not None and 0 < threshold <= self._best.confidence:
+        if self._best is not None and self._best.sure(threshold):
             abandoned = None  # an earlier answer was sure: the protected path was not needed
         if abandoned is not None:
             self._count(overrun=True)

@@ -241,7 +241,7 @@ class FrameInProgress:
         return best is None or not self._sure(best)
 
     def _sure(self, answer: Answer) -> bool:
-        return 0 < self.parameters.confidence_threshold <= answer.confidence
+        return answer.sure(self.parameters.confidence_threshold)
 
     def _slack(self) -> float:
         """Seconds that are left until the deadline, by the ROS clock."""

@@ -94,11 +94,14 @@ class ErrorWindow:
         return self._high_and_spread
 
     def chance(self, factor: float) -> float:
-        """P(a path takes at most `factor` times its forecast): 0 where none was ever that fast, never 1.
+        """P(a path takes at most `factor` times its forecast): 0 where none was ever that fast; 1 only where
+        there is no limit.
 
         What a window of frames cannot show is the rare hiccup. It is taken to hit HICCUP_RATE of the frames
         and to make one of them k times as long with probability 1 / k.
         """
+        if factor == math.inf:
+            return 1.0  # there is no deadline
         factors = self._factors
         below = bisect_right(factors, factor)
         if not below:

@@ -751,3 +751,11 @@ def test_labels_compete_among_themselves_and_unknown_is_judged_among_all():
     assert answer.unknown
     assert answer.confidence == pytest.approx(among_all[0])
     assert not clf.classify(IMAGE, settings=FrameSettings('contract', unknown_below=0.1)).unknown
+
+
+def test_an_unknown_answer_is_not_sure_enough_to_end_the_frame():
+    clf, _ = classifier('interruptible', logits=[[0.0, 1.0, 0.0]] * 4)
+    settings = FrameSettings('interruptible', confidence_threshold=0.4, unknown_below=0.9)
+    assert clf.classify(IMAGE, budget=1.0, settings=settings).exit_index == 3
+    settings = FrameSettings('interruptible', confidence_threshold=0.4)
+    assert clf.classify(IMAGE, budget=1.0, settings=settings).exit_index == 0
