@@ -7,11 +7,13 @@ so that all meet the same machine; budgets count from the decoded picture. An an
 right and in time. Policies: a mode of the node over all paths; where there are several exits and several
 resolutions, the same over the exits of the largest resolution (`exits only`) and over the last exits
 (`resolutions only`); and every path alone, always, whenever its answer comes: `full network` is the most
-accurate one by the checkpoint's own accuracies, `best single path` the one that turned out best at that
-budget, which nobody knows beforehand. With --load a busy process computes on every core.
+accurate one by the checkpoint's own accuracies, `best one path` the one that turned out best over all these
+budgets together, a plain network chosen as well as can be, and `best path by budget` the one that turned out
+best at that budget: no network, since nobody knows it beforehand. With --load a busy process computes on
+every core.
 
-OUT is a JSON list of flat records with the keys model, machine, runtime, load, policy, budget_ms, frames,
-accuracy, in_time, paths (answers in time by path), infeasible.
+OUT is a JSON list of flat records with the keys model, machine, runtime, load, miss_rate, policy, budget_ms,
+frames, accuracy, in_time, paths (answers in time by path), infeasible.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ from impatient_ros.planning.planners import Planners  # noqa: E402
 from training.data.labelled_pictures import Pictures, read  # noqa: E402
 from training.scoring.classes import with_labels  # noqa: E402
 
-FULL, BEST = 'full network', 'best single path'
+FULL, ONE, BEST = 'full network', 'best one path', 'best path by budget'
 BUSY = 'while True: pass'
 
 
@@ -67,7 +69,11 @@ class Cell:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     classifier = AnytimeClassifier.from_checkpoint(
-        options.checkpoint, runtime=options.runtime, mode=options.mode, cpu_threads=options.threads
+        options.checkpoint,
+        runtime=options.runtime,
+        mode=options.mode,
+        cpu_threads=options.threads,
+        miss_rate=options.miss_rate,
     )
     try:
         pictures = with_labels(
@@ -85,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             'machine': machine(),
             'runtime': f'{described["runtime"]} ({described["device"]}), {described["threads"]} threads',
             'load': options.load,
+            'miss_rate': options.miss_rate,
             'policy': policy,
             'budget_ms': budget,
             'frames': len(pictures),
@@ -125,8 +132,10 @@ def measured(
                 in_time = answer.elapsed * 1e3 <= budget
                 cell.add(answer, named[path], answer.class_index == target, in_time)
     full = max(classifier.paths, key=lambda path: path.accuracy)
+    one = max(singles.values(), key=lambda each: sum(cell.right for cell in each.values()))
     for budget in options.budgets:
         cells[FULL, budget] = singles[full][budget]
+        cells[ONE, budget] = one[budget]
         cells[BEST, budget] = max((each[budget] for each in singles.values()), key=lambda cell: cell.right)
     return cells
 
@@ -213,6 +222,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         '--budgets', type=float, nargs='+', default=[2, 3, 4, 6, 8, 10, 12, 16, 20, 30], metavar='MS'
     )
     parser.add_argument('--mode', default='adaptive', choices=('contract', 'interruptible', 'adaptive'))
+    parser.add_argument('--miss-rate', type=float, default=0.01, help='default: %(default)s')
     parser.add_argument('--runtime', default='auto')
     parser.add_argument('--threads', type=int, default=1, help='that compute; 0: measured; default: 1')
     parser.add_argument('--load', action='store_true', help='beside a busy process per core')
