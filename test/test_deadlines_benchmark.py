@@ -42,7 +42,7 @@ def cell(name, policy, frames=None):
 
 
 def test_there_is_a_trace_for_every_model_and_load_and_it_is_small():
-    assert set(TRACES) == {f'{model}-{load}' for model in ('default', 'resnet18') for load in LOADS}
+    assert set(TRACES) == {f'{model}-{load}' for model in ('clothing10', 'resnet18') for load in LOADS}
     for name, path in TRACES.items():
         assert path.stat().st_size < 300_000
         assert len(trace(name)) >= 900
@@ -85,7 +85,7 @@ class TestTheDefaultModeOnTraces:
         calm = [frame for frame in frames if not frame.loaded and frame.hindsight >= 2]
         assert sum(frame.exit_index >= 2 for frame in calm) > 0.85 * len(calm)
 
-    @pytest.mark.parametrize('name', ['default-step', 'resnet18-step'])
+    @pytest.mark.parametrize('name', ['clothing10-step', 'resnet18-step'])
     def test_a_step_in_load_is_followed_within_thirty_frames(self, name):
         frames = replay(trace(name), 'adaptive')
         values = [*trace(name).accuracies, 0.0]
@@ -105,24 +105,24 @@ def test_a_replay_is_deterministic():
     def without_times(frames):
         return [{**frame.to_dict(), 'decisions_us': ()} for frame in frames]
 
-    first, second = (replay(trace('default-burst'), 'adaptive', frames=200) for _ in range(2))
+    first, second = (replay(trace('clothing10-burst'), 'adaptive', frames=200) for _ in range(2))
     assert without_times(first) == without_times(second)
 
 
 def test_hindsight_is_never_beaten_and_never_misses():
-    found = cell('default-step', 'hindsight')
+    found = cell('clothing10-step', 'hindsight')
     assert found['miss_rate'] == found['deeper_fits_rate'] == 0
     assert found['expected_accuracy'] == found['hindsight_accuracy']
     assert found['overrun_rate'] is None
 
 
 def test_fixed_policies_do_what_their_names_say():
-    assert {f.exit_index for f in replay(trace('default-none'), 'fixed_first', frames=100)} <= {-1, 0}
-    assert {f.exit_index for f in replay(trace('default-none'), 'fixed_last', frames=100)} <= {-1, 4}
+    assert {f.exit_index for f in replay(trace('clothing10-none'), 'fixed_first', frames=100)} <= {-1, 0}
+    assert {f.exit_index for f in replay(trace('clothing10-none'), 'fixed_last', frames=100)} <= {-1, 4}
 
 
 class TestSeveralCameras:
-    @pytest.mark.parametrize('name', ['default-none', 'resnet18-none'])
+    @pytest.mark.parametrize('name', ['clothing10-none', 'resnet18-none'])
     def test_with_rules_all_are_served_and_without_most_frames_miss(self, name):
         with_rules = simulated(trace(name), 'rules', rounds=200)
         without = simulated(trace(name), 'fifo', rounds=200)
@@ -215,7 +215,7 @@ class TestCommandLine:
         out, again = tmp_path / 'out.json', tmp_path / 'again.json'
         given = [
             '--simulate',
-            str(TRACES['default-step']),
+            str(TRACES['clothing10-step']),
             '--frames',
             '60',
             '--policies',
@@ -236,7 +236,7 @@ class TestCommandLine:
 
     def test_the_tables_of_the_results_are_written_from_the_files_beside_them(self, tmp_path):
         figures = {
-            'model': 'default', 'threads': 1, 'stage': 'all', 'batch_1_ms': 2.0, 'batch_2_ms': 3.0,
+            'model': 'clothing10', 'threads': 1, 'stage': 'all', 'batch_1_ms': 2.0, 'batch_2_ms': 3.0,
             'batch_4_ms': 5.0, 'saved_by_2': 0.25, 'saved_by_4': 0.375,
         }  # fmt: skip
         (tmp_path / 'batching.json').write_text(json.dumps([figures]))
@@ -244,7 +244,7 @@ class TestCommandLine:
         (tmp_path / 'README.md').write_text(text)
         assert fill(tmp_path) == ['batching']
         text = (tmp_path / 'README.md').read_text()
-        assert '| default | 1 | all | 2.00 | 3.00 | 5.00 | 25 | 38 |' in text
+        assert '| clothing10 | 1 | all | 2.00 | 3.00 | 5.00 | 25 | 38 |' in text
         assert 'old' not in text
         assert 'kept' in text
         assert fill(tmp_path) == ['batching']
@@ -270,14 +270,14 @@ class TestCommandLine:
         pytest.importorskip('matplotlib')
         given = [
             '--simulate',
-            str(TRACES['default-step']),
+            str(TRACES['clothing10-step']),
             '--frames',
             '30',
             '--policies',
             'adaptive,static_p99',
         ]
         deadlines.main([*given, '--plots', str(tmp_path / 'plots')])
-        assert (tmp_path / 'plots' / 'default.png').stat().st_size > 1000
+        assert (tmp_path / 'plots' / 'clothing10.png').stat().st_size > 1000
 
 
 def test_every_policy_is_known_to_the_command_line():

@@ -6,7 +6,7 @@
     python test/benchmark/deadlines.py --ros --frames 300 --json out.json    # the node, another process
     python test/benchmark/deadlines.py --cameras 4                           # too many cameras on one model
     python test/benchmark/deadlines.py --timer 30                            # a 100 ms timer beside inference
-    python test/benchmark/deadlines.py --record traces/x.npz --model default --load burn --frames 3000
+    python test/benchmark/deadlines.py --record traces/x.npz --model clothing10 --load burn --frames 3000
     python test/benchmark/deadlines.py --recompute out.frames.json.gz --json again.json
     python test/benchmark/deadlines.py --tables                              # of the READMEs
 

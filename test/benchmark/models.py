@@ -1,4 +1,4 @@
-"""The networks that are measured: torchvision's with fixed random weights, and the shipped one."""
+"""The networks that are measured: torchvision's with fixed random weights, and the shipped one with exits."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from impatient_ros.network import ImpatientNetwork
 from impatient_ros.resources import resource_path
 from impatient_ros.runtime import Source
 
-MODELS = ('resnet18', 'resnet50', 'mobilenet_v3_large', 'efficientnet_b0', 'default')
-DEFAULT = 'clothing10.safetensors'
+MODELS = ('resnet18', 'resnet50', 'mobilenet_v3_large', 'efficientnet_b0', 'clothing10')
+CLOTHING = 'clothing10.safetensors'
 EXITS, CLASSES, SIZE = 5, 10, 224
 
 
 def network(name: str) -> ImpatientNetwork:
-    """The same weights in every process; `default` is the model that is shipped (128 px)."""
-    if name == 'default':
-        return load(resource_path('models', DEFAULT)).network
+    """The same weights in every process; `clothing10` is the shipped example of joint exits (128 px)."""
+    if name == 'clothing10':
+        return load(resource_path('models', CLOTHING)).network
     torch.manual_seed(0)
     return ImpatientNetwork.from_torchvision(name, exits=EXITS, classes=CLASSES, image_size=SIZE).eval()
 
@@ -35,8 +35,8 @@ def picture(shape: Sequence[int]) -> np.ndarray:
 
 def source(name: str) -> Source:
     """The network for `select_runtime`, by way of a checkpoint as the node reads it."""
-    if name == 'default':
-        file = read(resource_path('models', DEFAULT))
+    if name == 'clothing10':
+        file = read(resource_path('models', CLOTHING))
     else:
         with tempfile.TemporaryDirectory(prefix='impatient_ros-') as folder:
             path = Path(folder) / 'network.safetensors'

@@ -128,7 +128,7 @@ def _others(records: Sequence[Record]) -> list[str]:
     if accurate:
         lines += [
             '',
-            '| accuracy of the default model | by exit | points from eager, largest |',
+            '| accuracy of the clothing model | by exit | points from eager, largest |',
             '|---|---|---|',
         ]
         for runtime in dict.fromkeys(r['runtime'] for r in accurate):

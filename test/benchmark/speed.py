@@ -27,7 +27,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from benchmark.models import DEFAULT, MODELS, picture, source  # noqa: E402
+from benchmark.models import CLOTHING, MODELS, picture, source  # noqa: E402
 from benchmark.report import Record, changes, markdown, placed, plot, record  # noqa: E402
 from benchmark.targets import targets  # noqa: E402
 from benchmark.turns import Peer, ratio, take_turns, timed  # noqa: E402
@@ -139,19 +139,19 @@ class _Instant(Runtime):
 def decision(classifier: AnytimeClassifier, rounds: int) -> Iterator[Record]:
     """Planning, replanning and wrapping up a frame, without decode, preprocessing, stages and heads."""
     for mode in MODES:
-        checkpoint = load(resource_path('models', DEFAULT))
+        checkpoint = load(resource_path('models', CLOTHING))
         object.__setattr__(checkpoint, 'preprocessing', lambda image: image)
         idle = AnytimeClassifier(checkpoint, _Instant(len(checkpoint.labels)), classifier.profiles, mode=mode)
         image = np.zeros((1, 1, 3), np.uint8)
         durations = timed(lambda idle=idle, image=image: idle.classify(image, budget=1.0), rounds * 20)[10:]
-        yield record('default', 'cpu', '', 'decision', durations, mode=mode)
+        yield record('clothing10', 'cpu', '', 'decision', durations, mode=mode)
 
 
 def accuracy(device: str, data: str) -> Iterator[Record]:
-    """Each exit of the default model on `validation`; `ratio` is the difference to eager, in points."""
+    """Each exit of the clothing model on `validation`; `ratio` is the difference to eager, in points."""
     from training.data.labelled_pictures import read
 
-    checkpoint = load(resource_path('models', DEFAULT))
+    checkpoint = load(resource_path('models', CLOTHING))
     pictures = read(data, 'validation')
     reference: list[float] = []
     for kind in RUNTIMES[device]:
@@ -168,12 +168,12 @@ def accuracy(device: str, data: str) -> Iterator[Record]:
         for t, share in enumerate(shares):
             points = 100 * (share - reference[t])
             yield record(
-                'default', device, kind, 'accuracy', exit_index=t, ratio=points, accuracy=round(share, 4)
+                'clothing10', device, kind, 'accuracy', exit_index=t, ratio=points, accuracy=round(share, 4)
             )
 
 
 def default_classifier(device: str) -> AnytimeClassifier:
-    return AnytimeClassifier.from_checkpoint(resource_path('models', DEFAULT), device=device)
+    return AnytimeClassifier.from_checkpoint(resource_path('models', CLOTHING), device=device)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

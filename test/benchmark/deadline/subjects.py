@@ -13,7 +13,7 @@ from impatient_ros.network import ImpatientNetwork
 
 __all__ = ['MODELS', 'Subject', 'prepare']
 
-MODELS = ('default', 'resnet18')
+MODELS = ('clothing10', 'resnet18')
 ROOT = Path(__file__).resolve().parents[3]
 
 # resnet18 stands for a network of ordinary size. Nobody trains it here: times do not depend on the weights,
@@ -39,7 +39,7 @@ def prepare(model: str, folder: Path) -> Subject:
     if model not in MODELS:
         raise ValueError(f'model is {model!r}; write one of {", ".join(MODELS)}')
     noise = np.random.default_rng(0)
-    if model == 'default':
+    if model == 'clothing10':
         path = ROOT / 'models' / 'clothing10.safetensors'
         height, width = load(path).network.config['input_shape'][1:]
         return Subject(model, path, noise.integers(0, 256, (height, width, 3), np.uint8))
