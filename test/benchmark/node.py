@@ -56,10 +56,10 @@ def measure_node(classifier: AnytimeClassifier, *, frames: int, rate: float = 30
                 'ms_profile_p50': round(1e3 * (float(np.median(found['published'])) - costs[last]), 4),
             }
             overheads = [latency - stages for latency in found['published']]
-            records.append(record('clothing10', device, runtime, 'node', overheads, **what, **extra))
+            records.append(record('default', device, runtime, 'node', overheads, **what, **extra))
             records.append(
                 record(
-                    'clothing10',
+                    'default',
                     device,
                     runtime,
                     'not_received',
@@ -95,7 +95,7 @@ def measure_memory(classifier: AnytimeClassifier, *, frames: int, rate: float = 
         memory = {int(k): v for k, v in _camera(wanted, environment)[0]['memory'].items()}
     first, last = memory[500], memory[max(memory)]
     return record(
-        'clothing10',
+        'default',
         classifier.runtime.device,
         classifier.runtime.name,
         'memory',
