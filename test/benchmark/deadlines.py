@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         from deadline.plots import plot
 
         options.plots.mkdir(parents=True, exist_ok=True)
-        plot(summary, options.plots, _title(about))
+        plot(summary, options.plots, lambda model: _title(about, model))
     return 0
 
 
@@ -205,9 +205,9 @@ def _timer(options: argparse.Namespace) -> int:
     return 0
 
 
-def _title(about: dict) -> str:
+def _title(about: dict, model: str) -> str:
     machines = about.get('models') or about.get('traces') or {}
-    one = next(iter(machines.values()), {})
+    one = next((each for name, each in machines.items() if model in (name, each.get('model'))), {})
     how = 'simulated on traces of' if about.get('simulated') else 'measured on'
     return f'{how} {one.get("processor", "")}, {one.get("cores", "")} cores, {one.get("runtime", "")}'
 
