@@ -35,6 +35,26 @@ def test_the_table_names_the_worst_contract_and_what_eager_would_take():
     assert row == '| resnet18 | cpu, openvino | 40.00 | 10.00 | 10.00 | 4.00 | 1.02 | 1.10 |'
 
 
+def test_the_default_model_has_a_row_for_every_resolution_and_one_for_the_passes_in_turn():
+    records = network_records()
+    for px, plain, ours in ((96, 0.001, 0.0011), (224, 0.004, 0.004)):
+        records += [
+            record('default', 'cpu', 'openvino', 'path_plain', [plain], resolution=px),
+            record('default', 'cpu', 'openvino', 'path', [ours], ratio=ours / plain, resolution=px),
+        ]
+    passes = record('default', 'cpu', 'openvino', 'passes', [0.0051], ratio=1.28, resolutions=[96, 224])
+    rows = markdown([*records, passes], 'a machine').splitlines()[-3:]
+    assert rows == [
+        '| 96 | 1.00 | 1.10 | 1.10 |',
+        '| 224 | 4.00 | 4.00 | 1.00 |',
+        '| interruptible: 96, 224 in turn | 4.00 | 5.10 | 1.28 |',
+    ]
+    assert not any('default' in row for row in targets([*records, passes])), 'reported, not bounded'
+    assert changes(records, records[:-2]) == [
+        f'default cpu openvino {what} 224: not measured now' for what in ('path_plain', 'path')
+    ]
+
+
 def test_changes_are_told_beyond_a_tenth_only_and_so_is_what_is_missing():
     old, new = network_records(), network_records()
     new[2]['ms_p50'] *= 1.05

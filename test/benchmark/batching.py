@@ -1,6 +1,6 @@
 """Is a stage that executes frames of several cameras at once cheaper than as many runs of it, one by one?
 
-    python test/benchmark/batching.py [--models default,resnet18] [--threads N] [--json OUT]
+    python test/benchmark/batching.py [--models clothing10,resnet18] [--threads N] [--json OUT]
 
 Every stage of a network runs on ONNX Runtime with 1, 2 and 4 frames in a batch, in turns, with a pause before
 each run as between frames. A batch pays where its time is clearly below as many single runs' time; what it
@@ -29,7 +29,7 @@ from impatient_ros.runtime.onnx_runtime import SPIN_US
 
 BATCHES = (1, 2, 4)
 PAUSE = 0.004  # s
-MODELS = ('default', 'resnet18')
+MODELS = ('clothing10', 'resnet18')
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def network(name: str) -> ImpatientNetwork:
-    if name == 'default':
+    if name == 'clothing10':
         return load(resource_path('models', 'clothing10.safetensors')).network
     torch.manual_seed(0)
     return ImpatientNetwork.from_torchvision(name, exits=5, classes=10, image_size=224).eval()

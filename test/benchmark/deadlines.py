@@ -12,10 +12,10 @@
 
 deadline_results.sh makes everything that results/README.md shows.
 
-Budgets are drawn evenly between the p99 cost of the first exit and 1.3 times that of the last. Beside the
-summary every frame is written (out.frames.json.gz), from which the summary can be recomputed; `--plots`
-draws it. Frames during which strangers kept more than 0.3 of a core busy do not count; how many there
-were is said (`disturbed`).
+Budgets are drawn evenly between the p99 cost of the cheapest path and 1.3 times that of the full one. Beside
+the summary every frame is written (out.frames.json.gz), from which the summary can be recomputed; `--plots`
+draws it. Frames during which strangers kept more than 0.3 of a core busy do not count; how many there were
+is said (`disturbed`).
 """
 
 import argparse
@@ -33,7 +33,7 @@ from deadline.live import run_live
 from deadline.load import LOADS
 from deadline.machine import machine
 from deadline.policies import POLICIES
-from deadline.recording import record
+from deadline.recording import QUIET, accuracies_of, record
 from deadline.replay import replay
 from deadline.report import fill
 from deadline.subjects import MODELS, prepare
@@ -77,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
         from deadline.plots import plot
 
         options.plots.mkdir(parents=True, exist_ok=True)
-        plot(summary, options.plots, _title(about))
+        plot(summary, options.plots, lambda model: _title(about, model))
     return 0
 
 
@@ -114,8 +114,8 @@ def _live(options: argparse.Namespace) -> tuple[list[Frame], dict, dict]:
     with tempfile.TemporaryDirectory() as folder:
         for model in options.model:
             subject = prepare(model, Path(folder))
-            classifier = subject.classifier(runtime=options.runtime)
-            accuracies[model] = classifier.checkpoint.accuracies
+            classifier = subject.classifier(runtime=options.runtime, cpu_threads=options.threads)
+            accuracies[model] = accuracies_of(classifier)
             about[model] = machine(classifier)
             for load in options.load:
                 if options.ros:
@@ -144,7 +144,9 @@ def _record(options: argparse.Namespace) -> int:
             options.load[0],
             options.frames or 3000,
             runtime=options.runtime,
+            threads=options.threads,
             limit=min(options.limit, 500.0),
+            quiet=options.quiet,
             progress=_say,
         )
     trace.save(options.record)
@@ -165,7 +167,8 @@ def _cameras(options: argparse.Namespace) -> int:
     else:
         with tempfile.TemporaryDirectory() as folder:
             for model in options.model:
-                classifier = (subject := prepare(model, Path(folder))).classifier(runtime=options.runtime)
+                subject = prepare(model, Path(folder))
+                classifier = subject.classifier(runtime=options.runtime, cpu_threads=options.threads)
                 last = busy_cost(subject, classifier)
                 results += [
                     {
@@ -193,7 +196,8 @@ def _timer(options: argparse.Namespace) -> int:
     from deadline.timer import compare
 
     with tempfile.TemporaryDirectory() as folder:
-        classifier = (subject := prepare(options.model[0], Path(folder))).classifier(runtime=options.runtime)
+        subject = prepare(options.model[0], Path(folder))
+        classifier = subject.classifier(runtime=options.runtime, cpu_threads=options.threads)
         result = {**compare(subject, classifier, options.timer), **machine(classifier)}
     print(result)
     if options.json:
@@ -201,9 +205,9 @@ def _timer(options: argparse.Namespace) -> int:
     return 0
 
 
-def _title(about: dict) -> str:
+def _title(about: dict, model: str) -> str:
     machines = about.get('models') or about.get('traces') or {}
-    one = next(iter(machines.values()), {})
+    one = next((each for name, each in machines.items() if model in (name, each.get('model'))), {})
     how = 'simulated on traces of' if about.get('simulated') else 'measured on'
     return f'{how} {one.get("processor", "")}, {one.get("cores", "")} cores, {one.get("runtime", "")}'
 
@@ -236,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
         '--threads',
         type=int,
         default=0,
-        help='of torch, and the most that ONNX Runtime may use; 0: as the node has them (default). Eager '
+        help='of torch, and of the runtime on a CPU; 0: as the node has them (default). Eager '
         "torch's threads wait for each other by spinning, which beside other work takes ten times as long as "
         'the work itself: measure it with 1',
     )
@@ -248,6 +252,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--cameras', type=int, metavar='N', help='only N cameras on one model, too many')
     parser.add_argument('--timer', type=float, metavar='SECONDS', help='only the timer beside inference')
     parser.add_argument('--record', type=Path, metavar='TRACE', help='only record a trace')
+    parser.add_argument(
+        '--quiet', type=float, default=QUIET, help='cores that others may keep busy while a trace is recorded'
+    )
     parser.add_argument('--recompute', type=Path, nargs='+', metavar='FRAMES', help='summary from frames')
     parser.add_argument('--tables', action='store_true', help='only rewrite those of the READMEs')
     parser.add_argument('--json', type=Path, metavar='OUT')

@@ -1,4 +1,4 @@
-"""The networks that are measured: torchvision's with fixed random weights, and the shipped one."""
+"""The networks that are measured: torchvision's with fixed random weights, and those that ship."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from impatient_ros.network import ImpatientNetwork
 from impatient_ros.resources import resource_path
 from impatient_ros.runtime import Source
 
-MODELS = ('resnet18', 'resnet50', 'mobilenet_v3_large', 'efficientnet_b0', 'default')
-DEFAULT = 'clothing10.safetensors'
+MODELS = ('resnet18', 'resnet50', 'mobilenet_v3_large', 'efficientnet_b0', 'clothing10')
+SHIPPED = {'clothing10': 'clothing10.safetensors', 'default': 'imagenet.safetensors'}
 EXITS, CLASSES, SIZE = 5, 10, 224
 
 
 def network(name: str) -> ImpatientNetwork:
-    """The same weights in every process; `default` is the model that is shipped (128 px)."""
-    if name == 'default':
-        return load(resource_path('models', DEFAULT)).network
+    """The same weights in every process; at its largest resolution."""
+    if name in SHIPPED:
+        return load(resource_path('models', SHIPPED[name])).network
     torch.manual_seed(0)
     return ImpatientNetwork.from_torchvision(name, exits=EXITS, classes=CLASSES, image_size=SIZE).eval()
 
@@ -35,12 +35,12 @@ def picture(shape: Sequence[int]) -> np.ndarray:
 
 def source(name: str) -> Source:
     """The network for `select_runtime`, by way of a checkpoint as the node reads it."""
-    if name == 'default':
-        file = read(resource_path('models', DEFAULT))
+    if name in SHIPPED:
+        file = read(resource_path('models', SHIPPED[name]))
     else:
         with tempfile.TemporaryDirectory(prefix='impatient_ros-') as folder:
             path = Path(folder) / 'network.safetensors'
             labels = [str(index) for index in range(CLASSES)]
             save(network(name), path, labels=labels, preprocessing=Preprocessing.for_image_size(SIZE))
             file = read(path)
-    return Source((file.graph,), lambda: network(name), file.digest)
+    return Source(tuple(each.graph for each in file.resolutions), lambda: network(name), file.digest)

@@ -2,9 +2,9 @@
 
     python peer.py RUNTIME MODEL DEVICE [THREADS]
 
-A line `CASE COUNT` on stdin (CASE is `plain` or the index of the exit at which the network is truncated) is
-answered with a JSON list of COUNT durations in seconds. Ours is compared with these: torchvision as it
-comes, one ordinary compiled model of OpenVINO's per network, one CUDA graph per network.
+A line `CASE COUNT` on stdin (CASE is `plain` or the number of a path, see `planning.options`) is answered
+with a JSON list of COUNT durations in seconds. Ours is compared with these: torchvision as it comes, one
+ordinary compiled model of OpenVINO's per network, one CUDA graph per network.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,23 +48,26 @@ def eager(name: str, device: str) -> dict[str, Callable[[], Any]]:
 
 
 def openvino(name: str, threads: str) -> dict[str, Callable[[], Any]]:
-    """A compiled model with OpenVINO's defaults and as many threads as ours for each truncated network.
-
-    `plain` is the last of them.
+    """A compiled model of its own for each path, with OpenVINO's defaults but as many threads as ours and the
+    same precision; `plain` is the last of them.
     """
     from impatient_ros.checkpoint.graph import logits
     from impatient_ros.runtime.packages import import_package
 
-    graph = source(name).graph
-    image = picture(graph.input_shape)
     core = import_package('openvino', 'the benchmark', 'measure eager').Core()
     cases: dict[str, Callable[[], Any]] = {}
-    for t in range(graph.exits):
-        whole = core.read_model(graph.part(0, [logits(t)]).SerializeToString())
-        options = {'PERFORMANCE_HINT': 'LATENCY', 'INFERENCE_NUM_THREADS': int(threads)}
-        request = core.compile_model(whole, 'CPU', options).create_infer_request()
-        cases[str(t)] = lambda request=request: request.infer({0: image})
-    cases['plain'] = cases[str(graph.exits - 1)]
+    options = {
+        'PERFORMANCE_HINT': 'LATENCY',
+        'INFERENCE_NUM_THREADS': int(threads),
+        'INFERENCE_PRECISION_HINT': 'f32',
+    }
+    for graph in source(name).graphs:
+        image = picture(graph.input_shape)
+        for t in range(graph.exits):
+            whole = core.read_model(graph.part(0, [logits(t)]).SerializeToString())
+            request = core.compile_model(whole, 'CPU', options).create_infer_request()
+            cases[str(len(cases))] = partial(request.infer, {0: image})
+    cases['plain'] = cases[str(len(cases) - 1)]
     return cases
 
 

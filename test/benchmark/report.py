@@ -16,7 +16,7 @@ NAMES = {
     'interruptible': 'ours, interruptible',
 }
 # What tells two records of one run apart.
-IDENTITY = ('model', 'device', 'runtime', 'what', 'exit', 'image', 'transport', 'mode')
+IDENTITY = ('model', 'device', 'runtime', 'what', 'exit', 'resolution', 'image', 'transport', 'mode')
 
 
 def record(
@@ -90,6 +90,7 @@ def markdown(records: Sequence[Record], machine: str) -> str:
             f'| {model} | {device}, {runtime} | {_ms(eager)} | {_ms(plain)} | {_ms(contract[-1])} '
             f'| {eager["ms_p50"] / contract[-1]["ms_p50"]:.2f} | {worst:.2f} | {every[-1]["ratio"]:.2f} |'
         )
+    lines += _ladder(records)
     node = [r for r in records if r['what'] in ('node', 'not_received')]
     if node:
         lines += [
@@ -117,18 +118,36 @@ def markdown(records: Sequence[Record], machine: str) -> str:
     return '\n'.join(lines) + '\n'
 
 
+def _ladder(records: Sequence[Record]) -> list[str]:
+    """The default model, resolution by resolution."""
+    plain = {r['resolution']: r for r in records if r['what'] == 'path_plain'}
+    lines = []
+    if plain:
+        lines += ['', '| default model, px | plain | ours | ours / plain |', '|---|---|---|---|']
+    for r in (r for r in records if r['what'] == 'path'):
+        px = r['resolution']
+        lines.append(f'| {px} | {_ms(plain[px])} | {_ms(r)} | {r["ratio"]:.2f} |')
+    for r in (r for r in records if r['what'] == 'passes'):
+        lines.append(
+            f'| interruptible: {", ".join(map(str, r["resolutions"]))} in turn | {_ms(plain[max(plain)])} '
+            f'| {_ms(r)} | {r["ratio"]:.2f} |'
+        )
+    return lines
+
+
 def _others(records: Sequence[Record]) -> list[str]:
     """Decisions, accuracy, memory."""
     lines = []
     decided = [r for r in records if r['what'] == 'decision']
     if decided:
-        lines += ['', '| deciding, all of a frame, 5 exits | p50 | p99 |', '|---|---|---|']
+        model = decided[0]['model']
+        lines += ['', f'| deciding, all of a frame, {model} | p50 | p99 |', '|---|---|---|']
         lines += [f'| {r["mode"]} | {r["ms_p50"]:.2f} | {r["ms_p99"]:.2f} |' for r in decided]
     accurate = [r for r in records if r['what'] == 'accuracy']
     if accurate:
         lines += [
             '',
-            '| accuracy of the default model | by exit | points from eager, largest |',
+            '| accuracy of the clothing model | by exit | points from eager, largest |',
             '|---|---|---|',
         ]
         for runtime in dict.fromkeys(r['runtime'] for r in accurate):

@@ -3,9 +3,13 @@
     python test/benchmark/speed.py --json OUT [--models A,B] [--device cpu] [--quick] [--compare OLD.json]
 
 Compares the runtimes with the plain networks, which run in processes of their own and take turns with ours.
+The model `default` is measured at each of its resolutions in OpenVINO alone, plain and ours, and as
+interruptible mode executes it: passes of several resolutions in turn.
+
 OUT is a list of flat records: model, device, runtime, what (plain | truncated | contract | interruptible |
-preprocess | decision | node | not_received | speedup | accuracy | memory), exit (from 1), ms_p50, ms_p99 and
-ratio: to the network truncated at that exit (contract), to the plain one (interruptible), both on the same
+path_plain | path | passes | preprocess | decision | node | not_received | speedup | accuracy | memory), exit
+(from 1), ms_p50, ms_p99 and ratio: to the network truncated at that exit (contract), to the plain one
+(interruptible), to the plain one at that resolution (path), to that at the largest (passes), all on the same
 runtime; of speedup, plain eager torchvision / ours to the last exit. Durations include the way of the image
 to the device and of the scores back. `--report FILE.json` makes table and plot from a run that was kept.
 """
@@ -19,7 +23,9 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +33,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from benchmark.models import DEFAULT, MODELS, picture, source  # noqa: E402
+from benchmark.ladder import contract_run, ladder  # noqa: E402
+from benchmark.models import MODELS, SHIPPED, picture, source  # noqa: E402
 from benchmark.report import Record, changes, markdown, placed, plot, record  # noqa: E402
 from benchmark.targets import targets  # noqa: E402
 from benchmark.turns import Peer, ratio, take_turns, timed  # noqa: E402
@@ -80,18 +87,11 @@ def stages(name: str, device: str, *, rounds: int, time_limit: float) -> Iterato
 def _cases(runtime: Runtime, peer: Peer, image: np.ndarray) -> dict[str, Callable[[int], Sequence[Any]]]:
     cases: dict[str, Callable[[int], Sequence[Any]]] = {}
     for t in range(runtime.exits):  # a peer's turn follows ours at once
-        cases[f'contract {t}'] = lambda count, t=t: timed(lambda: _contract(runtime, image, t), count)
+        cases[f'contract {t}'] = lambda count, t=t: timed(lambda: contract_run(runtime, image, t), count)
         cases[f'truncated {t}'] = lambda count, t=t: peer.turn(str(t), count)
     cases['interruptible'] = lambda count: [_interruptible(runtime, image) for _ in range(count)]
     cases['plain'] = lambda count: peer.turn('plain', count)
     return cases
-
-
-def _contract(runtime: Runtime, image: np.ndarray, exit_index: int) -> None:
-    run = runtime.start(image)
-    while run.position <= exit_index:
-        run.stage(exit_index)
-    run.exit()
 
 
 def _interruptible(runtime: Runtime, image: np.ndarray) -> list[float]:
@@ -118,10 +118,11 @@ def preprocessing(rounds: int) -> Iterator[Record]:
 class _Instant(Runtime):
     """Executes nothing, so that what is left is deciding."""
 
-    name, device, exits, sides = 'eager', 'cpu', 5, (64,)
+    name, device = 'eager', 'cpu'
 
-    def __init__(self, classes: int) -> None:
-        self._scores = np.linspace(0, 1, classes, dtype=np.float32)
+    def __init__(self, classifier: AnytimeClassifier) -> None:
+        self.exits, self.sides = classifier.exits, classifier.resolutions
+        self._scores = np.linspace(0, 1, len(classifier.labels), dtype=np.float32)
 
     def upload(self, image: np.ndarray) -> Any:
         return image
@@ -139,19 +140,21 @@ class _Instant(Runtime):
 def decision(classifier: AnytimeClassifier, rounds: int) -> Iterator[Record]:
     """Planning, replanning and wrapping up a frame, without decode, preprocessing, stages and heads."""
     for mode in MODES:
-        checkpoint = load(resource_path('models', DEFAULT))
-        object.__setattr__(checkpoint, 'preprocessing', lambda image: image)
-        idle = AnytimeClassifier(checkpoint, _Instant(len(checkpoint.labels)), classifier.profiles, mode=mode)
+        resolutions = tuple(
+            replace(each, preprocessing=lambda image: image) for each in classifier.checkpoint.resolutions
+        )
+        checkpoint = SimpleNamespace(labels=classifier.labels, resolutions=resolutions)
+        idle = AnytimeClassifier(checkpoint, _Instant(classifier), classifier.profiles, mode=mode)
         image = np.zeros((1, 1, 3), np.uint8)
         durations = timed(lambda idle=idle, image=image: idle.classify(image, budget=1.0), rounds * 20)[10:]
         yield record('default', 'cpu', '', 'decision', durations, mode=mode)
 
 
 def accuracy(device: str, data: str) -> Iterator[Record]:
-    """Each exit of the default model on `validation`; `ratio` is the difference to eager, in points."""
+    """Each exit of the clothing model on `validation`; `ratio` is the difference to eager, in points."""
     from training.data.labelled_pictures import read
 
-    checkpoint = load(resource_path('models', DEFAULT))
+    checkpoint = load(resource_path('models', SHIPPED['clothing10']))
     pictures = read(data, 'validation')
     reference: list[float] = []
     for kind in RUNTIMES[device]:
@@ -168,12 +171,12 @@ def accuracy(device: str, data: str) -> Iterator[Record]:
         for t, share in enumerate(shares):
             points = 100 * (share - reference[t])
             yield record(
-                'default', device, kind, 'accuracy', exit_index=t, ratio=points, accuracy=round(share, 4)
+                'clothing10', device, kind, 'accuracy', exit_index=t, ratio=points, accuracy=round(share, 4)
             )
 
 
-def default_classifier(device: str) -> AnytimeClassifier:
-    return AnytimeClassifier.from_checkpoint(resource_path('models', DEFAULT), device=device)
+def default_classifier(device: str, runtime: str = 'auto') -> AnytimeClassifier:
+    return AnytimeClassifier.from_checkpoint(resource_path('models', SHIPPED['default']), device, runtime)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -182,10 +185,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         records = json.loads(Path(options.report).read_text())
         _write(options, records, _machine(records))
         return 0
-    unknown = set(options.models) - set(MODELS)
+    unknown = set(options.models) - {*MODELS, 'default'}
     if unknown:
         print(
-            f'unknown models {", ".join(sorted(unknown))}: write some of {",".join(MODELS)}', file=sys.stderr
+            f'unknown models {", ".join(sorted(unknown))}: write some of {",".join(MODELS)},default',
+            file=sys.stderr,
         )
         return 2
     found = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -201,8 +205,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     for device in devices:
         for name in options.models:
-            add(stages(name, device, rounds=rounds, time_limit=time_limit))
+            if name != 'default':
+                add(stages(name, device, rounds=rounds, time_limit=time_limit))
     classifier = default_classifier(devices[-1])
+    if 'default' in options.models and 'cpu' in devices:
+        of = default_classifier('cpu', 'openvino')
+        add(ladder(of, rounds=rounds, time_limit=time_limit))
     add(preprocessing(rounds))
     add(decision(classifier, rounds))
     if options.data:
@@ -245,7 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
     add = parser.add_argument
     add('--json', metavar='OUT', help='where the records go')
-    add('--models', type=lambda text: text.split(','), default=list(MODELS), help='default: all')
+    add('--models', type=lambda text: text.split(','), default=[*MODELS, 'default'], help='default: all')
     add('--device', choices=('auto', 'cpu', 'cuda'), default='auto', help='default: all that are present')
     add('--quick', action='store_true', help='few rounds: under a minute for two models')
     add('--report', metavar='RUN.json', help='measure nothing: table and plot of a run that was kept')

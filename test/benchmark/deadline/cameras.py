@@ -1,8 +1,8 @@
 """Several cameras on one model, more than it can do: with the node's rules, and first come, first served.
 
-    rules   earliest deadline first, newest frame per camera, the first exit of all before deeper exits of
-            any, equal parts of the time (impatient_ros/perception/time_sharing.py)
-    fifo    every frame waits for its turn and goes through to the last exit, as a node with a queue does it
+    rules   earliest deadline first, newest frame per camera, the cheapest path of all before better ones
+            of any, equal parts of the time (impatient_ros/perception/time_sharing.py)
+    fifo    every frame waits for its turn and takes the full path, as a node with a queue does it
 
 Every frame is to be answered before the next one of its camera.
 """
@@ -15,7 +15,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from deadline.frame import path_number
 from deadline.policies import equip
+from deadline.recording import accuracies_of
 from deadline.replay import Replayed, replayed_checkpoint
 from deadline.subjects import Subject
 from deadline.summary import wilson
@@ -39,7 +41,7 @@ def simulated(trace: Trace, rule: str, cameras: int = 4, demand: float = 1.5, ro
         'adaptive' if rule == 'rules' else 'fixed_last',
         replayed_checkpoint(trace, runtime),
         runtime,
-        [trace.profile],
+        trace.profiles,
         clock=runtime.clock,
     )
 
@@ -50,7 +52,7 @@ def simulated(trace: Trace, rule: str, cameras: int = 4, demand: float = 1.5, ro
         runtime.frame = (runtime.frame + 1) % len(trace)
 
     run = _Run(classifier, np.zeros((1, 1, 3), np.uint8), runtime.clock, until, next_frame)
-    summary = run.summary(rule, cameras, demand, rounds, trace.profile.costs('contract')[-1])
+    summary = run.summary(rule, cameras, demand, rounds, trace.profiles[-1].costs('contract')[-1])
     return {**summary, 'model': trace.description['model'], 'load': trace.description['load']}
 
 
@@ -81,7 +83,7 @@ def live(
 
 
 def busy_cost(subject: Subject, classifier: AnytimeClassifier, frames: int = 100) -> float:
-    """Seconds per frame to the last exit where one follows the other at once: with warm caches a small
+    """Seconds per frame along the full path where one follows the other at once: with warm caches a small
     network takes two thirds of what its profile says, which is measured with pauses.
     """
     equipped, _ = equip('fixed_last', classifier.checkpoint, classifier.runtime, classifier.profiles)
@@ -107,7 +109,7 @@ class _Run:
         self._classifier, self._image = classifier, image
         self._clock, self._until, self._next_frame = clock, until, next_frame
         self._latest, self._queue = LatestFrames(), deque()
-        self._ended: list[tuple[str, str, int]] = []  # camera, outcome, exit
+        self._ended: list[tuple[str, str, int]] = []  # camera, outcome, path
 
     def summary(self, rule: str, cameras: int, demand: float, rounds: int, last: float) -> dict:
         period = cameras * last / demand
@@ -174,13 +176,13 @@ class _Run:
             outcome = 'infeasible'
         else:
             outcome = 'answered' if answer.met else 'missed'
-        exit_index = answer.exit_index if answer.met and answer.exit_index is not None else -1
-        self._ended.append((frame.camera, outcome, exit_index))
+        taken = path_number(self._classifier, answer.resolution, answer.exit_index) if answer.met else -1
+        self._ended.append((frame.camera, outcome, taken))
 
     def _figures(self, rule: str, cameras: int, rounds: int, period: float, demand: float) -> dict:
-        accuracies = [*self._classifier.checkpoint.resolutions[-1].accuracies, 0.0]
+        accuracies = [*accuracies_of(self._classifier), 0.0]
         outcomes = Counter(outcome for _, outcome, _ in self._ended)
-        exits = Counter(exit_index for *_, exit_index in self._ended if exit_index >= 0)
+        paths = Counter(path for *_, path in self._ended if path >= 0)
         names = [f'camera {c}' for c in range(cameras)]
         answered = [sum(1 for c, o, _ in self._ended if (c, o) == (n, 'answered')) / rounds for n in names]
         tried = outcomes['answered'] + outcomes['missed']
@@ -195,8 +197,8 @@ class _Run:
             'miss_rate': round(outcomes['missed'] / tried, 5) if tried else None,
             'miss_rate_low': round(low, 5),
             'miss_rate_high': round(high, 5),
-            'exits': [exits[t] for t in range(len(accuracies) - 1)],
-            'expected_accuracy': round(sum(accuracies[e] for *_, e in self._ended) / len(self._ended), 5),
+            'paths': [paths[k] for k in range(len(accuracies) - 1)],
+            'expected_accuracy': round(sum(accuracies[k] for *_, k in self._ended) / len(self._ended), 5),
             'answered_worst_camera': round(min(answered), 4),
             'answered_best_camera': round(max(answered), 4),
         }

@@ -33,7 +33,7 @@ def write_frames(
 
 
 def read_frames(path: Path) -> tuple[list[Frame], dict[str, Sequence[float]], dict]:
-    """The frames, the accuracies of each model's exits, and what they were measured on."""
+    """The frames, the accuracies of each model's paths, and what they were measured on."""
     stored = json.loads(gzip.decompress(path.read_bytes()))
     columns = stored['columns']
     columns['decisions_us'] = [tuple(each) for each in columns['decisions_us']]

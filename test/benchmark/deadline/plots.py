@@ -1,6 +1,6 @@
 """Miss rate and expected accuracy per policy and load."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 __all__ = ['plot']
@@ -9,8 +9,8 @@ LEAST_SHARE = 0.6  # the axis begins here
 MISSES = 10.0  # %: the axis ends here, larger rates are written beside their bars
 
 
-def plot(summary: Sequence[dict], folder: Path, title: str) -> list[Path]:
-    """A picture per model in `folder`; returns their paths."""
+def plot(summary: Sequence[dict], folder: Path, title: Callable[[str], str]) -> list[Path]:
+    """A picture per model in `folder`, under a line that `title` gives it; returns their paths."""
     import matplotlib
 
     matplotlib.use('Agg')
@@ -46,7 +46,7 @@ def plot(summary: Sequence[dict], folder: Path, title: str) -> list[Path]:
         below.set_ylabel(f'expected accuracy, share\nof hindsight (from {LEAST_SHARE:g} on)')
         below.axhline(1.0, color='0.6', linewidth=0.8, linestyle=':')
         below.set_xticks(range(len(loads)), loads)
-        figure.suptitle(f'{model}: {title}', fontsize=10)
+        figure.suptitle(f'{model}: {title(model)}', fontsize=10)
         path = folder / f'{model}.png'
         figure.savefig(path, dpi=110)
         pyplot.close(figure)

@@ -1,11 +1,11 @@
-"""The ways to decide which exit a frame gets that the benchmark compares.
+"""The ways to decide which path (an exit at a resolution) a frame gets that the benchmark compares.
 
     contract, interruptible, adaptive   the node's modes, with its forecast
-    running_mean   the deepest exit whose running mean latency fits, as anytime frameworks plan today
-    static_p99     the deepest exit whose profiled 0.99 quantile fits
-    fixed_first    always the first exit
-    fixed_last     always the last exit
-    hindsight      the best exit that turned out to fit: no decision, it is read from the recording pass
+    running_mean   the best path whose running mean latency fits, as anytime frameworks plan today
+    static_p99     the best path whose profiled 0.99 quantile fits
+    fixed_first    always the cheapest path
+    fixed_last     always the full one: the last exit at the largest resolution
+    hindsight      the best path that turned out to fit: no decision, it is read from the recording pass
 
 Every one of them is a planner for the same `AnytimeClassifier`: what differs is the decision alone.
 """
@@ -30,79 +30,101 @@ POLICIES = (*MODES, 'running_mean', 'static_p99', 'fixed_first', 'fixed_last', '
 
 
 class _Fixed(Planner):
-    """Plans one exit before the first stage and stays with it."""
+    """Plans one path before the first stage, and before the picture is prepared where its size depends on
+    that, and stays with it. Paths are numbered as in `planning.options`.
+    """
 
-    @property
-    def profile(self) -> LatencyProfile:
-        return self.forecast.profiles[0]
+    _chosen = 0
 
     def feasible(self, budget: float, **_: object) -> bool:
         return True
 
-    def plan(self, budget: float, **_: object) -> Plan:
-        chosen, seconds = self.choose(budget)
-        return Plan((chosen,), protected=chosen, planned_time=seconds)
+    def plan(
+        self, budget: float, *, resolution: int | None = 0, preparation: Sequence[float] = (), **_: object
+    ) -> Plan:
+        costs = self.costs()
+        if resolution is None:
+            ready = [cost + preparation[k // self.options.exits] for k, cost in enumerate(costs)]
+            self._chosen = self.choose(budget, ready)
+        elif len(self.forecast.profiles) == 1:
+            self._chosen = self.choose(budget, costs)
+        seconds = self.planned_time(budget, costs[self._chosen])
+        return Plan((self._chosen,), protected=self._chosen, planned_time=seconds)
 
-    def choose(self, budget: float) -> tuple[int, float]:
-        """The exit, and the seconds that it is expected to take at most."""
-        raise NotImplementedError
+    def costs(self, probability: float = 0.5) -> list[float]:
+        """Seconds of each path from its prepared picture on."""
+        return [c for profile in self.forecast.profiles for c in profile.costs('contract', probability)]
 
-    def deepest(self, costs: tuple[float, ...], budget: float) -> tuple[int, float]:
-        fits = [t for t, cost in enumerate(costs) if cost <= budget]
-        chosen = max(fits, key=lambda t: self.options.accuracies[t], default=0)
-        return chosen, costs[chosen]
+    def choose(self, budget: float, costs: Sequence[float]) -> int:
+        """The path, given what each of them costs."""
+        fits = [k for k, cost in enumerate(costs) if cost <= budget]
+        return max(fits, key=lambda k: self.options.accuracies[k], default=costs.index(min(costs)))
+
+    def planned_time(self, budget: float, cost: float) -> float:
+        """Seconds within which the path that costs so much is expected."""
+        return cost
 
 
 class _First(_Fixed):
-    def choose(self, budget: float) -> tuple[int, float]:
-        return 0, budget
+    def choose(self, budget: float, costs: Sequence[float]) -> int:
+        return costs.index(min(costs))
+
+    def planned_time(self, budget: float, cost: float) -> float:
+        return budget
 
 
-class _Last(_Fixed):
-    def choose(self, budget: float) -> tuple[int, float]:
-        return self.profile.exits - 1, budget
+class _Last(_First):
+    def choose(self, budget: float, costs: Sequence[float]) -> int:
+        return len(costs) - 1
 
 
 class _Static(_Fixed):
-    def choose(self, budget: float) -> tuple[int, float]:
-        return self.deepest(self.profile.costs('contract', 0.99), budget)
+    def costs(self, probability: float = 0.99) -> list[float]:
+        return super().costs(probability)
 
 
 class _RunningMean(_Fixed):
-    """Running means of what each stage and head takes."""
+    """Running means of what each stage and head takes, at each resolution by itself."""
 
     def __init__(self, options: OptionTable, forecast: Forecast, control: OverrunControl) -> None:
         super().__init__(options, forecast, control)
-        fused, _ = self.profile.cumulative_stage_costs()
-        exits = range(self.profile.exits)
-        self._stages = [fused[t + 1] - fused[t] for t in exits]
-        self._heads = [self.profile.head_cost(t) for t in exits]
+        self._stages, self._heads = [], []
+        for profile in forecast.profiles:
+            fused, _ = profile.cumulative_stage_costs()
+            self._stages.append([fused[t + 1] - fused[t] for t in range(profile.exits)])
+            self._heads.append([profile.head_cost(t) for t in range(profile.exits)])
 
-    def choose(self, budget: float) -> tuple[int, float]:
-        stages, heads = self._stages, self._heads
-        costs = tuple(sum(stages[: t + 1]) + heads[t] for t in range(self.profile.exits))
-        return self.deepest(costs, budget)
+    def costs(self, probability: float = 0.5) -> list[float]:
+        return [
+            sum(stages[: t + 1]) + head
+            for stages, heads in zip(self._stages, self._heads, strict=True)
+            for t, head in enumerate(heads)
+        ]
 
     def learn(self, passes: Sequence[FrameTiming], abandoned: int | None = None) -> None:
-        [timing] = passes
-        last, since = 0.0, 0
-        ended = dict(timing.exit_times)
-        for t, reached in enumerate(timing.boundary_times[1:]):
-            if not math.isnan(reached):
-                self._scale(since, t + 1, None, reached - last)
-                last, since = reached, t + 1
-            if t in ended:
-                self._scale(since, t + 1, t, ended[t] - last)
-                last, since = ended[t], t + 1
+        for timing in passes:
+            stages, heads = self._stages[timing.resolution], self._heads[timing.resolution]
+            last, since = 0.0, 0
+            ended = dict(timing.exit_times)
+            for t, reached in enumerate(timing.boundary_times[1:]):
+                if not math.isnan(reached):
+                    _scale(stages, heads, since, t + 1, None, reached - last)
+                    last, since = reached, t + 1
+                if t in ended:
+                    _scale(stages, heads, since, t + 1, t, ended[t] - last)
+                    last, since = ended[t], t + 1
 
-    def _scale(self, begin: int, end: int, head: int | None, took: float) -> None:
-        """Stages from `begin` to `end` and a head took so long together: each its part of it."""
-        known = sum(self._stages[begin:end]) + (0.0 if head is None else self._heads[head])
-        factor = 1 + MEAN_WEIGHT * (took / max(known, 1e-9) - 1)
-        for t in range(begin, end):
-            self._stages[t] *= factor
-        if head is not None:
-            self._heads[head] *= factor
+
+def _scale(
+    stages: list[float], heads: list[float], begin: int, end: int, head: int | None, took: float
+) -> None:
+    """Stages from `begin` to `end` and a head took so long together: each its part of it."""
+    known = sum(stages[begin:end]) + (0.0 if head is None else heads[head])
+    factor = 1 + MEAN_WEIGHT * (took / max(known, 1e-9) - 1)
+    for t in range(begin, end):
+        stages[t] *= factor
+    if head is not None:
+        heads[head] *= factor
 
 
 _BASELINES = {

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from deadline.frame import Frame, budgets, hindsight
+from deadline.frame import Frame, PlanNoted, budgets, hindsight
 from deadline.policies import equip
 from deadline.trace import Trace
 from impatient_ros.checkpoint import Resolution
@@ -13,18 +13,19 @@ from impatient_ros.runtime import Runtime
 __all__ = ['Replayed', 'replay', 'replayed_checkpoint']
 
 IMAGE = np.zeros((1, 1, 3), np.uint8)
-SIDE = 1  # px: nothing here depends on it
 
 
 class Replayed(Runtime):
-    """Stages and heads take what they took in frame `frame` of the trace."""
+    """Stages and heads take what they took in frame `frame` of the trace. A run's features are the index of
+    its resolution.
+    """
 
     name = 'replay'
     device = 'simulated'
-    sides = (SIDE,)
 
     def __init__(self, trace: Trace) -> None:
-        self.exits = trace.stages.shape[1]
+        self.sides = trace.sides
+        self.exits = trace.stages.shape[2]
         self.now = 0.0
         self.frame = 0
         self._stages, self._heads = trace.stages.tolist(), trace.heads.tolist()
@@ -34,36 +35,51 @@ class Replayed(Runtime):
     def clock(self) -> float:
         return self.now
 
-    def preprocessing(self, image):
-        self.now += self._preparation[self.frame]
-        return image
+    def prepare(self, resolution):
+        self.now += self._preparation[self.frame][resolution]
 
     def upload(self, image):
-        return None
+        return self.sides.index(image.shape[2])
 
     def stage(self, index, features):
-        self.now += self._stages[self.frame][index]
+        self.now += self._stages[self.frame][features][index]
+        return features
 
     def exit(self, index, features):
-        self.now += self._heads[self.frame][index]
+        self.now += self._heads[self.frame][features][index]
         return self._logits
 
     def describe(self):
         return {}
 
 
+class _Preprocessing:
+    """Takes what it took for the resolution of that index."""
+
+    def __init__(self, runtime: Replayed, resolution: int) -> None:
+        self._runtime, self._resolution = runtime, resolution
+        self.size = (runtime.sides[resolution],) * 2
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray:
+        self._runtime.prepare(self._resolution)
+        return np.zeros((1, 3, *self.size), np.float32)
+
+
 def replayed_checkpoint(trace: Trace, runtime: Replayed) -> SimpleNamespace:
     """What an `AnytimeClassifier` needs of a checkpoint."""
-    exits = runtime.exits
-    resolution = Resolution(
-        side=SIDE,
-        preprocessing=runtime.preprocessing,  # type: ignore[arg-type]
-        accuracies=tuple(trace.accuracies),
-        temperatures=(1.0,) * exits,
-        macs=tuple(range(1, exits + 1)),
-        graph=None,
+    T = runtime.exits
+    resolutions = tuple(
+        Resolution(
+            side=side,
+            preprocessing=_Preprocessing(runtime, r),  # type: ignore[arg-type]
+            accuracies=trace.accuracies[r * T : (r + 1) * T],
+            temperatures=(1.0,) * T,
+            macs=tuple(range(r * T + 1, (r + 1) * T + 1)),
+            graph=None,
+        )
+        for r, side in enumerate(runtime.sides)
     )
-    return SimpleNamespace(labels=('a', 'b'), resolutions=(resolution,))
+    return SimpleNamespace(labels=('a', 'b'), resolutions=resolutions)
 
 
 def replay(trace: Trace, policy: str, *, frames: int | None = None, miss_rate: float = 0.01) -> list[Frame]:
@@ -72,12 +88,13 @@ def replay(trace: Trace, policy: str, *, frames: int | None = None, miss_rate: f
     checkpoint = replayed_checkpoint(trace, runtime)
     if policy != 'hindsight':
         classifier, decisions = equip(
-            policy, checkpoint, runtime, [trace.profile], miss_rate=miss_rate, clock=runtime.clock
+            policy, checkpoint, runtime, trace.profiles, miss_rate=miss_rate, clock=runtime.clock
         )
     count = min(len(trace), frames or len(trace))
     model, load = trace.description['model'], trace.description['load']
     records = []
-    for index, budget in enumerate(budgets(trace.profile, float(np.median(trace.preparation)), count)):
+    preparation = np.median(trace.preparation, axis=0)
+    for index, budget in enumerate(budgets(trace.profiles, preparation, count)):
         runtime.frame = index
         best, feasible, slack = hindsight(
             trace.preparation[index], trace.stages[index], trace.heads[index], trace.accuracies, budget
@@ -95,7 +112,10 @@ def replay(trace: Trace, policy: str, *, frames: int | None = None, miss_rate: f
             records.append(Frame.in_hindsight(best, feasible, slack, **known))
             continue
         decisions.clear()
-        answer = classifier.classify(IMAGE, budget=budget)
-        records.append(Frame.of(answer, decisions, hindsight=best, feasible=feasible, **known))
+        plan = PlanNoted()
+        answer = classifier.classify(IMAGE, budget=budget, observer=plan)
+        records.append(
+            Frame.of(classifier, answer, plan, decisions, hindsight=best, feasible=feasible, **known)
+        )
         runtime.now += 0.001
     return records

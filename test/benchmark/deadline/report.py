@@ -74,13 +74,13 @@ def _cameras(folder: Path) -> str:
             f'{r["model"]}, {"simulated" if r["simulated"] else "live"}, {r["rate_hz"]} Hz each',
             r['rule'],
             *(r[name] for name in ('frames', 'answered', 'missed', 'infeasible', 'superseded')),
-            ' '.join(str(count) for count in r['exits']),
+            ' '.join(str(count) for count in r['paths']),
             f'{r["answered_worst_camera"] * 100:.1f}%',
         )
         for r in found
     ]
     head = (
-        '| run | rule | frames | answered in time | missed | infeasible | superseded | exits 1..5 '
+        '| run | rule | frames | answered in time | missed | infeasible | superseded | answers by path '
         '| worst camera |'
     )
     return _rows(head, rows)

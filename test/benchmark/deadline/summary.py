@@ -40,7 +40,7 @@ def summarise(
     """A flat record per model, policy and load, in the order of appearance.
 
     Args:
-        accuracies: of each model's exits.
+        accuracies: of each model's paths.
         default: the policy that is the node's default mode.
     """
     cells: dict[tuple[str, str, str], list[Frame]] = {}
@@ -71,11 +71,11 @@ def _cell(
     protected = [f for f in frames if f.protected]
     settled_protected = [f for f in settled if f.protected]
     values = [*accuracies, 0.0]  # -1, no answer, counts as wrong
-    expected = _mean(values[f.exit_index] for f in frames)
+    expected = _mean(values[f.path] for f in frames)
     best = _mean(values[f.hindsight] for f in frames)
     decisions = [each for f in frames for each in f.decisions_us]
-    slacks = [f.slack * 1e3 for f in frames if f.exit_index >= 0]
-    deeper = sum(values[f.hindsight] > values[f.exit_index] for f in feasible)
+    slacks = [f.slack * 1e3 for f in frames if f.path >= 0]
+    deeper = sum(values[f.hindsight] > values[f.path] for f in feasible)
     return {
         'model': model,
         'policy': policy,
@@ -83,8 +83,8 @@ def _cell(
         'default': is_default,
         'frames': len(frames),
         'feasible': len(feasible),
-        **_rate('miss_rate', sum(f.exit_index < 0 for f in feasible), len(feasible)),
-        **_rate('settled_miss_rate', sum(f.exit_index < 0 for f in settled_feasible), len(settled_feasible)),
+        **_rate('miss_rate', sum(f.path < 0 for f in feasible), len(feasible)),
+        **_rate('settled_miss_rate', sum(f.path < 0 for f in settled_feasible), len(settled_feasible)),
         'protected': len(protected),
         **_rate('overrun_rate', sum(f.overrun for f in protected), len(protected)),
         **_rate('settled_overrun_rate', sum(f.overrun for f in settled_protected), len(settled_protected)),

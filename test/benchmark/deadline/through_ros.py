@@ -24,9 +24,9 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from deadline.bystanders import Bystanders
-from deadline.frame import Frame, budgets, hindsight
+from deadline.frame import Frame, budgets, hindsight, path_number
 from deadline.load import CoRunners
-from deadline.recording import WARM_UP, Pace, quiet_profile, run_through
+from deadline.recording import WARM_UP, Pace, accuracies_of, quiet_profiles, run_through
 from deadline.subjects import Subject
 from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
@@ -67,7 +67,7 @@ def run_ros(
         raise ValueError(f'{", ".join(wrong)}: the node has the modes {", ".join(MODES)}')
     records: list[Frame] = []
     with contextlib.ExitStack() as stack:
-        profile = quiet_profile(classifier)
+        profiles, accuracies = quiet_profiles(classifier), accuracies_of(classifier)
         stack.enter_context(_context())
         camera = stack.enter_context(_Camera(subject, policies))
         nodes = [
@@ -76,15 +76,16 @@ def run_ros(
         ]
         camera.wait_for_nodes(progress)
         others = stack.enter_context(CoRunners(load, stretch=len(policies) + 1))
-        preparation = sorted(run_through(classifier, subject.image)[0] for _ in range(WARM_UP))
-        overhead = _overhead(camera, policies, profile.costs('contract')[-1])
+        preparation = np.median([run_through(classifier, subject.image)[0] for _ in range(WARM_UP)], axis=0)
+        last = profiles[-1].costs('contract')[-1]
+        overhead = _overhead(camera, policies, last)
         progress(f'{overhead * 1e3:.1f} ms are added to every budget for what is not the network')
         bystanders = Bystanders([*others.pids, *(node.pid for node in nodes)])
-        pace = Pace(1 / rate if rate else 1.2 * profile.costs('contract')[-1] + 0.02)
+        pace = Pace(1 / rate if rate else 1.2 * last + 0.02)
         source = np.random.default_rng(2)
         others.start()
         began = time.perf_counter()
-        for index, budget in enumerate(budgets(profile, preparation[WARM_UP // 2], frames)):
+        for index, budget in enumerate(budgets(profiles, preparation, frames)):
             if time.perf_counter() - began > limit:
                 break
             made = []
@@ -95,13 +96,14 @@ def run_ros(
                     continue
                 phase, on = others.now()
                 made.append((policy, phase, on, camera.ask(policy, budget + overhead)))
-            best, feasible, _ = hindsight(*took, classifier.checkpoint.accuracies, budget)
+            best, feasible, _ = hindsight(*took, accuracies, budget)
             busy = bystanders.look()
             for policy, phase, on, record in made:
                 if record is None:
                     progress(f'frame {index} was lost on its way')
                     continue
-                in_time = record.outcome is Outcome.answered and record.exit_index is not None
+                in_time = record.outcome is Outcome.answered
+                path = path_number(classifier, record.resolution, record.exit_index) if in_time else -1
                 records.append(
                     Frame(
                         model=subject.model,
@@ -111,11 +113,11 @@ def run_ros(
                         phase=phase,
                         loaded=on,
                         budget=budget,
-                        exit_index=record.exit_index if in_time else -1,  # type: ignore[arg-type]
-                        planned=-1 if record.planned_exit_index is None else record.planned_exit_index,
+                        path=path,
+                        planned=path_number(classifier, record.planned_resolution, record.planned_exit_index),
                         protected=record.overrun is not None,
                         overrun=bool(record.overrun),
-                        late=bool(record.overrun) and not in_time,
+                        late=bool(record.overrun) and path < 0,
                         slack=round(record.slack or 0.0, 6),
                         hindsight=best,
                         feasible=feasible,

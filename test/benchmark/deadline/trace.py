@@ -1,9 +1,9 @@
 """Recorded latencies: what every stage and head of a network took, frame after frame, on a real machine.
 
     trace = Trace.load('test/benchmark/traces/resnet18-step.npz')
-    trace.stages[i, t], trace.heads[i, t]     # seconds, frame i
+    trace.stages[i, r, t], trace.heads[i, r, t]     # seconds, frame i at the resolution of index r
 
-A trace carries the latency profile that was measured just before on the quiet machine, so that a simulation
+A trace carries the latency profiles that were measured just before on the quiet machine, so that a simulation
 plans with what a node would have known.
 """
 
@@ -13,30 +13,32 @@ from pathlib import Path
 
 import numpy as np
 
-from impatient_ros.planning.latency_profile import LatencyProfile
+from impatient_ros.planning.latency_profile import LatencyProfile, Table
 
 __all__ = ['Trace']
 
-RESOLUTION = 1e-6  # s: of the stored whole numbers
+MICROSECOND = 1e-6  # s: the unit of the stored whole numbers
 
 
 @dataclass(frozen=True)
 class Trace:
-    """N frames through T stages, each with every head; seconds.
+    """N frames at R resolutions through T stages, each with every head; seconds.
 
     Attributes:
         description: JSON-able: model, load, machine, runtime, versions, date.
-        accuracies: of each exit [T].
-        profile: of the quiet machine.
-        preparation: preprocessing [N].
-        stages, heads: [N, T].
+        sides: of each resolution, px, ascending [R].
+        accuracies: of each path, exit t at the resolution of index r being r * T + t [R * T].
+        profiles: of the quiet machine [R].
+        preparation: preprocessing [N, R].
+        stages, heads: [N, R, T].
         phase: number of the load's phase in which the frame began [N].
         loaded: whether the load was on then [N].
     """
 
     description: dict
+    sides: tuple[int, ...]
     accuracies: tuple[float, ...]
-    profile: LatencyProfile
+    profiles: tuple[LatencyProfile, ...]
     preparation: np.ndarray
     stages: np.ndarray
     heads: np.ndarray
@@ -47,15 +49,17 @@ class Trace:
         return len(self.stages)
 
     def save(self, path: str | Path) -> None:
-        profile = self.profile.to_dict()
+        profiles = [profile.to_dict() for profile in self.profiles]
         tables = {}
         for mode in ('contract', 'interruptible'):
-            rows = profile[mode]
+            rows = [row for profile in profiles for row in profile[mode]]
             tables[f'{mode}_lengths'] = np.array([[len(cell) for cell in row] for row in rows])
             tables[mode] = _whole(np.array([s for row in rows for cell in row for s in cell]))
         np.savez_compressed(
             path,
-            description=np.array(json.dumps({**self.description, 'accuracies': self.accuracies})),
+            description=np.array(
+                json.dumps({**self.description, 'sides': self.sides, 'accuracies': self.accuracies})
+            ),
             preparation=_whole(self.preparation),
             stages=_whole(self.stages),
             heads=_whole(self.heads),
@@ -69,23 +73,31 @@ class Trace:
         with np.load(path) as stored:
             values = {name: stored[name] for name in stored.files}
         description = json.loads(str(values['description']))
-        tables = {mode: _cells(values, mode) for mode in ('contract', 'interruptible')}
+        # The first traces have one resolution, which they do not name, and no axis for it.
+        sides = tuple(description.pop('sides', [1]))
+        shape = len(values['stages']), len(sides), -1
+        contract, interruptible = (
+            _tables(values, mode, len(sides)) for mode in ('contract', 'interruptible')
+        )
         return cls(
             description=description,
+            sides=sides,
             accuracies=tuple(description.pop('accuracies')),
-            profile=LatencyProfile(tables['contract'], tables['interruptible']),
-            preparation=values['preparation'] * RESOLUTION,
-            stages=values['stages'] * RESOLUTION,
-            heads=values['heads'] * RESOLUTION,
+            profiles=tuple(map(LatencyProfile, contract, interruptible)),
+            preparation=values['preparation'].reshape(shape[:2]) * MICROSECOND,
+            stages=values['stages'].reshape(shape) * MICROSECOND,
+            heads=values['heads'].reshape(shape) * MICROSECOND,
             phase=values['phase'],
             loaded=values['loaded'],
         )
 
 
 def _whole(seconds: np.ndarray) -> np.ndarray:
-    return np.round(seconds / RESOLUTION).astype(np.uint32)
+    return np.round(seconds / MICROSECOND).astype(np.uint32)
 
 
-def _cells(values: dict, mode: str) -> list[list[list[float]]]:
-    samples = iter((values[mode] * RESOLUTION).tolist())
-    return [[[next(samples) for _ in range(n)] for n in row] for row in values[f'{mode}_lengths']]
+def _tables(values: dict, mode: str, resolutions: int) -> list[Table]:
+    samples = iter((values[mode] * MICROSECOND).tolist())
+    rows = [[[next(samples) for _ in range(n)] for n in row] for row in values[f'{mode}_lengths']]
+    each = len(rows) // resolutions
+    return [rows[begin : begin + each] for begin in range(0, len(rows), each)]
