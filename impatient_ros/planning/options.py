@@ -14,6 +14,7 @@ has begun it may still be the nearest answer.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -30,8 +31,8 @@ MIN_COST = 1e-9  # s; times are divided by costs
 # this share of its cost. That is so in small networks, where a decision per stage is dear and waiting for the
 # exit is not. Chosen, not measured: replayed traces have no fused paths.
 FUSED_SAVING = 0.06
-# A pass costs at least this many times one that was made before it, be it in interruptible mode or as an
-# insurance: a dearer one takes more from its target than it is worth. With doubled costs a sequence of
+# In interruptible mode a pass costs about this many times the one before it, and a target at least as many
+# times its insurance: a dearer one takes more from it than it is worth. With doubled costs a sequence of
 # contract runs needs at most four times what one run would that knew the interruption, and no other factor
 # does better (Russell & Zilberstein, "Composing real-time systems", IJCAI 1991).
 PASS_GROWTH = 2.0
@@ -103,20 +104,18 @@ class OptionTable:
         T, last = self.exits, len(self.profiles) - 1
         if last == 0:
             return tuple(range(T))
-        # Backwards from the best answer, which need not be at the highest resolution; the cheapest pass is
-        # always the first one.
+        # From the cheapest pass to the best answer, which need not be at the highest resolution, in as many
+        # steps as their costs can double, give or take; each step to the resolution nearest to even growth.
         whole = [profile.costs('contract')[-1] for profile in self.profiles]
-        passes = [max(self.targets, key=self.accuracies.__getitem__) // T]
-        for r in reversed(range(passes[0])):
-            if whole[r] * PASS_GROWTH <= whole[passes[-1]]:
-                passes.append(r)
-        cheapest = min(self.targets) // T
-        if passes[-1] != cheapest:
-            if len(passes) > 1 and whole[cheapest] * PASS_GROWTH > whole[passes[-1]]:
-                passes.pop()
-            passes.append(cheapest)
+        first, best = min(self.targets) // T, max(self.targets, key=self.accuracies.__getitem__) // T
+        ratio = max(1.0, whole[best] / whole[first])
+        steps = max(1, int(math.log(ratio, PASS_GROWTH) + 0.25))
+        wanted = [whole[first] * ratio ** (step / steps) for step in range(1, steps)]
+        between = range(first + 1, best)
+        nearest = (min(between, key=lambda r: abs(math.log(whole[r] / cost))) for cost in wanted if between)
+        passes = sorted({first, *nearest, best})
         found: list[int] = []
-        for r in reversed(passes):
+        for r in passes:
             for k in range(r * T, (r + 1) * T):
                 if not found or self.accuracies[k] > self.accuracies[found[-1]]:
                     found.append(k)

@@ -126,7 +126,7 @@ class TestResolutions:
         table = ladder('contract', [0.3, 0.6, 0.4, 0.9], [0.010, 0.040], exits=2)
         assert sets(table, 1, 1, None) == {(2,), (3,)}
 
-    def test_interruptible_passes_at_least_double_in_cost_and_end_with_the_best(self):
+    def test_interruptible_passes_about_double_in_cost_and_end_with_the_best(self):
         table = ladder('interruptible', [0.1, 0.2, 0.3, 0.4, 0.5], [0.010, 0.014, 0.029, 0.040, 0.060])
         assert table.sequence == (0, 2, 4)
         assert sets(table) == {(0,), (0, 2), (0, 2, 4)}
