@@ -127,8 +127,8 @@ class TestTheDefaultModeOnTraces:
 
 
 class TestTheDefaultModeOnALadderOfResolutions:
-    # These traces were recorded beside other work (at most 1.1 of two cores): what a frame took depends on
-    # that, and the best path in hindsight with it. Policies can be compared, on the same frames.
+    def test_on_a_quiet_machine_misses_are_rare(self):
+        assert cell('default-none', 'adaptive')['miss_rate'] <= 0.005
 
     @pytest.mark.parametrize('name', LADDER)
     @pytest.mark.parametrize('other', ['running_mean', 'static_p99'])
