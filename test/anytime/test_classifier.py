@@ -267,6 +267,11 @@ def test_reserve_is_kept_free_before_the_deadline():
 def test_a_deeper_answer_of_an_exit_that_is_less_accurate_does_not_replace_a_better_one():
     clf, _ = classifier('interruptible', accuracies=(0.5, 0.9, 0.7, 0.95))
     assert clf.classify(IMAGE, budget=0.040).exit_index == 1
+    clf, runtime = classifier('interruptible', accuracies=(0.5, 0.9, 0.7, 0.95))
+    runtime.stages = (0.010, 0.010, 0.010, 1.0)  # it was meant to go on to the last one
+    answer = clf.classify(IMAGE, budget=0.060)
+    assert 'exit 2' in runtime.log
+    assert (answer.exit_index, answer.met) == (1, True)
 
 
 def test_a_sure_answer_ends_the_frame_early():
