@@ -159,6 +159,7 @@ class _Captured:
     """The network's graphs at one resolution, and the tensors that they read and write.
 
     Attributes:
+        network: what was captured. Graphs only know the addresses of its tensors, so that it must outlive them.
         staging, image: where an image is put on the host, pinned, and on the device.
         stages: a graph each.
         heads, paths: a graph each, and where it leaves its scores.
@@ -166,6 +167,7 @@ class _Captured:
     """
 
     def __init__(self, network: ImpatientNetwork, stream: torch.cuda.Stream, half: bool) -> None:
+        self.network = network
         self._stream = stream
         shape = (1, *network.input_shape)
         dtype = torch.float16 if half else torch.float32

@@ -6,7 +6,9 @@ numbers, which is done there and not here: below three grey levels, half of one 
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import ceil, floor, log2
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,6 +19,15 @@ from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.images.resample import HALVE_BEYOND, PLAIN_SHRINK
 
 __all__ = ['DevicePreparation']
+
+
+class _Sampling(NamedTuple):
+    """How pictures of one size become inputs."""
+
+    window: tuple[slice, slice]  # rows and columns that are uploaded
+    halvings: int  # of the window, beforehand
+    doubled: bool  # whether twice as many samples are taken and averaged
+    grid: torch.Tensor  # where in the window samples lie, -1 .. 1, [1, height, width, 2]
 
 
 class DevicePreparation:
@@ -34,31 +45,36 @@ class DevicePreparation:
         self._scale = torch.tensor([1 / (255 * s) for s in preprocessing.std], device=device).view(1, 3, 1, 1)
         mean_over_std = [m / s for m, s in zip(preprocessing.mean, preprocessing.std, strict=True)]
         self._offset = torch.tensor(mean_over_std, device=device).view(1, 3, 1, 1)
+        # A camera's pictures keep their size: where to sample is computed, and uploaded, once for each.
+        self._sampling = lru_cache(maxsize=8)(self._sampling_of)
 
     @torch.inference_mode()
     def __call__(self, rgb: NDArray[np.uint8]) -> torch.Tensor:
         """uint8 [H, W, 3], any strides -> float32 [1, 3, size] on the device; enqueued, not waited for."""
-        y, x, h, w = self.preprocessing.crop_box(*rgb.shape[:2])
+        sampling = self._sampling(*rgb.shape[:2])
+        window = self._upload(rgb[sampling.window])
+        for _ in range(sampling.halvings):
+            window = functional.avg_pool2d(window, 2)
+        small = functional.grid_sample(window, sampling.grid, padding_mode='border', align_corners=False)
+        if sampling.doubled:
+            small = functional.avg_pool2d(small, 2)
+        return torch.addcmul(-self._offset, small, self._scale)
+
+    def _sampling_of(self, picture_height: int, picture_width: int) -> _Sampling:
+        y, x, h, w = self.preprocessing.crop_box(picture_height, picture_width)
         height, width = self.preprocessing.size
         factor = min(h / height, w / width)
         halvings = max(0, ceil(log2(factor / HALVE_BEYOND)))
         # What is uploaded, with a margin of one pixel as it will be after halving.
         margin = 2**halvings
         top, left = max(0, floor(y) - margin), max(0, floor(x) - margin)
-        window = self._upload(rgb[top : ceil(y + h) + margin, left : ceil(x + w) + margin])
-        for _ in range(halvings):
-            window = functional.avg_pool2d(window, 2)
+        bottom, right = min(picture_height, ceil(y + h) + margin), min(picture_width, ceil(x + w) + margin)
         doubled = factor > PLAIN_SHRINK
         height, width = height << doubled, width << doubled
-        columns = self._positions(width, (x - left) / margin, w / margin, window.shape[3])
-        rows = self._positions(height, (y - top) / margin, h / margin, window.shape[2])
-        grid = torch.stack(
-            (columns.expand(height, width), rows[:, None].expand(height, width)), dim=-1
-        ).unsqueeze(0)
-        small = functional.grid_sample(window, grid, padding_mode='border', align_corners=False)
-        if doubled:
-            small = functional.avg_pool2d(small, 2)
-        return small * self._scale - self._offset
+        columns = self._positions(width, (x - left) / margin, w / margin, (right - left) >> halvings)
+        rows = self._positions(height, (y - top) / margin, h / margin, (bottom - top) >> halvings)
+        grid = torch.stack((columns.expand(height, width), rows[:, None].expand(height, width)), dim=-1)
+        return _Sampling((slice(top, bottom), slice(left, right)), halvings, doubled, grid.unsqueeze(0))
 
     def _positions(self, count: int, start: float, length: float, side: int) -> torch.Tensor:
         """Where `count` samples over `length` pixels from `start` lie, -1 .. 1 over a side of that many."""
