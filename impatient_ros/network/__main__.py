@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         points = find_cut_points(module, (3, *size))
         places = place_exits(points, given.exits)
-        heads = plan_heads(places[:-1], points.classes, points.macs, size)
+        heads = plan_heads(places[:-1], points.classes, points.macs, size, final=points.final)
     except ValueError as error:
         sys.stderr.write(f'{error}\n')
         return 2

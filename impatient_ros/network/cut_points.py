@@ -16,6 +16,7 @@ from math import prod
 import torch
 from torch import fx, nn
 
+from impatient_ros.network.final_layer import FinalLayer, final_layer
 from impatient_ros.network.macs import Observation, observe, run, without_data
 from impatient_ros.network.shape_values import shape_values
 from impatient_ros.network.tracing import CutError, Trace, trace, undisturbed
@@ -51,7 +52,8 @@ class CutPoint:
 class CutPoints:
     """All cut points of a classifier in order, and `last`, the one before its own last classifier.
 
-    `macs` and `classes` are the classifier's; `aliases` gives the names of points that have several.
+    `macs` and `classes` are the classifier's, `final` is the Linear layer that it ends in, where it does;
+    `aliases` gives the names of points that have several.
     """
 
     points: tuple[CutPoint, ...]
@@ -59,6 +61,7 @@ class CutPoints:
     macs: int
     classes: int
     aliases: dict[str, str]
+    final: FinalLayer | None
 
     def find(self, name: str) -> CutPoint:
         """The point of that name. Raises CutError with near ones."""
@@ -158,7 +161,8 @@ def _find(module: nn.Module, traced: Trace, shape: tuple[int, ...], views: _View
             f'{what} has no place before its classifier where a single tensor is live: nowhere to cut'
         )
     aliases = {name: points[node].name for name, node in traced.aliases.items() if node in points}
-    return CutPoints(found, last, answer.macs, answer.shape[1], aliases)
+    final = final_layer(module, traced)
+    return CutPoints(found, last, answer.macs, answer.shape[1], aliases, final)
 
 
 def _single_live(traced: Trace, sizes: Collection[fx.Node]) -> list[fx.Node]:

@@ -4,128 +4,57 @@ A head averages its map to a small grid, mixes channels, mixes neighbourhoods wi
 first may halve the grid), averages the grid and classifies. Where the backbone is too small to afford that it
 gives up resolution, then depth, then width, then the grid. All shapes but the batch are fixed, as ONNX and
 CUDA graphs want it.
+
+A head for many classes does better to end in the network's own final layer. It expands its few channels to
+the width that this layer takes, and has no weights that are for classes alone.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from math import isfinite, prod
-from typing import Any
+from collections.abc import Iterable, Sequence
+from math import isfinite
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from impatient_ros.network.cut_points import CutPoint
+from impatient_ros.network.final_layer import ACTIVATIONS, FinalLayer
+from impatient_ros.network.head_spec import HeadSpec, axes
 
-__all__ = ['Head', 'HeadSpec', 'plan_heads']
+__all__ = ['HEAD_KINDS', 'Head', 'HeadSpec', 'build_heads', 'plan_heads']
 
 logger = logging.getLogger(__name__)
 
-FINE, COARSE = 16, 8  # the largest grids: before a convolution that halves it, and without one
+HEAD_KINDS = ('auto', 'own', 'shared')
+# From about here on the classifier of a light head (64 channels in, 64 wide, two convolutions) has half of its
+# weights or more.
+MANY_CLASSES = 200
+FINE, COARSE, COARSEST = 16, 8, 4  # the largest grids
 _WIDTHS = (512, 448, 384, 320, 256, 224, 192, 160, 128, 112, 96, 80, 64, 48, 32, 24, 16, 12, 8, 6, 4)
-# (grid, depth, least width): what is preferred, as long as it can be at least that wide.
-_PLANS = ((FINE, 2, 128), (COARSE, 2, 64), (COARSE, 1, 32), (COARSE, 0, 16), (1, 0, 1))
-
-
-@dataclass(frozen=True)
-class HeadSpec:
-    """Everything that a head is built from.
-
-    `grid` is the (height, width) of the map, for tokens of their patches; `prefix` the number of tokens
-    before the patches, the first of them the class token; `pool` the (height, width) that are averaged;
-    `depth` the number of separable convolutions, `stride` that of the first.
-    """
-
-    layout: str
-    channels: int
-    grid: tuple[int, int]
-    prefix: int
-    classes: int
-    pool: tuple[int, int]
-    stride: tuple[int, int]
-    width: int
-    depth: int
-
-    def __post_init__(self) -> None:
-        pairs = (self.grid, self.pool, self.stride)
-        if not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
-            raise ValueError(f'not the description of a head: {self}')
-        positive = (self.channels, self.classes, self.width, *self.grid, *self.pool, *self.stride)
-        numbers = (*positive, self.prefix, self.depth)
-        if (
-            not isinstance(self.layout, str)
-            or self.layout not in _AXES
-            or any(type(number) is not int or not 0 <= number <= 1 << 20 for number in numbers)
-            or 0 in positive
-            or 0 in self.pooled
-        ):
-            raise ValueError(f'not the description of a head: {self}')
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> HeadSpec:
-        """The inverse of `to_dict`. Raises ValueError."""
-        fields: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in values.items()}
-        try:
-            return cls(**fields)
-        except TypeError as error:
-            raise ValueError(f'not the description of a head: {error}') from error
-
-    def to_dict(self) -> dict[str, Any]:
-        return {key: list(each) if isinstance(each, tuple) else each for key, each in asdict(self).items()}
-
-    def at(self, shape: tuple[int, ...], image: Sequence[int]) -> HeadSpec:
-        """The same head, weights and all, for maps of another size: `shape` without the batch.
-
-        It averages and strides as before, so that its layers see what they know; an axis that it averages
-        over entirely stays so. Raises ValueError where that is impossible.
-        """
-        channels, grid, prefix = _AXES[self.layout](shape, image)
-        if (channels, prefix) != (self.channels, self.prefix):
-            raise ValueError(
-                f'its features are {"x".join(map(str, shape))}: another width or number of tokens'
-            )
-        pool = []
-        for length, by, left in zip(grid, self.pool, self.pooled, strict=True):
-            if left > 1 == length and self.depth:
-                raise ValueError('its map is one pixel wide, the head there mixes neighbours')
-            pool.append(length if left == 1 else max(1, min(by, length // 2)))
-        return replace(self, grid=grid, pool=(pool[0], pool[1]))
-
-    @property
-    def pooled(self) -> tuple[int, int]:
-        return self.grid[0] // self.pool[0], self.grid[1] // self.pool[1]
-
-    @property
-    def mixed(self) -> tuple[int, int]:
-        """The grid after the first separable convolution."""
-        return -(-self.pooled[0] // self.stride[0]), -(-self.pooled[1] // self.stride[1])
-
-    @property
-    def kernel(self) -> tuple[int, int]:
-        """Of the separable convolutions: they have no neighbours across an axis that is one wide."""
-        return 3 if self.pooled[0] > 1 else 1, 3 if self.pooled[1] > 1 else 1
-
-    @property
-    def features(self) -> int:
-        """How many numbers are classified."""
-        return self.width * (2 if self.prefix else 1)
-
-    @property
-    def macs(self) -> int:
-        """Multiply-accumulates for one image; averages and normalisations are free, as elsewhere."""
-        channels = (prod(self.pooled) + bool(self.prefix)) * self.channels * self.width
-        neighbours = self.depth * prod(self.mixed) * self.width * (prod(self.kernel) + self.width)
-        return channels + neighbours + self.features * self.classes
+# (grid, grid after the first convolution, depth, least width): what is preferred, if it can be so wide.
+_OWN = (
+    (FINE, COARSE, 2, 128),
+    (COARSE, COARSE, 2, 64),
+    (COARSE, COARSE, 1, 32),
+    (COARSE, COARSE, 0, 16),
+    (1, 1, 0, 1),
+)
+# The expansion to the last width is paid for at each place of the grid, so that this one is small.
+_SHARED = ((FINE, COARSE, 2, 256), (COARSE, COARSEST, 2, 96), (COARSE, COARSEST, 1, 48))
+# Narrower ones lose more to their few features than a classifier of their own costs; only where asked for.
+_POOR_SHARED = ((COARSEST, COARSEST, 1, 24), (1, 1, 0, 4))
 
 
 class Head(nn.Module):
-    """Feature map in, logits [N, classes] out."""
+    """Feature map in, logits [N, classes] out.
 
-    def __init__(self, spec: HeadSpec) -> None:
+    `final` is the network's layer where the spec says that it is shared: the head then has the very same one.
+    """
+
+    def __init__(self, spec: HeadSpec, final: nn.Linear | None = None) -> None:
         super().__init__()
         self.spec = spec
         width, kernel = spec.width, spec.kernel
@@ -148,7 +77,16 @@ class Head(nn.Module):
             ]
         self.mix = nn.Sequential(*mix)
         self.token = nn.Linear(spec.channels, width) if spec.prefix else None
-        self.classify = nn.Linear(spec.features, spec.classes)
+        if (spec.shared is None) != (final is None):
+            raise ValueError('a head has a final layer given if, and only if, it shares one')
+        self.expand = None
+        if spec.shared is not None:
+            self.expand = nn.Sequential(
+                nn.Conv2d(width, spec.features, 1, bias=False),
+                nn.BatchNorm2d(spec.features),
+                ACTIVATIONS[spec.shared.activation](),
+            )
+        self.classify = nn.Linear(spec.features, spec.classes) if final is None else final
 
     def at(self, spec: HeadSpec) -> Head:
         """This head with the same layers for maps of the size in `spec`, which `spec.at` of its own gave."""
@@ -159,11 +97,19 @@ class Head(nn.Module):
         return twin
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.classify(self.features(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """What is classified, [N, spec.features]; where the final layer is shared, it stands for what the
+        network itself gives to that layer.
+        """
         x = self.norm(x)
-        features = self.mix(self.pool(self._as_map(x))).mean((2, 3))  # (N, width)
-        if self.token is not None:
-            features = torch.cat([features, F.relu(self.token(x[:, 0]))], dim=1)
-        return self.classify(features)
+        mixed = self.mix(self.pool(self._as_map(x)))  # (N, width, height, width)
+        token = None if self.token is None else F.relu(self.token(x[:, 0]))
+        if self.expand is not None:
+            mixed = self.expand(mixed if token is None else mixed + token[:, :, None, None])
+            return mixed.mean((2, 3))
+        return mixed.mean((2, 3)) if token is None else torch.cat([mixed.mean((2, 3)), token], dim=1)
 
     def _as_map(self, x: Tensor) -> Tensor:
         """(N, C, height, width), whatever the layout."""
@@ -176,21 +122,47 @@ class Head(nn.Module):
         return x.reshape(-1, self.spec.channels, *self.spec.grid)
 
 
+def build_heads(specs: Iterable[HeadSpec], module: nn.Module) -> list[Head]:
+    """Fresh heads; those that share the final layer get that of `module`. Raises ValueError."""
+    return [
+        Head(spec, None if spec.shared is None else spec.shared.of(module, spec.classes)) for spec in specs
+    ]
+
+
 def plan_heads(
-    points: Sequence[CutPoint], classes: int, macs: int, image: Sequence[int], share: float = 0.05
+    points: Sequence[CutPoint],
+    classes: int,
+    macs: int,
+    image: Sequence[int],
+    share: float = 0.05,
+    kind: str = 'auto',
+    final: FinalLayer | None = None,
 ) -> list[HeadSpec]:
     """A head for each of `points`, together at most `share` of the backbone's `macs`.
 
     `image` is (height, width). What one head does not need is left to the next. Where not even the plainest
-    heads fit, these are taken and a warning is logged. Raises ValueError.
+    heads fit, these are taken and a warning is logged. `kind` says whether heads end in the network's `final`
+    layer (shared) or one each of their own; auto shares it from `MANY_CLASSES` on, where there is one and the
+    budget allows a head that is wide enough. Raises ValueError.
     """
+    if kind not in HEAD_KINDS:
+        raise ValueError(f'head_kind is {kind!r}: write one of {", ".join(HEAD_KINDS)}')
+    if kind == 'shared' and final is None:
+        raise ValueError('head_kind is shared, but this network does not end in a Linear layer: write own')
     if not isfinite(share) or share <= 0:
         raise ValueError(
             f'head_share is {share}: write what the heads may cost in parts of the backbone, as 0.05'
         )
     left, specs = int(share * macs), []
     for number, point in enumerate(points):
-        spec = _richest(point, classes, image, left // (len(points) - number))
+        budget = left // (len(points) - number)
+        if kind == 'shared':
+            spec = _richest(point, classes, image, budget, _SHARED + _POOR_SHARED, final)
+        else:
+            spec = _richest(point, classes, image, budget, _OWN)
+            if kind == 'auto' and final is not None and classes >= MANY_CLASSES:
+                sharing = _richest(point, classes, image, budget, _SHARED, final)
+                spec = sharing if sharing.macs <= budget else spec
         left -= spec.macs
         specs.append(spec)
     if left < 0:
@@ -201,38 +173,25 @@ def plan_heads(
     return specs
 
 
-def _richest(point: CutPoint, classes: int, image: Sequence[int], budget: int) -> HeadSpec:
+def _richest(
+    point: CutPoint,
+    classes: int,
+    image: Sequence[int],
+    budget: int,
+    plans: Sequence[tuple[int, int, int, int]],
+    shared: FinalLayer | None = None,
+) -> HeadSpec:
     """The first of the preferred heads that `budget` MACs allow, or the plainest."""
-    channels, grid, prefix = _AXES[point.layout](point.shape, image)
-    for side, depth, least in _PLANS:
+    channels, grid, prefix = axes(point.layout, point.shape, image)
+    for side, after, depth, least in plans:
         pool = (-(-grid[0] // side), -(-grid[1] // side))
-        halve = [2 if depth and length // by > COARSE else 1 for length, by in zip(grid, pool, strict=True)]
+        halve = [2 if depth and length // by > after else 1 for length, by in zip(grid, pool, strict=True)]
         stride = (halve[0], halve[1])
         for width in _WIDTHS:
             if least <= width <= max(4 * channels, 64):
-                spec = HeadSpec(point.layout, channels, grid, prefix, classes, pool, stride, width, depth)
+                spec = HeadSpec(
+                    point.layout, channels, grid, prefix, classes, pool, stride, width, depth, shared
+                )
                 if spec.macs <= budget:
                     return spec
     return spec  # the last of the last plan, which suits any map
-
-
-def _tokens(shape: tuple[int, ...], image: Sequence[int]) -> tuple[int, tuple[int, int], int]:
-    """Tokens: as many patches as make a grid of the image's proportions, before them what is left."""
-    length, channels = shape
-    for prefix in range(min(6, length)):
-        patches = length - prefix
-        for height in range(1, patches + 1):
-            width = patches // height
-            if height * width == patches and len(image) == 2 and height * image[1] == width * image[0]:
-                return channels, (height, width), prefix
-    return channels, (length, 1), 0
-
-
-# How to read channels, grid and prefix from the shape of a feature map of each layout.
-_AXES: dict[str, Any] = {
-    'NCHW': lambda shape, image: (shape[0], (shape[1], shape[2]), 0),
-    'NHWC': lambda shape, image: (shape[2], (shape[0], shape[1]), 0),
-    'NLC': _tokens,
-    'NCL': lambda shape, image: (shape[0], (shape[1], 1), 0),
-    'NC': lambda shape, image: (shape[0], (1, 1), 0),
-}

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from impatient_ros.network import families
 from impatient_ros.network.cut_points import CutPoint, find_cut_points
 from impatient_ros.network.exit_placement import place_exits
-from impatient_ros.network.heads import Head, HeadSpec, plan_heads
+from impatient_ros.network.heads import HeadSpec, build_heads, plan_heads
 from impatient_ros.network.resolutions import resized, share, sized
 from impatient_ros.network.splitting import cut
 
@@ -67,6 +67,7 @@ class ImpatientNetwork(nn.Module):
         cuts: Sequence[str] | None = None,
         *,
         head_share: float = 0.05,
+        head_kind: str = 'auto',
         **options: Any,
     ) -> ImpatientNetwork:
         """One of torchvision's classifiers, with fresh heads on all its `exits` (default 5) but the last.
@@ -75,12 +76,14 @@ class ImpatientNetwork(nn.Module):
         are not cached), or the path of a state dict (.pth or .safetensors). Where they are for other classes,
         the last layer starts afresh; `classes` defaults to theirs, or 1000. `image_size` is in pixels, or
         (height, width). `cuts` names the cut points of all exits but the last. `head_share` is what the heads
-        together may cost, in parts of the backbone's MACs. `options` go to torchvision's constructor. Raises
-        ValueError.
+        together may cost, in parts of the backbone's MACs; `head_kind` says whether they end in the network's
+        own final layer (shared) or one each (own), see `heads.plan_heads`. `options` go to torchvision's
+        constructor. Raises ValueError.
         """
         return cls.from_family(
-            'torchvision', name, exits, classes, weights, image_size, cuts, head_share=head_share, **options
-        )
+            'torchvision', name, exits, classes, weights, image_size, cuts,
+            head_share=head_share, head_kind=head_kind, **options,
+        )  # fmt: skip
 
     @classmethod
     def from_timm(
@@ -93,6 +96,7 @@ class ImpatientNetwork(nn.Module):
         cuts: Sequence[str] | None = None,
         *,
         head_share: float = 0.05,
+        head_kind: str = 'auto',
         **options: Any,
     ) -> ImpatientNetwork:
         """One of timm's classifiers; see `from_torchvision`.
@@ -102,8 +106,9 @@ class ImpatientNetwork(nn.Module):
         `timm.create_model` and must be what JSON can say. Raises ValueError, UnknownFamilyError without timm.
         """
         return cls.from_family(
-            'timm', name, exits, classes, weights, image_size, cuts, head_share=head_share, **options
-        )
+            'timm', name, exits, classes, weights, image_size, cuts,
+            head_share=head_share, head_kind=head_kind, **options,
+        )  # fmt: skip
 
     @classmethod
     def from_family(
@@ -117,6 +122,7 @@ class ImpatientNetwork(nn.Module):
         cuts: Sequence[str] | None = None,
         *,
         head_share: float = 0.05,
+        head_kind: str = 'auto',
         **options: Any,
     ) -> ImpatientNetwork:
         """A classifier of any family in `families.names()`; see `from_torchvision`.
@@ -133,7 +139,7 @@ class ImpatientNetwork(nn.Module):
         else:
             module = source.load(name, classes=classes, image_size=size, options=options, weights=weights)
         backbone = {'source': family, 'name': name, 'options': options}
-        return cls._assemble(module, (3, *size), exits, cuts, head_share, backbone)
+        return cls._assemble(module, (3, *size), exits, cuts, (head_share, head_kind), backbone)
 
     @classmethod
     def from_module(
@@ -145,6 +151,7 @@ class ImpatientNetwork(nn.Module):
         cuts: Sequence[str] | None = None,
         *,
         head_share: float = 0.05,
+        head_kind: str = 'auto',
     ) -> ImpatientNetwork:
         """A classifier of one's own, with fresh heads on all its `exits` (default 5) but the last.
 
@@ -156,7 +163,7 @@ class ImpatientNetwork(nn.Module):
             raise ValueError('example_input is a tensor of images, such as torch.zeros(1, 3, 224, 224)')
         backbone = {'source': 'module', 'class': f'{type(module).__module__}.{type(module).__qualname__}'}
         shape = tuple(example_input.shape[1:])
-        return cls._assemble(module, shape, exits, cuts, head_share, backbone, classes)
+        return cls._assemble(module, shape, exits, cuts, (head_share, head_kind), backbone, classes)
 
     @classmethod
     def from_config(
@@ -182,7 +189,7 @@ class ImpatientNetwork(nn.Module):
             )
         *stages, classifier = cut(module, config['cuts'], shape)
         with torch.device('meta' if empty else 'cpu'):
-            heads = [Head(HeadSpec.from_dict(head)) for head in config['heads']]
+            heads = build_heads(map(HeadSpec.from_dict, config['heads']), module)
         return cls(stages, [*heads, classifier], config, module)
 
     @classmethod
@@ -192,7 +199,7 @@ class ImpatientNetwork(nn.Module):
         input_shape: tuple[int, ...],
         exits: int | None,
         names: Sequence[str] | None,
-        head_share: float,
+        head_options: tuple[float, str],
         backbone: dict[str, Any],
         classes: int | None = None,
     ) -> ImpatientNetwork:
@@ -203,7 +210,9 @@ class ImpatientNetwork(nn.Module):
                 f'{what} gives {points.classes} scores, not {classes}: replace its last layer first'
             )
         chosen = place_exits(points, exits, names)
-        specs = plan_heads(chosen[:-1], points.classes, points.macs, input_shape[1:], head_share)
+        specs = plan_heads(
+            chosen[:-1], points.classes, points.macs, input_shape[1:], *head_options, points.final
+        )
         config: dict[str, Any] = {
             'backbone': backbone,
             'input_shape': list(input_shape),
@@ -212,7 +221,7 @@ class ImpatientNetwork(nn.Module):
             **sized(points, chosen, specs),
         }
         *stages, classifier = cut(module, config['cuts'], input_shape)
-        return cls(stages, [*(Head(spec) for spec in specs), classifier], config, module)
+        return cls(stages, [*build_heads(specs, module), classifier], config, module)
 
     def at(self, side: int) -> ImpatientNetwork:
         """This network for square images of `side` px: the same layers and parameters, other sizes.

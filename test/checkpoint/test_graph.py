@@ -86,6 +86,24 @@ def test_the_graph_answers_as_a_network_of_convolutions(tmp_path):
     compare(network, read(tmp_path / 'model').graph, SIZE)
 
 
+def test_the_graph_answers_as_a_network_whose_heads_share_its_final_layer(tmp_path):
+    network = randomised(
+        ImpatientNetwork.from_torchvision(
+            'mobilenet_v3_small', exits=3, classes=4, image_size=SIZE, head_share=3.0, head_kind='shared'
+        ),
+        SIZE,
+    )
+    assert all(head.classify is network.exits[0].classify for head in network.exits[:-1])
+    write(network, tmp_path / 'model', resolutions=(24, SIZE))
+    file = read(tmp_path / 'model')
+    compare(network, file.graph, SIZE)
+    compare(network.at(24), file.resolutions[0].graph, 24)
+    for t in range(3):  # by itself, from what the stage gives
+        part = file.graph.part(t + 1, [logits(t)])
+        (layer,) = [each for each in part.graph.initializer if list(each.dims) == [4, 1024]]
+        assert layer.name in file.graph.weights
+
+
 @pytest.mark.parametrize('kind', [Attention, Padded])
 def test_the_graph_answers_as_a_module_of_ones_own(kind, tmp_path):
     network = ImpatientNetwork.from_module(kind(), torch.zeros(1, 3, SIZE, SIZE), exits=2)

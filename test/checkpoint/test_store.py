@@ -9,12 +9,13 @@ from dataclasses import FrozenInstanceError
 import pytest
 import torch
 import torchvision
-from checkpoint_files import LABELS, SIZE, Shared, shared_network, write
+from checkpoint_files import LABELS, SIZE, Shared, randomised, rewrite, shared_network, write
 from safetensors.torch import load_file
 from torch import nn
 
 from impatient_ros.checkpoint import CheckpointError, Preprocessing, load, read
 from impatient_ros.network import ImpatientNetwork
+from impatient_ros.network.families.weights import read_state
 
 
 @pytest.fixture(scope='module', autouse=True)
@@ -191,6 +192,53 @@ def test_shared_weights_are_stored_once_and_stay_shared(tmp_path):
     assert sum(name.endswith('block.0.weight') for name in stored) == 1
     loaded = load(tmp_path / 'model', module=Shared()).network
     assert loaded.stages[0].scale is loaded.stages[1].scale
+
+
+@pytest.fixture(scope='module')
+def sharing():
+    """A network whose heads end in its own final layer."""
+    torch.manual_seed(0)
+    return randomised(
+        ImpatientNetwork.from_torchvision(
+            'mobilenet_v3_small', exits=3, classes=4, image_size=SIZE, head_share=3.0, head_kind='shared'
+        ),
+        SIZE,
+    )
+
+
+@pytest.mark.parametrize('half', [False, True])
+def test_the_final_layer_of_sharing_heads_is_stored_once_and_stays_one(sharing, tmp_path, half):
+    write(sharing, tmp_path / 'model', half=half)
+    layer = [name for name, each in load_file(tmp_path / 'model').items() if list(each.shape) == [4, 1024]]
+    assert len(layer) == 1
+    network = load(tmp_path / 'model').network
+    final = network.get_submodule('exits.2.classifier.3')
+    assert all(head.classify is final for head in network.exits[:-1])
+    assert isinstance(final.weight, nn.Parameter)
+    if not half:
+        assert same(network, sharing)
+    sum(scores.square().sum() for scores in network(torch.randn(2, 3, SIZE, SIZE))).backward()
+    assert final.weight.grad.abs().sum() > 0
+    write(network, tmp_path / 'again')
+    assert same(load(tmp_path / 'again').network, network)
+
+
+def test_a_file_whose_heads_name_another_layer_is_refused(sharing, tmp_path):
+    write(sharing, tmp_path / 'model')
+
+    def elsewhere(description, metadata, tensors):
+        description['network']['heads'][0]['shared']['path'] = 'features.0.0'
+
+    rewrite(tmp_path / 'model', tmp_path / 'changed', elsewhere)
+    with pytest.raises(CheckpointError, match=r'cannot be built: .* has Conv2d'):
+        load(tmp_path / 'changed')
+
+
+def test_a_start_from_a_file_has_shared_weights_under_all_their_names(sharing, tmp_path):
+    write(sharing, tmp_path / 'model.safetensors')
+    state = read_state(tmp_path / 'model.safetensors')
+    assert state.keys() - {'graph'} == sharing.state_dict().keys()
+    assert all(torch.equal(each, state[name]) for name, each in sharing.state_dict().items())
 
 
 def test_a_module_that_does_not_fit_is_refused(written, tmp_path):

@@ -16,6 +16,8 @@ from torch import nn
 from impatient_ros.network import CutError, ImpatientNetwork, families, macs
 from impatient_ros.network.__main__ import main
 from impatient_ros.network.families.weights import classifier_of
+from impatient_ros.network.macs import run, without_data
+from training.model.small_backbones import SmallResNet
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -230,6 +232,83 @@ def test_its_config_rebuilds_it():
     x = torch.randn(1, 3, 64, 64)
     assert all(torch.equal(a, b) for a, b in zip(network.eval()(x), twin.eval()(x), strict=True))
     assert twin.config == network.config
+
+
+# --- heads that end in the network's own final layer
+
+
+def many(classes=250, **options):
+    """A residual network of few channels, for many classes."""
+    return ImpatientNetwork.from_module(
+        SmallResNet(classes, (8, 16), 1), torch.zeros(1, 3, 32, 32), exits=3, head_share=1.0, **options
+    )
+
+
+def test_many_classes_make_exits_that_end_in_the_same_layer():
+    network = many()
+    layer = network.get_submodule('exits.2.classify')
+    assert [head.classify is layer for head in network.exits[:-1]] == [True, True]
+    assert sum(each is layer.weight for each in network.parameters()) == 1
+    for options in ({'classes': 20}, {'head_kind': 'own'}):
+        heads = many(**options).config['heads']
+        assert not any('shared' in head for head in heads)
+
+
+def test_the_shared_layer_learns_from_every_exit_and_freezes_with_the_network():
+    network = many()
+    layer = network.get_submodule('exits.2.classify')
+    x, gradients = torch.randn(4, 3, 32, 32), []
+    for t in range(3):
+        network.zero_grad()
+        network.forward_to(x, t).square().sum().backward()
+        gradients.append(layer.weight.grad.clone())
+    assert all(each.abs().sum() > 0 for each in gradients)
+    network.zero_grad()
+    network.exits[-1].requires_grad_(requires_grad=False)
+    sum(scores.square().sum() for scores in network(x)).backward()
+    assert layer.weight.grad is None
+    assert all(each.grad.abs().sum() > 0 for head in network.exits[:-1] for each in head.expand.parameters())
+
+
+def test_what_sharing_exits_cost_is_what_is_counted():
+    network = many().eval()
+    boundary = torch.zeros(1, 3, 32, 32)
+    for stage, head, cost in zip(network.stages, network.exits, network.exit_macs, strict=True):
+        boundary = stage(boundary)
+        assert cost == run(without_data(head), boundary.shape)
+
+
+def test_sharing_survives_a_copy_a_rebuild_and_another_size():
+    network = many().train()
+    for _ in range(2):
+        network(torch.randn(4, 3, 32, 32))
+    network.eval()
+    rebuilt = ImpatientNetwork.from_config(
+        json.loads(json.dumps(network.config)), SmallResNet(250, (8, 16), 1)
+    )
+    rebuilt.load_state_dict(network.state_dict())
+    x = torch.randn(2, 3, 32, 32)
+    for twin in (copy.deepcopy(network), rebuilt.eval()):
+        layer = twin.get_submodule('exits.2.classify')
+        assert layer is not network.get_submodule('exits.2.classify')
+        assert all(head.classify is layer for head in twin.exits[:-1])
+        torch.testing.assert_close(twin(x), network(x))
+    smaller = network.at(24)
+    assert [id(each) for each in smaller.parameters()] == [id(each) for each in network.parameters()]
+    assert all(scores.shape == (2, 250) for scores in smaller(torch.randn(2, 3, 24, 24)))
+    assert smaller.exit_macs[0] < network.exit_macs[0]
+
+
+def test_a_rebuild_around_a_module_with_another_final_layer_is_refused():
+    with pytest.raises(ValueError, match='16 features and 250 classes'):
+        ImpatientNetwork.from_config(many().config, SmallResNet(250, (8, 24), 1))
+
+
+def test_a_kind_of_head_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match='head_kind'):
+        many(head_kind='mine')
+    with pytest.raises(ValueError, match='does not end in a Linear layer'):
+        ImpatientNetwork.from_torchvision('squeezenet1_1', exits=3, image_size=64, head_kind='shared')
 
 
 # --- weights

@@ -38,6 +38,8 @@ class NetworkOptions:
         exits: how many, the backbone's own classifier included.
         cuts: after which layers the first exits go; default: evenly by cost.
         head_share: what the heads together may cost, in parts of the backbone.
+        head_kind: whether heads end in the network's own final layer (shared) or one each (own); auto: shared
+            for many classes.
         weights: pretrained ones of the backbone: DEFAULT or another name of the family's, or a state dict.
         start: a checkpoint (.safetensors) of the same build to start from, exits included; layers whose shape
             differs, such as those for other classes, start afresh.
@@ -52,6 +54,7 @@ class NetworkOptions:
     exits: int = 5
     cuts: list[str] | None = None
     head_share: float = 0.05
+    head_kind: str = 'auto'
     weights: str | None = None
     start: str | None = None
     family: str = 'torchvision'
@@ -82,6 +85,7 @@ def build(options: NetworkOptions, *, classes: int, image_size: tuple[int, int])
             classes=classes,
             cuts=options.cuts,
             head_share=options.head_share,
+            head_kind=options.head_kind,
         )
     else:
         network = ImpatientNetwork.from_family(
@@ -93,6 +97,7 @@ def build(options: NetworkOptions, *, classes: int, image_size: tuple[int, int])
             image_size=image_size,
             cuts=options.cuts,
             head_share=options.head_share,
+            head_kind=options.head_kind,
         )
     if options.start is not None:
         carry_over(network, read_state(options.start), options.start)

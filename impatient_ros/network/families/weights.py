@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -32,7 +33,7 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f'weights: there is no file {path}')
     try:
         if path.suffix == '.safetensors':
-            return load_file(path)
+            return _all_names(load_file(path), path)
         state = torch.load(path, map_location='cpu', weights_only=True)
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, ValueError, EOFError) as error:
         reason = str(error).strip().split('\n', 1)[0]
@@ -46,6 +47,16 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
         or not all(isinstance(each, Tensor) for each in state.values())
     ):
         raise ValueError(f'weights: {path} is not a state dict, a dict of names to tensors')
+    return state
+
+
+def _all_names(state: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint of ours under the other names, too, that they have in its network."""
+    with safe_open(path, 'pt') as file:
+        description = json.loads((file.metadata() or {}).get('description', '{}'))
+    same = description.get('same') if isinstance(description, dict) else None
+    if isinstance(same, dict):
+        state |= {alias: state[str(name)] for alias, name in same.items() if str(name) in state}
     return state
 
 
