@@ -29,8 +29,8 @@ __all__ = ['HEAD_KINDS', 'Head', 'HeadSpec', 'build_heads', 'plan_heads']
 logger = logging.getLogger(__name__)
 
 HEAD_KINDS = ('auto', 'own', 'shared')
-# From about here on the classifier of a light head (64 channels in, 64 wide, two convolutions) has half of its
-# weights or more.
+# From about here on the classifier of a light head (64 channels in, 64 wide, two convolutions) has half of
+# its weights or more.
 MANY_CLASSES = 200
 FINE, COARSE, COARSEST = 16, 8, 4  # the largest grids
 _WIDTHS = (512, 448, 384, 320, 256, 224, 192, 160, 128, 112, 96, 80, 64, 48, 32, 24, 16, 12, 8, 6, 4)
