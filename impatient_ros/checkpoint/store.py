@@ -106,7 +106,8 @@ def save(
         sides = [each.input_shape[1] for each, _, _ in smaller]
         try:
             exported = {
-                side: export(each, tensors, same) for side, (each, _, _) in zip(sides, smaller, strict=True)
+                side: export(each, tensors, same | each.private_names)
+                for side, (each, _, _) in zip(sides, smaller, strict=True)
             }
         except ExportError as error:
             raise CheckpointError(f'resolutions: {error}: leave it out') from error

@@ -13,10 +13,12 @@ import lightning
 import numpy as np
 import torch
 
+from impatient_ros.checkpoint import read as read_checkpoint
 from impatient_ros.images.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from training.data.augmentation import Augmentation
 from training.data.batches import batches
 from training.data.labelled_pictures import DataError, Pictures, labels_of, read, splits_of
+from training.data.unlabelled_pictures import read_unlabelled
 
 __all__ = ['PictureData']
 
@@ -28,7 +30,10 @@ class PictureData(lightning.LightningDataModule):
     """Pictures for training and validation.
 
     Args:
-        source: a folder or zip with <split>/<class>/<picture>, or 'torchvision:<data set>:<folder>'.
+        source: a folder or zip with <split>/<class>/<picture>, or 'torchvision:<data set>:<folder>'; with
+            `labels_from` any pictures: see `read_unlabelled`.
+        labels_from: the checkpoint of the network that answers for pictures without labels; then size,
+            resize, mean and std are its own.
         size: side of the network's input, px.
         resize: shorter side of a picture before the centre crop, px; default 256/224 of `size`.
         sizes: sides while training, one after the other over equal parts of the epochs; default `size`.
@@ -44,6 +49,7 @@ class PictureData(lightning.LightningDataModule):
     def __init__(
         self,
         source: str,
+        labels_from: str | None = None,
         size: int = 224,
         resize: int | None = None,
         sizes: list[int] | None = None,
@@ -65,6 +71,8 @@ class PictureData(lightning.LightningDataModule):
         if any(side < 1 for side in sizes or []):
             raise ValueError(f'data.sizes is {sizes}: write sides in pixels')
         self.source = source
+        self.labels_from = labels_from
+        self.temperature = 1.0  # at which the scores of the network that answers are probabilities
         self.preprocessing = (
             Preprocessing.for_image_size(size, mean, std)
             if resize is None
@@ -76,11 +84,22 @@ class PictureData(lightning.LightningDataModule):
         self.augmentation = augmentation or Augmentation()
         self.in_memory = in_memory
         self.seed = seed
-        self.labels = labels_of(source)
+        if labels_from is None:
+            self.labels = labels_of(source)
+        else:
+            checkpoint = read_checkpoint(labels_from)
+            self.labels, self.preprocessing = checkpoint.labels, checkpoint.preprocessing
+            self.temperature = checkpoint.temperatures[-1]
+            self.sizes = tuple(sizes or [self.preprocessing.size[0]])
         self._read: tuple[Pictures, Pictures] | None = None
 
     def setup(self, stage: str = 'fit') -> None:
         """Decode the pictures, once. Raises DataError."""
+        if self._read is None and self.labels_from is not None:
+            side = round(1.25 * max(self.preprocessing.resize, *self.sizes))
+            self._read = read_unlabelled(
+                self.source, self.labels, shorter_side=side, hold_out=self.hold_out, limit=self.limit
+            )
         if self._read is None:
             own = self._own_split
             if not own and self.hold_out < len(self.labels):
@@ -116,11 +135,13 @@ class PictureData(lightning.LightningDataModule):
 
     @property
     def _own_split(self) -> bool:
-        return not self.hold_out and VALIDATION in splits_of(self.source)
+        return self.labels_from is None and not self.hold_out and VALIDATION in splits_of(self.source)
 
     @property
     def validation_is(self) -> str:
         """Where the validation pictures come from, for the provenance."""
+        if self.labels_from is not None:
+            return 'pictures without labels'
         own = self._own_split
         return (
             f'split {VALIDATION}' if own else f'{len(self.validation)} pictures held out of the split train'

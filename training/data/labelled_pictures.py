@@ -22,7 +22,7 @@ from training.data import torchvision_data
 from training.data.picture_files import DataError, PictureFiles, decode
 from training.data.torchvision_data import is_torchvision
 
-__all__ = ['DataError', 'Pictures', 'decode', 'labels_of', 'read', 'splits_of']
+__all__ = ['DataError', 'Pictures', 'decode', 'labels_of', 'read', 'shrunk', 'splits_of']
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class OnDisk(Sequence[np.ndarray]):
             source = self._files.source
             log.warning('%s: %s is not a readable picture; a grey one takes its place', source, name)
             return np.full((32, 32, 3), 128, np.uint8)
-        return picture if self._side is None else _shrunk(picture, self._side)
+        return picture if self._side is None else shrunk(picture, self._side)
 
 
 def labels_of(source: str | Path) -> tuple[str, ...]:
@@ -133,7 +133,7 @@ def read(
                 log.warning('%s: %s is not a readable picture; left out', source, name)
                 rejected.append(name)
                 continue
-            images.append(picture if shorter_side is None else _shrunk(picture, shorter_side))
+            images.append(picture if shorter_side is None else shrunk(picture, shorter_side))
             targets.append(target)
             names.append(name)
         if target not in targets[-1:]:
@@ -149,7 +149,7 @@ def _torchvision(
 ) -> Pictures:
     labels, images, numbers, rejected = torchvision_data.read(source, split)
     if shorter_side is not None:
-        images = [_shrunk(image, shorter_side) for image in images]
+        images = [shrunk(image, shorter_side) for image in images]
     targets = np.asarray(numbers, np.int64)
     chosen: list[int] = []
     for target in range(len(labels)):
@@ -169,7 +169,8 @@ def _some(items: list[Any], part: tuple[int, int | None] | None) -> list[Any]:
     return [items[i] for i in sorted(order)]
 
 
-def _shrunk(picture: np.ndarray, shorter_side: int) -> np.ndarray:
+def shrunk(picture: np.ndarray, shorter_side: int) -> np.ndarray:
+    """The picture, uint8 [H, W, 3], with its shorter side at most that long, px."""
     height, width = picture.shape[:2]
     scale = shorter_side / min(height, width)
     if scale >= 1:

@@ -26,7 +26,14 @@ from training.model.optimisation import OptimiserOptions, optimiser_and_schedule
 from training.model.resolutions import at_sides, path_names, resized, sandwich, sides_of
 from training.risk.costs import path_costs
 from training.risk.expected_accuracy import chosen_share, distribution_of, plain_share
-from training.risk.methods import check_several_resolutions, chosen_exits, fixed_weights, frozen, trainable
+from training.risk.methods import (
+    FROZEN,
+    check_several_resolutions,
+    chosen_exits,
+    fixed_weights,
+    frozen,
+    trainable,
+)
 from training.risk.objective import JointRisk, floored, teaching
 from training.risk.options import RiskOptions
 
@@ -60,10 +67,10 @@ class ImpatientModule(lightning.LightningModule):
             raise ValueError(
                 f'model.optimiser.averaging is {optimiser.averaging}: write a decay below 1, or 0'
             )
-        if self.risk_options.method == 'separate' and not (network.start or network.weights):
+        if self.risk_options.method in FROZEN and not (network.start or network.weights):
             raise ValueError(
-                'method separate trains heads on a frozen backbone: write which, model.network.start (the '
-                'checkpoint of a run with method last) or model.network.weights'
+                f'method {risk.method} learns beside a frozen backbone: write which, model.network.start (a '
+                'checkpoint, such as that of a run with method last) or model.network.weights'
             )
         self.exit_share: tuple[float, ...] | None = None  # of the budgets, [R * T + 1]; joint training only
         self.exit_costs: tuple[float, ...] = ()  # of all paths, [R * T]
@@ -78,6 +85,11 @@ class ImpatientModule(lightning.LightningModule):
         if self._built:
             return
         data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.unlabelled != (data.labels_from is not None):
+            raise ValueError(
+                'method distil learns from pictures without labels, and no other method does: write '
+                'model.risk.method distil, model.network.start CHECKPOINT and data.source PICTURES'
+            )
         if self.options.resolutions and len(set(data.sizes)) > 1:
             raise ValueError(
                 'data.sizes and model.network.resolutions both say at which sizes to learn: write one of them'
@@ -126,7 +138,7 @@ class ImpatientModule(lightning.LightningModule):
         self._layout = memory_layout(network)
         self.network = network.to(memory_format=self._layout)
         learning = trainable(self.network, options.method, self.chosen)
-        self._frozen = frozen(self.network, learning)
+        frozen(self.network, learning, options.method)
         self.averaged = None
         if self.optimiser_options.averaging:
             self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
@@ -144,8 +156,13 @@ class ImpatientModule(lightning.LightningModule):
     @property
     def trained(self) -> tuple[int, ...]:
         """The exits (0-based) whose answers count in the end; a frozen backbone has a trained last exit."""
-        every = self.risk_options.method == 'separate'
+        every = self.risk_options.method in FROZEN
         return tuple(range(len(self.network.exits))) if every else self.chosen
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether the full path's answers are all that is learned, and accuracies are agreement with them."""
+        return self.risk_options.method == 'distil'
 
     @property
     def kept(self) -> ImpatientNetwork:
@@ -155,8 +172,10 @@ class ImpatientModule(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         for network in self._learning:
             network.train()
-        for part in self._frozen:
-            part.eval()
+            for stage in network.stages if self.risk_options.method in FROZEN else []:
+                stage.eval()
+            for t in set(range(len(network.exits))) - set(self.chosen):
+                network.exits[t].eval()
         # Derived from the epoch's number, like the pictures' order, so that a resumed run repeats exactly.
         torch.manual_seed((self._seed * 100_003 + self.current_epoch) * 1009 + self.global_rank)
         self._random = np.random.default_rng([self._seed, self.current_epoch])  # alike in all processes
@@ -171,8 +190,8 @@ class ImpatientModule(lightning.LightningModule):
     def risk_of(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What is minimised (scalar), and the losses of the exits that are trained, at this batch's sizes."""
         options = self.risk_options
-        if options.method in ('joint', 'uniform'):
-            return self._joint_risk_of(x, target)
+        if options.method in ('joint', 'distil', 'uniform'):
+            return self._joint_risk_of(x, None if self.unlabelled else target)
         with torch.set_grad_enabled(torch.is_grad_enabled() and options.method != 'separate'):
             features = []
             for stage in self.network.stages[: max(self.chosen) + 1]:
@@ -183,7 +202,9 @@ class ImpatientModule(lightning.LightningModule):
         # These exits share no part that learns: weights would only scale their learning rates.
         return losses.sum(), losses.detach()
 
-    def _joint_risk_of(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _joint_risk_of(
+        self, x: torch.Tensor, target: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """As `risk_of`, over all exits at the resolutions of this batch."""
         weights = self.risk.weights.view(len(self.sides), -1)
         exit_weights = weights.sum(0)
@@ -250,6 +271,8 @@ class ImpatientModule(lightning.LightningModule):
             for network, side in zip(self._validated, self.sides, strict=True)
             for logits in network(resized(x, side))
         ]
+        if self.unlabelled:
+            target = scores[-1].argmax(1)
         for k, logits in enumerate(scores):
             self._sums[0, k] += (logits.argmax(1) == target).sum()
             self._sums[1, k] += nn.functional.cross_entropy(logits.float(), target, reduction='sum')

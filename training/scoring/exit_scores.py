@@ -54,9 +54,9 @@ class Evaluation:
             [(z.double() / t).softmax(1) for z, t in zip(self.logits, temperatures, strict=True)]
         )
 
-    def temperatures(self) -> tuple[float, ...]:
-        """Per exit, fitted on all pictures of the split."""
-        return tuple(fit_temperature(z, self.target) for z in self.logits)
+    def temperatures(self, soft: torch.Tensor | None = None) -> tuple[float, ...]:
+        """Per exit, fitted on all pictures of the split: to the targets, or to probabilities [N, classes]."""
+        return tuple(fit_temperature(z, self.target if soft is None else soft) for z in self.logits)
 
     def calibration_errors(self, temperatures: Sequence[float] | None = None) -> tuple[float, ...]:
         """Per exit, on all pictures; without temperatures the scores are taken as they are."""

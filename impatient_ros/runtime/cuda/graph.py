@@ -159,7 +159,7 @@ class _Captured:
     """The network's graphs at one resolution, and the tensors that they read and write.
 
     Attributes:
-        network: what was captured. Graphs only know the addresses of its tensors, so that it must outlive them.
+        network: what was captured; it must outlive the graphs, which only know addresses of its tensors.
         staging, image: where an image is put on the host, pinned, and on the device.
         stages: a graph each.
         heads, paths: a graph each, and where it leaves its scores.
