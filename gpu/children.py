@@ -33,7 +33,7 @@ def run(
     """Both streams of the command go to standard output, line by line; after `limit` seconds it is ended."""
     began = time.monotonic()
     lines: deque[str] = deque(maxlen=KEPT)
-    late = threading.Event()
+    late, ended = threading.Event(), threading.Event()
     # A session of its own: what it starts ends with it.
     process = subprocess.Popen(
         command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -47,7 +47,8 @@ def run(
                 os.killpg(process.pid, number)
             except ProcessLookupError:
                 return
-            time.sleep(GRACE if number == signal.SIGTERM else 0.0)
+            if ended.wait(GRACE):
+                return
 
     timer = threading.Timer(max(limit, 0.0), end)
     timer.daemon = True
@@ -58,6 +59,7 @@ def run(
             lines.append(line)
             if show:
                 print(line, end='', flush=True)
-    code = process.wait()
+    ended.set()
     timer.cancel()
+    code = process.wait()
     return Ended(None if late.is_set() else code, ''.join(lines), time.monotonic() - began)

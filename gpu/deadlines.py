@@ -57,11 +57,7 @@ class BestInTime:
 def classifier(name: str, device: str, kind: str, precision: str) -> AnytimeClassifier:
     """With latencies measured now. Raises CheckpointError, RuntimeUnavailableError."""
     if name in SHIPPED:
-        made_here = AnytimeClassifier.from_checkpoint(
-            resource_path('models', SHIPPED[name]), device, kind, MODE
-        )
-        made_here.reprofile()
-        return made_here
+        return AnytimeClassifier.from_checkpoint(resource_path('models', SHIPPED[name]), device, kind, MODE)
     runtime = made(torch_source(name), kind, precision, device)
     checkpoint = untrained(name)
     return AnytimeClassifier(

@@ -31,7 +31,8 @@ def readme(
         f'# {name}',
         '',
         f'Driver {machine["driver"]}, torch {machine["torch"]}, CUDA {machine["cuda"]}, '
-        f'cuDNN {machine["cudnn"]}, {machine["cores"]} cores of {machine["processor"]}. Made by `gpu/run.py`; see gpu/README.md.',
+        f'cuDNN {machine["cudnn"]}, {machine["cores"]} cores of {machine["processor"]}. '
+        'Made by `gpu/run.py`; see gpu/README.md.',
         '',
     ]
     lines += [f'- {note}' for note in notes] + ([''] if notes else [])
