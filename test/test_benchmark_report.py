@@ -32,7 +32,7 @@ def test_a_record_is_flat_json_with_exits_as_people_count():
 
 def test_the_table_names_the_worst_contract_and_what_eager_would_take():
     row = markdown(network_records(), 'a machine').splitlines()[-1]
-    assert row == '| resnet18 | cpu, openvino | 40.00 | 10.00 | 10.00 | 4.00 | 1.02 | 1.10 |'
+    assert row == '| resnet18 | cpu, openvino, f32 | 40.00 | 10.00 | 10.00 | 4.00 | 1.02 | 1.10 |'
 
 
 def test_the_default_model_has_a_row_for_every_resolution_and_one_for_the_passes_in_turn():

@@ -15,7 +15,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -32,7 +31,6 @@ from impatient_ros.checkpoint.reading import (
     with_network,
 )
 from impatient_ros.checkpoint.rebuilding import rebuilt
-from impatient_ros.checkpoint.resolution_graphs import parse_graphs, to_store
 from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.network import ImpatientNetwork
 
@@ -98,6 +96,8 @@ def save(
     graphs: dict[str, bytes] = {}
     try:
         graphs['graph'] = export(network, tensors, same)
+        from impatient_ros.checkpoint.resolution_graphs import parse_graphs, to_store  # onnx, as just used
+
         parse_graphs(graphs, (), stored, network.config)
     except (ExportError, CheckpointError) as error:
         graphs, description['no_graph'] = {}, str(error)
@@ -192,5 +192,7 @@ def _halved(tensor: Tensor) -> Tensor:
 
 def _to_numpy(tensor: Tensor) -> NDArray[Any]:
     if tensor.dtype == torch.bfloat16:  # which NumPy does not know by itself
+        import ml_dtypes
+
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return tensor.numpy()
