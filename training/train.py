@@ -66,6 +66,7 @@ MAY_DIFFER = (
     'resume',
     'threads',
     'log',
+    'data.workers',
     'trainer.enable_progress_bar',
     'trainer.default_root_dir',
 )

@@ -17,6 +17,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from torch.utils.data import get_worker_info
 
 from training.data import torchvision_data
 from training.data.picture_files import DataError, PictureFiles, decode
@@ -41,8 +42,10 @@ class Pictures:
         return len(self.images)
 
     def load(self, indices: Iterable[int]) -> list[np.ndarray]:
-        """These pictures; where they are on disk, several are decoded at a time."""
-        if isinstance(self.images, OnDisk):
+        """These pictures; where they are on disk, several are decoded at a time (but not by a data loader's
+        worker, beside which there are others).
+        """
+        if isinstance(self.images, OnDisk) and get_worker_info() is None:
             with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
                 return list(pool.map(self.images.__getitem__, indices))
         return [self.images[i] for i in indices]
