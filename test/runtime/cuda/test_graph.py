@@ -75,7 +75,9 @@ def test_every_way_to_an_exit_answers_as_the_cpu(checkpoint, runtimes, precision
 def test_the_default_model_answers_as_the_cpu_at_every_resolution_long_after_it_was_captured():
     default = load(resource_path('models', 'imagenet.safetensors'))
     sides = tuple(each.side for each in default.resolutions)
-    runtime = CudaGraphRuntime(copy.deepcopy(default.network), torch.device('cuda'), half=False, sides=sides)
+    runtime = CudaGraphRuntime(
+        copy.deepcopy(default.network), torch.device('cuda'), precision='f32', sides=sides
+    )
     gc.collect()
     # What is no longer held is overwritten: graphs know nothing but addresses.
     noise = [torch.full((1 << 20,), torch.nan, device='cuda') for _ in range(256)]
