@@ -188,7 +188,7 @@ def write_checkpoint(
     path: Path, module: ImpatientModule, data: PictureData, provenance: Mapping[str, Any]
 ) -> None:
     """Measure the trained network on the validation pictures and write it with what the node needs."""
-    network = module.kept.cpu()
+    network = module.kept.to(module.trainer.strategy.root_device)
     sides = module.sides
     evaluations = [
         evaluate(
@@ -196,6 +196,7 @@ def write_checkpoint(
         )
         for side, each in zip(sides, at_sides(network, sides), strict=True)
     ]
+    network.cpu()
     before = [error for each in evaluations for error in each.calibration_errors()]
     after = [error for each in evaluations for error in each.held_out_calibration_errors()]
     for side, each in zip(sides, evaluations, strict=True):

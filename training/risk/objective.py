@@ -79,12 +79,18 @@ class JointRisk(nn.Module):
         self.names = tuple(names) or tuple(f'{t + 1} of {len(weights)}' for t in range(len(weights)))
 
     def losses(
-        self, logits: Sequence[torch.Tensor], target: torch.Tensor, exits: Sequence[int] | None = None
+        self,
+        logits: Sequence[torch.Tensor],
+        target: torch.Tensor,
+        exits: Sequence[int] | None = None,
+        *,
+        checked: bool = True,
     ) -> torch.Tensor:
         """The loss of each of the given logits, in single precision [len(logits)].
 
         logits: tensors [N, classes], those of the exits `exits` (default all, 0-based); target: class indices
-        [N] or probabilities [N, classes]. FloatingPointError names the exit whose loss is not finite.
+        [N] or probabilities [N, classes]. FloatingPointError names the exit whose loss is not finite, unless
+        not `checked`: to look at a number, the processor waits for the device.
         """
         exits = range(len(logits)) if exits is None else exits
         each = torch.stack(
@@ -93,8 +99,7 @@ class JointRisk(nn.Module):
                 for z in logits
             ]
         )
-        finite = torch.isfinite(each)
-        if not finite.all():
+        if checked and not (finite := torch.isfinite(each)).all():
             worst = int((~finite).nonzero()[0])
             raise FloatingPointError(
                 f'the loss of exit {self.names[exits[worst]]} is {each[worst].item()}; '
