@@ -191,7 +191,7 @@ def write_checkpoint(
     path: Path, module: ImpatientModule, data: PictureData, provenance: Mapping[str, Any]
 ) -> None:
     """Measure the trained network on the validation pictures and write it with what the node needs."""
-    network = module.kept.cpu()
+    network = module.kept.to(module.trainer.strategy.root_device)
     sides = module.sides
     evaluations = [
         evaluate(
@@ -205,6 +205,7 @@ def write_checkpoint(
         full = evaluations[-1].logits[-1]
         evaluations = [replace(each, target=full.argmax(1)) for each in evaluations]
         soft = (full.double() / data.temperature).softmax(1)
+    network.cpu()
     before = [error for each in evaluations for error in each.calibration_errors()]
     after = [error for each in evaluations for error in each.held_out_calibration_errors()]
     for side, each in zip(sides, evaluations, strict=True):

@@ -7,8 +7,8 @@ All random numbers are drawn in the workers, from the generator of the batch, an
 draws nothing and waits for nothing.
 
 torchvision.transforms.v2 was tried instead. Its geometry resamples several times where one affine map does
-(500 views/s to 10,000 at 32 px, 120 to 900 at 224 px, one busy core); its colours and rectangles are alike for
-a whole batch, or made picture by picture; its mixing is no faster and draws from torch's global generator.
+(500 views/s to 10,000 at 32 px, 120 to 900 at 224 px, one busy core); its colours and rectangles are alike
+for a whole batch, or made picture by picture; its mixing is no faster, with torch's global generator.
 """
 
 from __future__ import annotations

@@ -17,12 +17,13 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from torch import nn
 
 from impatient_ros.network import ImpatientNetwork
 from training.model import gradient_equilibrium
+from training.model.averaging import RunningAverage
 from training.model.networks import NetworkOptions, build, memory_layout
 from training.model.optimisation import OptimiserOptions, optimiser_and_schedule
+from training.model.path_scores import PathScores
 from training.model.resolutions import at_sides, path_names, resized, sandwich, sides_of
 from training.risk.costs import path_costs
 from training.risk.expected_accuracy import chosen_share, distribution_of, plain_share
@@ -41,6 +42,7 @@ __all__ = ['ImpatientModule']
 
 log = logging.getLogger(__name__)
 
+CHECKED = 50  # steps: on a device, losses are looked at so seldom, since the processor waits for them
 NO_RISK_OPTIONS, NO_OPTIMISER_OPTIONS = RiskOptions(), OptimiserOptions()
 
 
@@ -139,6 +141,7 @@ class ImpatientModule(lightning.LightningModule):
         self.network = network.to(memory_format=self._layout)
         learning = trainable(self.network, options.method, self.chosen)
         frozen(self.network, learning, options.method)
+        self._exit_weights = self._weights_of_exits()
         self.averaged = None
         if self.optimiser_options.averaging:
             self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
@@ -152,6 +155,14 @@ class ImpatientModule(lightning.LightningModule):
     @cached_property
     def _validated(self) -> list[ImpatientNetwork]:
         return at_sides(self.kept, self.sides)
+
+    @cached_property
+    def _average(self) -> RunningAverage:
+        return RunningAverage(self.network, self.kept)
+
+    def _weights_of_exits(self) -> list[float]:
+        """Over all resolutions; kept for an epoch, since to read them the processor waits for the device."""
+        return list(map(float, self.risk.weights.view(len(self.sides), -1).sum(0).tolist()))
 
     @property
     def trained(self) -> tuple[int, ...]:
@@ -178,6 +189,7 @@ class ImpatientModule(lightning.LightningModule):
                 network.exits[t].eval()
         # Derived from the epoch's number, like the pictures' order, so that a resumed run repeats exactly.
         torch.manual_seed((self._seed * 100_003 + self.current_epoch) * 1009 + self.global_rank)
+        self._exit_weights = self._weights_of_exits()
         self._random = np.random.default_rng([self._seed, self.current_epoch])  # alike in all processes
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
@@ -198,7 +210,7 @@ class ImpatientModule(lightning.LightningModule):
                 x = stage(x)
                 features.append(x)
         logits = [self.network.exits[t](features[t]) for t in self.chosen]
-        losses = self.risk.losses(logits, target, self.chosen)
+        losses = self.risk.losses(logits, target, self.chosen, checked=self._checked(x))
         # These exits share no part that learns: weights would only scale their learning rates.
         return losses.sum(), losses.detach()
 
@@ -207,14 +219,14 @@ class ImpatientModule(lightning.LightningModule):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """As `risk_of`, over all exits at the resolutions of this batch."""
         weights = self.risk.weights.view(len(self.sides), -1)
-        exit_weights = weights.sum(0)
         equilibrium = self.risk_options.equilibrium and not self._backbone_first
         if self._backbone_first:
             counting = torch.zeros_like(weights)
             counting[:, -1] = weights.sum(1) / weights.sum()
         elif equilibrium:
             # The gradients are weighted between the exits; here, an exit's losses at the resolutions are.
-            counting = torch.where(exit_weights > 0, weights / exit_weights, 1 / len(weights))
+            exits = weights.sum(0)
+            counting = torch.where(exits > 0, weights / exits, 1 / len(weights))
         else:
             counting = weights
         logits: list[torch.Tensor] = []
@@ -223,14 +235,17 @@ class ImpatientModule(lightning.LightningModule):
         for r, stands_for in sandwich(len(self.sides), self._random):
             network, view = self._learning[r], resized(x, self.sides[r])
             logits += (
-                gradient_equilibrium.forward(network, view, exit_weights.tolist())
+                gradient_equilibrium.forward(network, view, self._exit_weights)
                 if equilibrium
                 else network(view)
             )
             shares.append(stands_for * counting[r])
             paths += range(r * weights.shape[1], (r + 1) * weights.shape[1])
-        losses = self.risk.losses(logits, target, paths)
+        losses = self.risk.losses(logits, target, paths, checked=self._checked(x))
         return (torch.cat(shares) * losses).sum(), losses.detach()
+
+    def _checked(self, x: torch.Tensor) -> bool:
+        return x.device.type == 'cpu' or self.global_step % CHECKED == 0
 
     @property
     def _backbone_first(self) -> bool:
@@ -241,26 +256,19 @@ class ImpatientModule(lightning.LightningModule):
             for parameter in self.network.exits[:-1].parameters():
                 parameter.grad = None  # otherwise weight decay and momentum would change these heads
 
-    @torch.no_grad()
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if self.averaged is None:
-            return
-        step = self.global_step
-        decay = min(self.optimiser_options.averaging, step / (step + 10))
-        theirs = self.network.state_dict()
-        for name, mine in self.averaged.state_dict().items():
-            if mine.is_floating_point():
-                mine.lerp_(theirs[name], 1 - decay)
-            else:
-                mine.copy_(theirs[name])
+        if self.averaged is not None:
+            step = self.global_step
+            self._average.update(min(self.optimiser_options.averaging, step / (step + 10)))
+
+    def on_train_epoch_end(self) -> None:
+        if self.averaged is not None:
+            self._average.copy_counts()
 
     def on_validation_epoch_start(self) -> None:
         for network in self._validated:
             network.eval()
-        # Per path: right answers, summed loss; and how many pictures.
-        paths = len(self.sides) * len(self.network.exits)
-        self._sums = torch.zeros(2, paths, device=self.device, dtype=torch.double)
-        self._count = torch.zeros((), device=self.device, dtype=torch.double)
+        self._scores = PathScores(len(self.sides) * len(self.network.exits), self.device)
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> None:
         """Right answers and losses of every path of the averaged network."""
@@ -273,16 +281,12 @@ class ImpatientModule(lightning.LightningModule):
         ]
         if self.unlabelled:
             target = scores[-1].argmax(1)
-        for k, logits in enumerate(scores):
-            self._sums[0, k] += (logits.argmax(1) == target).sum()
-            self._sums[1, k] += nn.functional.cross_entropy(logits.float(), target, reduction='sum')
-        self._count += len(target)
+        self._scores.add(scores, target)
 
     def on_validation_epoch_end(self) -> None:
-        sums = self.trainer.strategy.reduce(self._sums, reduce_op='sum')
-        count = float(self.trainer.strategy.reduce(self._count, reduce_op='sum'))
-        accuracies, losses = (sums / count).tolist()
-        self.validation.append({'accuracy': accuracies, 'loss': losses})
+        reduce = self.trainer.strategy.reduce
+        accuracies, losses = self._scores.means(lambda sums: reduce(sums, reduce_op='sum'))
+        self.validation.append({'accuracy': list(accuracies), 'loss': list(losses)})
         exits, last = len(self.network.exits), len(accuracies) - 1
         for k, path in enumerate(path_names(self.sides, exits)):
             if k % exits in self.chosen:
