@@ -19,7 +19,6 @@ import numpy as np
 from impatient_ros.images.errors import ImageError
 from impatient_ros.images.raw import decode_compressed, to_rgb
 from impatient_ros.replay.frame import RawFrame, SourceError
-from impatient_ros.replay.opening import open_source
 from impatient_ros.replay.pictures import PICTURE_SUFFIXES, picture_files
 from training.data.labelled_pictures import Pictures, shrunk
 from training.data.picture_files import DataError, decode
@@ -113,6 +112,8 @@ def _entries(path: Path, files: Sequence[Path], zips: Sequence[Path]) -> Iterato
 
 def _frames(path: Path, shorter_side: int, rejected: list[str]) -> Iterator[tuple[str, np.ndarray]]:
     """Names and pictures of a recording or a video, in time."""
+    from impatient_ros.replay.opening import open_source  # imports what reads recordings
+
     try:
         with open_source(path) as source:
             for number, frame in enumerate(source.frames()):
