@@ -9,11 +9,13 @@ DEMO := $(if $(FRAMES),--frames "$(FRAMES)") $(if $(SOURCE),--source "$(SOURCE)"
         $(if $(RATE),--rate "$(RATE)") $(if $(TOPIC),--topic "$(TOPIC)") $(if $(MODEL),--model "$(MODEL)") \
         $(if $(PAGE),--page "$(PAGE)") $(if $(SEED),--seed "$(SEED)") \
         $(if $(filter 1,$(PLAIN)),--plain) $(if $(filter 0,$(LOAD)),--no-load)
+# More arguments for gpu/run.py, such as GPU='speed --models resnet18'.
+GPU ?=
 # More arguments for pytest, such as PYTEST='-k planner'.
 PYTEST ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env env-run demo lint docs train-smoke test test-all
+.PHONY: help env env-run demo lint docs train-smoke test test-all gpu
 
 help:
 	@echo 'make demo              watch the perception node answer a replay camera; Ctrl-C ends it'
@@ -29,11 +31,13 @@ help:
 	@echo 'make test              linters and all tests but the slow ones (PYTEST="-k name" picks)'
 	@echo 'make test-all          linters and all tests, hypotheses with new examples'
 	@echo 'make train-smoke       two epochs on generated pictures, evaluated and reported in runs/smoke; part of make test'
+	@echo 'make gpu               CUDA tests and benchmarks where there is an NVIDIA GPU, with a Python that has torch:'
+	@echo '     PYTHON=...        which; default: python3. Nothing is set up. GPU="--help" lists the options'
 	@echo 'make lint              linters only'
 	@echo 'make docs              the documentation as a site in build/docs, warnings are errors; part of make test'
 	@echo 'make env               only set up the environment for development, in $(VENV)'
 	@echo 'make env-run           only set up what the node and the demo need, without torch'
-	@echo 'Every target sets up what it needs first. VENV=path puts the environment elsewhere, PYTHON=path picks the'
+	@echo 'Every other target sets up what it needs first. VENV=path puts the environment elsewhere, PYTHON=path picks the'
 	@echo 'Python (3.10 to 3.12) that it is made with.'
 
 env:
@@ -52,6 +56,9 @@ lint: env
 
 docs: env
 	@"$(PY)" -m sphinx --quiet --fail-on-warning --jobs auto -d build/doctrees -c docs . build/docs
+
+gpu:
+	@"$(or $(PYTHON),python3)" gpu/run.py $(GPU)
 
 train-smoke: env
 	@"$(PY)" -m training.smoke runs/smoke

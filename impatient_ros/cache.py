@@ -26,7 +26,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import platformdirs
+try:
+    import platformdirs
+except ModuleNotFoundError:  # a Python for measuring on a GPU need not have it: nothing is cached there
+    platformdirs = None  # type: ignore[assignment]
 
 __all__ = ['CacheFile', 'cache_file', 'cache_folder']
 
@@ -119,6 +122,9 @@ def _folder(*names: str) -> Path | None:
     """The folder `names` of the cache, made where it is missing; None where it is not this user's alone."""
     if not (os.environ.get('HOME') or os.environ.get('XDG_CACHE_HOME')):
         _log.info('neither HOME nor XDG_CACHE_HOME is set: nothing is cached')
+        return None
+    if platformdirs is None:
+        _log.info('the package platformdirs is not installed: nothing is cached')
         return None
     path = platformdirs.user_cache_path()
     try:

@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import IO
 
 import pytest
-from hypothesis import HealthCheck, settings
 
-# What `make test` says must depend neither on chance nor on how busy the machine is; `make test-all` looks
-# elsewhere every time.
-patient = {'deadline': None, 'suppress_health_check': [HealthCheck.too_slow]}
-settings.register_profile('repeatable', derandomize=True, **patient)
-settings.register_profile('searching', print_blob=True, **patient)
-settings.load_profile('repeatable')
+try:
+    from hypothesis import HealthCheck, settings
+except ModuleNotFoundError:  # on a machine with a GPU, where only tests without hypotheses run
+    pass
+else:
+    # What `make test` says must depend neither on chance nor on how busy the machine is; `make test-all`
+    # looks elsewhere every time.
+    patient = {'deadline': None, 'suppress_health_check': [HealthCheck.too_slow]}
+    settings.register_profile('repeatable', derandomize=True, **patient)
+    settings.register_profile('searching', print_blob=True, **patient)
+    settings.load_profile('repeatable')
 
 # The domains whose ports lie below Linux' ephemeral ones; 0 is what everybody else uses.
 DOMAINS = range(1, 102)

@@ -32,7 +32,7 @@ def test_a_record_is_flat_json_with_exits_as_people_count():
 
 def test_the_table_names_the_worst_contract_and_what_eager_would_take():
     row = markdown(network_records(), 'a machine').splitlines()[-1]
-    assert row == '| resnet18 | cpu, openvino | 40.00 | 10.00 | 10.00 | 4.00 | 1.02 | 1.10 |'
+    assert row == '| resnet18 | cpu, openvino, f32 | 40.00 | 10.00 | 10.00 | 4.00 | 1.02 | 1.10 |'
 
 
 def test_the_default_model_has_a_row_for_every_resolution_and_one_for_the_passes_in_turn():
@@ -130,3 +130,31 @@ def test_tables_are_put_between_the_marks_of_a_text():
     assert once == f'before {start}\n\nnew\n{end} after'
     assert placed(once, 'newer') == once.replace('new', 'newer')
     assert placed('no marks', 'new') == 'new'
+
+
+def test_precisions_are_rows_of_their_own_and_runs_before_there_was_a_choice_are_single():
+    def way(precision, ms):
+        return [
+            record(
+                'a', 'cuda', 'cuda_graph', what, [ms * 1e-3] * 4, exit_index=0, ratio=1.0, precision=precision
+            )
+            for what in ('plain', 'contract', 'interruptible')
+        ]
+
+    old = [{k: v for k, v in each.items() if k != 'precision'} for each in way('f32', 4.0)]
+    new = way('f32', 1.0) + way('f16', 2.0)
+    rows = markdown(new, 'a machine').splitlines()[-2:]
+    assert [row.split(' | ')[1:5] for row in rows] == [
+        ['cuda, cuda_graph, f32', '-', '1.00', '1.00'],
+        ['cuda, cuda_graph, f16', '-', '2.00', '2.00'],
+    ]
+    assert changes(old, new) == [
+        f'a cuda cuda_graph {what} exit 1: 4.00 -> 1.00 ms (-75%)'
+        for what in ('plain', 'contract', 'interruptible')
+    ]
+    assert changes(way('f16', 2.0), way('f16', 4.0))[0].startswith('a cuda cuda_graph plain f16 exit 1: 2.00')
+
+
+def test_what_a_way_failed_with_is_said():
+    text = markdown([record('a', 'cuda', 'cuda_graph', 'failed', precision='bf16', reason='no memory')], 'm')
+    assert 'Not measured: a, cuda, cuda_graph, bf16: no memory' in text

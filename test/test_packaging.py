@@ -115,7 +115,7 @@ def test_make_demo_passes_only_the_options_that_are_given():
 
 def test_make_help_names_every_target():
     shown = run('make', '--no-print-directory', 'help').stdout
-    for target in ('demo', 'test', 'test-all', 'train-smoke', 'docs', 'env'):
+    for target in ('demo', 'test', 'test-all', 'train-smoke', 'docs', 'env', 'gpu'):
         assert f'make {target} ' in shown
 
 
@@ -126,6 +126,11 @@ def test_every_target_sets_up_first_and_make_test_leaves_slow_tests_out():
     assert any('training.smoke' in line for line in dry_run('test'))
     assert any('sphinx' in line and '--fail-on-warning' in line for line in dry_run('test'))
     assert not any('not slow' in line for line in dry_run('test-all'))
+
+
+def test_make_gpu_sets_nothing_up_and_takes_the_python_that_it_is_given():
+    assert dry_run('gpu') == ['"python3" gpu/run.py ']
+    assert dry_run('gpu', 'PYTHON=/a b/python', 'GPU=--dry') == ['"/a b/python" gpu/run.py --dry']
 
 
 def test_continuous_integration_runs_make_test_in_a_clean_environment(tmp_path):

@@ -40,6 +40,8 @@ from training.scoring.scored_checkpoint import ScoredCheckpoint, evaluation, exp
 
 __all__ = ['load_checkpoint', 'main']
 
+DEVICES = ('auto', 'cpu', 'cuda')
+
 log = logging.getLogger(__name__)
 
 
@@ -91,6 +93,7 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
         if unit == 's' and given.costs == 'macs':
             raise ValueError(f'{name} has budgets in seconds: write --costs measured')
     pictures = read(given.data, given.split)
+    device = _device(given.device)
     checkpoint = load_checkpoint(given.checkpoint, given.module)
     if given.fit:
         checkpoint = checkpoint.with_fit(given.fit)
@@ -100,11 +103,13 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
         rounded_to_half(checkpoint.network)  # before it is measured
     pictures = with_labels(pictures, checkpoint.labels, 'the checkpoint')
     sides = _sides(given.resolutions, checkpoint)
+    checkpoint.network.to(device)
     model = score(checkpoint, pictures, given.costs, given.mode)
-    fixed = {
-        path: score(load_checkpoint(path, given.module), pictures, given.costs, given.mode)
-        for path in given.fixed
-    }
+    fixed = {}
+    for path in given.fixed:
+        other = load_checkpoint(path, given.module)
+        other.network.to(device)
+        fixed[path] = score(other, pictures, given.costs, given.mode)
     result: dict[str, Any] = {
         'name': given.name or _name(Path(given.checkpoint)),
         'checkpoint': Path(given.checkpoint).name,
@@ -125,6 +130,7 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
         result['expected_accuracy_of_paths'] = expected_over_paths(
             model, found, budgets, given.costs, given.mode
         )
+    checkpoint.network.cpu()  # where it is written, and measured for --latency
     if given.write:
         _write(given, checkpoint, found, temperatures, len(pictures))
     for name, share in result['exit_share'].items():
@@ -138,6 +144,12 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
             row['latency'] = value
     result['examples'] = examples(model.scores, checkpoint, pictures, given.examples)
     return result
+
+
+def _device(name: str) -> torch.device:
+    if name == 'cuda' and not torch.cuda.is_available():
+        raise ValueError('--device is cuda: torch finds no GPU here; write cpu or auto')
+    return torch.device('cuda' if name != 'cpu' and torch.cuda.is_available() else 'cpu')
 
 
 def _sides(text: str | None, checkpoint: Checkpoint) -> tuple[int, ...]:
@@ -258,6 +270,9 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=6,
         help='pictures of each kind in the report; default: %(default)s',
+    )
+    parser.add_argument(
+        '--device', choices=DEVICES, default='auto', help='that runs the pictures; default: %(default)s'
     )
     parser.add_argument('--threads', type=int, default=0, help='of the processor; 0: as many as torch takes')
     parser.add_argument('--json', help='the file to write')

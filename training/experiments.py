@@ -142,6 +142,8 @@ class Experiment:
             '1',
             '--log',
             'none',
+            '--data.workers',
+            '0',  # every core has a run of its own
         ]
         score = ['training.evaluate', '--checkpoint', str(folder / 'model.safetensors'), '--data', self.data]
         score += ['--split', self.split, '--threads', '1', '--name', run.folder]

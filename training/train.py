@@ -16,6 +16,7 @@ import shlex
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,7 @@ MAY_DIFFER = (
     'resume',
     'threads',
     'log',
+    'data.workers',
     'trainer.enable_progress_bar',
     'trainer.default_root_dir',
 )
@@ -119,6 +121,8 @@ class TrainingCLI(LightningCLI):
         if own.log not in LOGS:
             raise ValueError(f'log is {own.log!r}: write one of {", ".join(LOGS)}')
         self.output = Path(own.output)
+        if own.model.risk.method == 'distil' and own.data.labels_from is None:
+            own.data.labels_from = own.model.network.start
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
         own = self.config_init[self.subcommand]
@@ -187,7 +191,7 @@ def write_checkpoint(
     path: Path, module: ImpatientModule, data: PictureData, provenance: Mapping[str, Any]
 ) -> None:
     """Measure the trained network on the validation pictures and write it with what the node needs."""
-    network = module.kept.cpu()
+    network = module.kept.to(module.trainer.strategy.root_device)
     sides = module.sides
     evaluations = [
         evaluate(
@@ -195,13 +199,20 @@ def write_checkpoint(
         )
         for side, each in zip(sides, at_sides(network, sides), strict=True)
     ]
+    soft = None
+    if module.unlabelled:
+        # Accuracy is agreement with the full path, and confidences are to be its own.
+        full = evaluations[-1].logits[-1]
+        evaluations = [replace(each, target=full.argmax(1)) for each in evaluations]
+        soft = (full.double() / data.temperature).softmax(1)
+    network.cpu()
     before = [error for each in evaluations for error in each.calibration_errors()]
     after = [error for each in evaluations for error in each.held_out_calibration_errors()]
     for side, each in zip(sides, evaluations, strict=True):
         log.info('validation accuracy at %d px %s', side, _percent(each.accuracies))
     log.info('calibration error %s before, %s after temperature', _percent(before), _percent(after))
     accuracies = [each.accuracies for each in evaluations]
-    temperatures = [each.temperatures() for each in evaluations]
+    temperatures = [each.temperatures(soft) for each in evaluations]
     several = len(sides) > 1
     risk = module.risk_options
     save(
@@ -224,8 +235,12 @@ def write_checkpoint(
             'training_pictures': len(data.pictures),
             **_passes(module, data, provenance['epochs']),
             'rejected_pictures': [*data.pictures.rejected, *data.validation.rejected],
-            'accuracy': f'{data.validation_is}, {len(data.validation)} pictures, none of them trained on',
-            'temperature': 'fitted on the same pictures; calibration errors by halves',
+            'relative': module.unlabelled,
+            'accuracy': f'{data.validation_is}, {len(data.validation)} pictures, none of them trained on'
+            + (', agreement with the full path' if module.unlabelled else ''),
+            'temperature': 'fitted on the same pictures'
+            + (" to the full path's probabilities" if module.unlabelled else '')
+            + '; calibration errors by halves',
             'calibration_error': [round(e, 4) for e in after],
             'calibration_error_uncalibrated': [round(e, 4) for e in before],
             'date': datetime.datetime.now(datetime.timezone.utc).date().isoformat(),

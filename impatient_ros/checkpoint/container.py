@@ -21,10 +21,14 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from ml_dtypes import bfloat16
 from numpy.typing import NDArray
 from safetensors import SafetensorError, deserialize
 from safetensors.numpy import save as save_tensors
+
+try:
+    from ml_dtypes import bfloat16
+except ModuleNotFoundError:  # only files with tensors of that type need it
+    bfloat16 = None
 
 __all__ = ['FORMAT_VERSION', 'CheckpointError', 'Contents', 'read_bytes', 'unpack', 'write']
 
@@ -38,8 +42,9 @@ _LONGEST_MESSAGE = 1500  # characters
 # The tensors with bytes of graphs; a network's own are called stages.* and exits.*
 _GRAPHS = re.compile(r'graph(_[1-9]\d{0,4})?')
 _DTYPES: dict[str, Any] = {
-    'F64': np.float64, 'F32': np.float32, 'F16': np.float16, 'BF16': bfloat16,
+    'F64': np.float64, 'F32': np.float32, 'F16': np.float16,
     'I64': np.int64, 'I32': np.int32, 'I16': np.int16, 'I8': np.int8, 'U8': np.uint8, 'BOOL': np.bool_,
+    **({'BF16': bfloat16} if bfloat16 is not None else {}),
 }  # fmt: skip
 
 
@@ -146,7 +151,8 @@ def unpack(data: bytes, check: Callable[[Mapping[str, Any]], None] = lambda desc
     except (SafetensorError, ValueError) as error:
         raise CheckpointError(f'damaged: {error}') from error
     except KeyError as error:
-        raise CheckpointError(f'a tensor is of type {error}: not one of a checkpoint') from error
+        missing = ' (the package ml_dtypes is not installed)' if bfloat16 is None else ''
+        raise CheckpointError(f'a tensor is of type {error}: not one of a checkpoint{missing}') from error
     entries = {name: (tensors[name].dtype.name, each['shape'], each['data']) for name, each in stored}
     if metadata.get('tensors_sha256') != _tensor_checksum(entries):
         raise CheckpointError('damaged: its tensors do not match their checksum')

@@ -122,6 +122,7 @@ def _check_network(network: Mapping[str, Any]) -> None:
     for head in heads:
         _check_options('network: heads', head)
     _check_backbone(network.get('backbone'))
+    _check_private(network.get('private'))
 
 
 def _check_backbone(backbone: Any) -> None:
@@ -134,6 +135,19 @@ def _check_backbone(backbone: Any) -> None:
     ):
         raise CheckpointError(f'network: backbone is {_shown(backbone)}')
     _check_options('network: backbone', backbone)
+
+
+def _check_private(private: Any) -> None:
+    """Which resolutions have which tensors for themselves."""
+    if private is None:
+        return
+    if (
+        not isinstance(private, dict)
+        or not _is_list(private.get('sides'), int)
+        or len(private['sides']) >= _MOST_RESOLUTIONS
+        or not _is_list(private.get('kinds'), str)
+    ):
+        raise CheckpointError(f'network: private is {_shown(private)}: sides and kinds of tensors')
 
 
 def _check_options(where: str, options: dict[str, Any]) -> None:

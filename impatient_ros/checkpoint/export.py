@@ -13,19 +13,19 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx
 import torch
-from onnx import TensorProto, helper, numpy_helper
-from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from impatient_ros.checkpoint.graph import boundary, logits
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.network.tracing import undisturbed
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = ['ExportError', 'export', 'lent']
 
@@ -48,6 +48,9 @@ def export(network: ImpatientNetwork, tensors: Mapping[str, Tensor], same: Mappi
     buffer = io.BytesIO()
     fast_attention = torch.backends.mha.get_fastpath_enabled()
     try:
+        import onnx  # here: loading a network takes parts of this module, and no onnx
+        from onnx import TensorProto, helper
+
         # The operator that eval() uses for attention has no ONNX form.
         torch.backends.mha.set_fastpath_enabled(False)
         with torch.no_grad(), warnings.catch_warnings(), undisturbed(network):
@@ -137,6 +140,9 @@ def lent(network: nn.Module, tensors: Mapping[str, Tensor], device: str = 'cpu')
 
 def _fold(model: onnx.ModelProto) -> None:
     """Compute now what depends on sizes alone, so that whoever reads the graph knows every size."""
+    import onnx
+    from onnx import helper, numpy_helper
+
     progress = True
     while progress:
         inferred = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
@@ -170,6 +176,10 @@ def _fold(model: onnx.ModelProto) -> None:
 
 def _computed(model: onnx.ModelProto, nodes: list[onnx.NodeProto], names: list[str]) -> list[onnx.NodeProto]:
     """The values `names`, which `nodes` compute from nothing, as constants."""
+    import onnx
+    from onnx import helper, numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
     if not names:
         return []
     outputs = [onnx.ValueInfoProto(name=name) for name in names]

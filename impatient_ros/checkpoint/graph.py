@@ -11,13 +11,14 @@ trusted: `graph_check` looks at all of it first. Knows NumPy and onnx, no torch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
 
 from impatient_ros.checkpoint.container import CheckpointError
+
+if TYPE_CHECKING:
+    import onnx
 
 __all__ = ['Graph', 'boundary', 'logits']
 
@@ -69,6 +70,8 @@ class Graph:
         Raises CheckpointError where they cannot be computed from it alone, or where the weights exceed what
         one message of protobuf can hold.
         """
+        from onnx import helper, numpy_helper
+
         start = boundary(source)
         nodes, weights, constants = self._needed(start, outputs)
         size = sum(self.weights[name].nbytes for name in weights)

@@ -23,7 +23,6 @@ from impatient_ros.checkpoint.container import CheckpointError, Contents, read_b
 from impatient_ros.checkpoint.description import check_description
 from impatient_ros.checkpoint.graph import Graph
 from impatient_ros.checkpoint.resolution import Path, Resolution, paths_of
-from impatient_ros.checkpoint.resolution_graphs import parse_graphs
 from impatient_ros.images.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
@@ -206,6 +205,15 @@ def _graphs(contents: Contents, path: str) -> tuple[Graph, ...]:
         else:
             why = f'saved without one ({str(description.get("no_graph"))[:200]!r})'
         logger.warning('%s has no graph and runs in torch only: it is %s', path, why)
+        return ()
+    try:
+        from impatient_ros.checkpoint.resolution_graphs import parse_graphs
+    except ModuleNotFoundError as error:
+        if error.name != 'onnx':
+            raise
+        logger.warning(
+            '%s runs in torch only: the package onnx, which reads its graph, is not installed', path
+        )
         return ()
     sides = [each['side'] for each in description.get('resolutions', [])]
     graphs = parse_graphs(contents.graphs, sides, contents.tensors, description['network'])

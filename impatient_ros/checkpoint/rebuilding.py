@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -26,7 +25,7 @@ __all__ = ['rebuilt']
 
 def _to_torch(array: NDArray[Any]) -> Tensor:
     """Shares memory, unless half precision is cast to single."""
-    half = array.dtype in (np.float16, ml_dtypes.bfloat16)
+    half = array.dtype.name in ('float16', 'bfloat16')
     return torch.from_numpy(array.astype(np.float32) if half else array)
 
 

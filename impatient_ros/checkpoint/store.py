@@ -15,7 +15,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -32,7 +31,6 @@ from impatient_ros.checkpoint.reading import (
     with_network,
 )
 from impatient_ros.checkpoint.rebuilding import rebuilt
-from impatient_ros.checkpoint.resolution_graphs import parse_graphs, to_store
 from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.network import ImpatientNetwork
 
@@ -98,6 +96,8 @@ def save(
     graphs: dict[str, bytes] = {}
     try:
         graphs['graph'] = export(network, tensors, same)
+        from impatient_ros.checkpoint.resolution_graphs import parse_graphs, to_store  # onnx, as just used
+
         parse_graphs(graphs, (), stored, network.config)
     except (ExportError, CheckpointError) as error:
         graphs, description['no_graph'] = {}, str(error)
@@ -106,7 +106,8 @@ def save(
         sides = [each.input_shape[1] for each, _, _ in smaller]
         try:
             exported = {
-                side: export(each, tensors, same) for side, (each, _, _) in zip(sides, smaller, strict=True)
+                side: export(each, tensors, same | each.private_names)
+                for side, (each, _, _) in zip(sides, smaller, strict=True)
             }
         except ExportError as error:
             raise CheckpointError(f'resolutions: {error}: leave it out') from error
@@ -191,5 +192,7 @@ def _halved(tensor: Tensor) -> Tensor:
 
 def _to_numpy(tensor: Tensor) -> NDArray[Any]:
     if tensor.dtype == torch.bfloat16:  # which NumPy does not know by itself
+        import ml_dtypes
+
         return tensor.view(torch.int16).numpy().view(ml_dtypes.bfloat16)
     return tensor.numpy()

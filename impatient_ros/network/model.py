@@ -26,6 +26,7 @@ from impatient_ros.network import families
 from impatient_ros.network.cut_points import CutPoint, find_cut_points
 from impatient_ros.network.exit_placement import place_exits
 from impatient_ros.network.heads import HeadSpec, build_heads, plan_heads
+from impatient_ros.network.private_tensors import give, private_name, private_of, tensors_of
 from impatient_ros.network.resolutions import resized, share, sized
 from impatient_ros.network.splitting import cut
 
@@ -55,6 +56,7 @@ class ImpatientNetwork(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.exits = nn.ModuleList(exits)
         self.config: dict[str, Any] = dict(config)
+        self.private_names: dict[str, str] = {}  # of tensors that are this resolution's alone, see `at`
 
     @classmethod
     def from_torchvision(
@@ -190,7 +192,9 @@ class ImpatientNetwork(nn.Module):
         *stages, classifier = cut(module, config['cuts'], shape)
         with torch.device('meta' if empty else 'cpu'):
             heads = build_heads(map(HeadSpec.from_dict, config['heads']), module)
-        return cls(stages, [*heads, classifier], config, module)
+        network = cls(stages, [*heads, classifier], config, module)
+        network._make_private()
+        return network
 
     @classmethod
     def _assemble(
@@ -235,9 +239,32 @@ class ImpatientNetwork(nn.Module):
             return self
         (module,) = self._classifier
         stages, exits, config = resized(module, self.exits, self.config, side)
-        twin = type(self)(stages, exits, config, module)
+        twin = type(self)(stages, exits, {k: v for k, v in config.items() if k != 'private'}, module)
         share(self, twin)
+        if isinstance(own := self._modules.get('private'), nn.ModuleDict) and str(side) in own:
+            names = give(twin, own[str(side)])
+            twin.private_names = {name: private_name(side, name) for name in names}
         return twin
+
+    def make_private(self, sides: Sequence[int], kinds: Sequence[str]) -> None:
+        """Give each of the resolutions `sides` (px, below the network's own) tensors of its own.
+
+        They are of these `kinds` (affine, statistics, depthwise) and begin as copies of the shared ones; `at`
+        makes networks that compute with them. Raises ValueError.
+        """
+        own = self.input_shape[1]
+        if self.config.get('private') is not None:
+            raise ValueError('this network has private tensors already')
+        if not sides or list(sides) != sorted(set(sides)) or not 0 < sides[0] <= sides[-1] < own:
+            raise ValueError(f'private tensors at {list(sides)} px: write sides that ascend, below {own}')
+        tensors_of(self, kinds)  # before anything is changed
+        self.config['private'] = {'sides': list(sides), 'kinds': list(kinds)}
+        self._make_private()
+
+    def _make_private(self) -> None:
+        private = private_of(self, self.config)
+        if private:
+            self.private = private
 
     @staticmethod
     def cut_points(module: nn.Module, example_input: Tensor) -> list[CutPoint]:

@@ -44,3 +44,15 @@ def source(name: str) -> Source:
             save(network(name), path, labels=labels, preprocessing=Preprocessing.for_image_size(SIZE))
             file = read(path)
     return Source(tuple(each.graph for each in file.resolutions), lambda: network(name), file.digest)
+
+
+def torch_source(name: str) -> Source:
+    """The same for torch's runtimes alone: nothing is written as ONNX, which takes long."""
+    return Source(network=lambda: network(name), digest=name, resolutions=sides(name))
+
+
+def sides(name: str) -> tuple[int, ...]:
+    """The resolutions, px, ascending."""
+    if name not in SHIPPED:
+        return (SIZE,)
+    return tuple(each.side for each in read(resource_path('models', SHIPPED[name])).resolutions)

@@ -1,6 +1,6 @@
 """The plain network in a process of its own: runs what it is told over stdin, one turn at a time.
 
-    python peer.py RUNTIME MODEL DEVICE [THREADS]
+    python peer.py RUNTIME MODEL DEVICE [THREADS (of openvino) | PRECISION (of cuda_graph)]
 
 A line `CASE COUNT` on stdin (CASE is `plain` or the number of a path, see `planning.options`) is answered
 with a JSON list of COUNT durations in seconds. Ours is compared with these: torchvision as it comes, one
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,30 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 import torch  # noqa: E402
-from benchmark.models import network, picture, source  # noqa: E402
+from benchmark.models import network, picture, sides, source  # noqa: E402
 from torch import nn  # noqa: E402
+
+from impatient_ros.runtime.cuda.precision import DTYPES  # noqa: E402
+from impatient_ros.runtime.eager import at_sides  # noqa: E402
+
+
+def truncated(name: str, **where: Any) -> Iterator[tuple[nn.Module, tuple[int, ...]]]:
+    """Every path's network, channels last, and the shape of its image; `where` is device and dtype."""
+    # All at once: a parameter that is moved after a graph was captured would leave that graph behind.
+    of = network(name).to(memory_format=torch.channels_last, **where)
+    for each in at_sides(of, sides(name)).values():
+        for t in range(len(each.stages)):
+            yield nn.Sequential(*each.stages[: t + 1], each.exits[t]), each.input_shape
 
 
 def eager(name: str, device: str) -> dict[str, Callable[[], Any]]:
     """`plain` as torchvision gives it; truncated ones with the memory format that our runtime uses."""
-    of = network(name).to(device)
-    image = picture(of.input_shape)
 
-    def runner(module: nn.Module, memory_format: torch.memory_format) -> Callable[[], Any]:
+    def runner(
+        module: nn.Module, shape: tuple[int, ...], memory_format: torch.memory_format
+    ) -> Callable[[], Any]:
         module = module.to(memory_format=memory_format)
+        image = picture(shape)
 
         @torch.inference_mode()
         def run() -> Any:
@@ -41,9 +54,10 @@ def eager(name: str, device: str) -> dict[str, Callable[[], Any]]:
         return run
 
     plain = network(name).to(device)
-    cases = {'plain': runner(nn.Sequential(*plain.stages, plain.exits[-1]), torch.contiguous_format)}
-    for t in range(len(of.stages)):
-        cases[str(t)] = runner(nn.Sequential(*of.stages[: t + 1], of.exits[t]), torch.channels_last)
+    whole = nn.Sequential(*plain.stages, plain.exits[-1])
+    cases = {'plain': runner(whole, plain.input_shape, torch.contiguous_format)}
+    for index, (module, shape) in enumerate(truncated(name, device=device)):
+        cases[str(index)] = runner(module, shape, torch.channels_last)
     return cases
 
 
@@ -71,17 +85,16 @@ def openvino(name: str, threads: str) -> dict[str, Callable[[], Any]]:
     return cases
 
 
-def cuda_graph(name: str, device: str) -> dict[str, Callable[[], Any]]:
-    """One CUDA graph per truncated network, half precision and channels last, uploads included."""
-    of = network(name).to(device=device, memory_format=torch.channels_last).half()
-    host = torch.from_numpy(picture(of.input_shape)).pin_memory()
+def cuda_graph(name: str, device: str, precision: str) -> dict[str, Callable[[], Any]]:
+    """One CUDA graph per truncated network, channels last, uploads included."""
+    dtype = DTYPES[precision]
     cases: dict[str, Callable[[], Any]] = {}
-    for t in range(len(of.stages)):
-        module = nn.Sequential(*of.stages[: t + 1], of.exits[t])
-        x = torch.zeros(1, *of.input_shape, device=device)
+    for index, (module, shape) in enumerate(truncated(name, device=device, dtype=dtype)):
+        host = torch.from_numpy(picture(shape)).pin_memory()
+        x = torch.zeros(1, *shape, device=device)
 
         def compute(module: nn.Module = module, x: torch.Tensor = x) -> torch.Tensor:
-            return module(x.half().to(memory_format=torch.channels_last)).float()
+            return module(x.to(dtype=dtype, memory_format=torch.channels_last)).float()
 
         with torch.inference_mode():
             side = torch.cuda.Stream()
@@ -93,13 +106,15 @@ def cuda_graph(name: str, device: str) -> dict[str, Callable[[], Any]]:
             with torch.cuda.graph(graph):
                 scores = compute()
 
-        def run(x: torch.Tensor = x, graph: Any = graph, scores: torch.Tensor = scores) -> Any:
+        def run(
+            x: torch.Tensor = x, host: torch.Tensor = host, graph: Any = graph, scores: torch.Tensor = scores
+        ) -> Any:
             x.copy_(host, non_blocking=True)
             graph.replay()
             return scores.cpu().numpy()
 
-        cases[str(t)] = run
-    cases['plain'] = cases[str(len(of.stages) - 1)]
+        cases[str(index)] = run
+    cases['plain'] = cases[str(len(cases) - 1)]
     return cases
 
 
@@ -109,7 +124,7 @@ def main() -> None:
     if runtime == 'openvino':
         cases = openvino(name, *more)
     else:
-        cases = {'eager': eager, 'cuda_graph': cuda_graph}[runtime](name, device)
+        cases = {'eager': eager, 'cuda_graph': cuda_graph}[runtime](name, device, *more)
     for run in cases.values():
         for _ in range(3):
             run()

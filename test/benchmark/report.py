@@ -28,6 +28,7 @@ def record(
     *,
     exit_index: int | None = None,
     ratio: float | None = None,
+    precision: str = '',
     **more: Any,
 ) -> Record:
     """A flat record; `exit` counts from 1, as people do."""
@@ -37,6 +38,7 @@ def record(
         'model': model,
         'device': device,
         'runtime': runtime,
+        'precision': precision,
         'what': what,
         'exit': None if exit_index is None else exit_index + 1,
         'ms_p50': None if p50 is None else round(float(p50), 4),
@@ -69,26 +71,26 @@ def markdown(records: Sequence[Record], machine: str) -> str:
     lines = [
         f'Medians in ms, batch 1, on {machine}.',
         '',
-        '| model | device | plain eager | plain on our runtime | ours to the last exit | x eager '
-        '| contract / truncated, worst | interruptible / plain |',
+        '| model | device, runtime, precision | plain eager | plain on our runtime | ours to the last exit '
+        '| x eager | contract / truncated, worst | interruptible / plain |',
         '|---|---|---|---|---|---|---|---|',
     ]
-    for model, device, runtime in dict.fromkeys(
-        (each['model'], each['device'], each['runtime']) for each in records if each['what'] == 'contract'
-    ):
-        mine = [r for r in records if (r['model'], r['device'], r['runtime']) == (model, device, runtime)]
+    for way in dict.fromkeys(_way(each) for each in records if each['what'] == 'contract'):
+        model, device, runtime, precision = way
+        mine = [r for r in records if _way(r) == way]
         plain = _one(r for r in mine if r['what'] == 'plain')
         contract = [r for r in mine if r['what'] == 'contract']
         every = [r for r in mine if r['what'] == 'interruptible']
-        eager = _one(
+        eager = [
             r
             for r in records
             if (r['model'], r['device'], r['runtime'], r['what']) == (model, device, 'eager', 'plain')
-        )
+        ]
         worst = max(r['ratio'] for r in contract)
         lines.append(
-            f'| {model} | {device}, {runtime} | {_ms(eager)} | {_ms(plain)} | {_ms(contract[-1])} '
-            f'| {eager["ms_p50"] / contract[-1]["ms_p50"]:.2f} | {worst:.2f} | {every[-1]["ratio"]:.2f} |'
+            f'| {model} | {device}, {runtime}, {precision} | {_ms(eager[0]) if eager else "-"} '
+            f'| {_ms(plain)} | {_ms(contract[-1])} | {_times(eager, contract[-1])} '
+            f'| {worst:.2f} | {every[-1]["ratio"]:.2f} |'
         )
     lines += _ladder(records)
     node = [r for r in records if r['what'] in ('node', 'not_received')]
@@ -120,18 +122,20 @@ def markdown(records: Sequence[Record], machine: str) -> str:
 
 def _ladder(records: Sequence[Record]) -> list[str]:
     """The default model, resolution by resolution."""
-    plain = {r['resolution']: r for r in records if r['what'] == 'path_plain'}
     lines = []
-    if plain:
-        lines += ['', '| default model, px | plain | ours | ours / plain |', '|---|---|---|---|']
-    for r in (r for r in records if r['what'] == 'path'):
-        px = r['resolution']
-        lines.append(f'| {px} | {_ms(plain[px])} | {_ms(r)} | {r["ratio"]:.2f} |')
-    for r in (r for r in records if r['what'] == 'passes'):
-        lines.append(
-            f'| interruptible: {", ".join(map(str, r["resolutions"]))} in turn | {_ms(plain[max(plain)])} '
-            f'| {_ms(r)} | {r["ratio"]:.2f} |'
-        )
+    for way in dict.fromkeys(_way(r) for r in records if r['what'] == 'path'):
+        mine = [r for r in records if _way(r) == way]
+        plain = {r['resolution']: r for r in mine if r['what'] == 'path_plain'}
+        how = ', '.join(way[1:])
+        lines += ['', f'| default model, px ({how}) | plain | ours | ours / plain |', '|---|---|---|---|']
+        for r in (r for r in mine if r['what'] == 'path'):
+            px = r['resolution']
+            lines.append(f'| {px} | {_ms(plain[px])} | {_ms(r)} | {r["ratio"]:.2f} |')
+        for r in (r for r in mine if r['what'] == 'passes'):
+            lines.append(
+                f'| interruptible: {", ".join(map(str, r["resolutions"]))} in turn '
+                f'| {_ms(plain[max(plain)])} | {_ms(r)} | {r["ratio"]:.2f} |'
+            )
     return lines
 
 
@@ -154,6 +158,8 @@ def _others(records: Sequence[Record]) -> list[str]:
             mine = [r for r in accurate if r['runtime'] == runtime]
             shares = ', '.join(f'{100 * r["accuracy"]:.2f} %' for r in mine)
             lines.append(f'| {runtime} | {shares} | {max(abs(r["ratio"]) for r in mine):.2f} |')
+    for r in (r for r in records if r['what'] == 'failed'):
+        lines += ['', f'Not measured: {", ".join(_way(r))}: {r["reason"]}']
     for r in (r for r in records if r['what'] == 'memory'):
         lines += [
             '',
@@ -200,12 +206,23 @@ def plot(records: Sequence[Record], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
+def _way(each: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Model, device, runtime and precision, which was single before there was a choice."""
+    return each['model'], each['device'], each['runtime'], each.get('precision') or 'f32'
+
+
+def _times(eager: Sequence[Record], ours: Record) -> str:
+    return f'{eager[0]["ms_p50"] / ours["ms_p50"]:.2f}' if eager else '-'
+
+
 def _identity(each: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(each.get(key) for key in IDENTITY)
+    return (each.get('precision') or 'f32', *(each.get(key) for key in IDENTITY))
 
 
 def _name(each: Mapping[str, Any]) -> str:
     parts = [str(each[key]) for key in IDENTITY if key != 'exit' and each.get(key) not in (None, '')]
+    if each.get('precision') not in (None, '', 'f32'):
+        parts.append(each['precision'])
     return ' '.join(parts) + (f' exit {each["exit"]}' if each.get('exit') else '')
 
 

@@ -6,12 +6,13 @@ Compares the runtimes with the plain networks, which run in processes of their o
 The model `default` is measured at each of its resolutions in OpenVINO alone, plain and ours, and as
 interruptible mode executes it: passes of several resolutions in turn.
 
-OUT is a list of flat records: model, device, runtime, what (plain | truncated | contract | interruptible |
-path_plain | path | passes | preprocess | decision | node | not_received | speedup | accuracy | memory), exit
-(from 1), ms_p50, ms_p99 and ratio: to the network truncated at that exit (contract), to the plain one
-(interruptible), to the plain one at that resolution (path), to that at the largest (passes), all on the same
-runtime; of speedup, plain eager torchvision / ours to the last exit. Durations include the way of the image
-to the device and of the scores back. `--report FILE.json` makes table and plot from a run that was kept.
+OUT is a list of flat records: model, device, runtime, precision (f32 | f16 | bf16; '' where it plays no
+part), what (plain | truncated | contract | interruptible | path_plain | path | passes | preprocess |
+decision | node | not_received | speedup | accuracy | memory | failed), exit (from 1), ms_p50, ms_p99 and
+ratio: to the network truncated at that exit (contract), to the plain one (interruptible), to the plain one at
+that resolution (path), to that at the largest (passes), all on the same runtime in the same precision; of
+speedup, plain eager torchvision / ours to the last exit. Durations include the way of the image to the device
+and of the scores back. `--report FILE.json` makes table and plot from a run that was kept.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ import importlib.util
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,11 +34,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from benchmark.ladder import contract_run, ladder  # noqa: E402
-from benchmark.models import MODELS, SHIPPED, picture, source  # noqa: E402
+from benchmark.ladder import ladder, passes_of  # noqa: E402
+from benchmark.models import MODELS, SHIPPED, torch_source  # noqa: E402
 from benchmark.report import Record, changes, markdown, placed, plot, record  # noqa: E402
+from benchmark.stages import stages, started  # noqa: E402
 from benchmark.targets import targets  # noqa: E402
-from benchmark.turns import Peer, ratio, take_turns, timed  # noqa: E402
+from benchmark.turns import timed  # noqa: E402
 
 from impatient_ros.anytime import AnytimeClassifier  # noqa: E402
 from impatient_ros.checkpoint import load  # noqa: E402
@@ -47,63 +49,8 @@ from impatient_ros.resources import resource_path  # noqa: E402
 from impatient_ros.runtime import Runtime, Source, select_runtime  # noqa: E402
 from impatient_ros.runtime.machine import processor_name  # noqa: E402
 
-RUNTIMES = {'cpu': ('eager', 'openvino'), 'cuda': ('eager', 'cuda_graph')}
+RUNTIMES = {'cpu': ('eager', 'openvino'), 'cuda': ('eager', 'cuda_graph')}  # whose accuracy is compared
 PICTURES = {'vga': (480, 640), '720p': (720, 1280), '1080p': (1080, 1920), '4k': (2160, 3840)}
-
-
-def stages(name: str, device: str, *, rounds: int, time_limit: float) -> Iterator[Record]:
-    """Ours and the plain network's, for every runtime of the device."""
-    of = source(name)
-    image = picture(of.graph.input_shape)
-    exits = of.graph.exits
-    eager = np.empty(0)
-    for kind in RUNTIMES[device]:  # eager is the first
-        runtime = select_runtime(of, kind, device)
-        arguments = [str(runtime.describe()['threads'])] if kind == 'openvino' else []
-        with closing(Peer(kind, name, device, *arguments)) as peer:
-            cases = _cases(runtime, peer, image)
-            found = take_turns(cases, rounds=rounds, time_limit=time_limit)
-        yield record(name, device, kind, 'plain', found['plain'].ravel())
-        eager = found['plain'] if kind == 'eager' else eager
-        times = float(np.median(eager) / np.median(found[f'contract {exits - 1}']))
-        yield record(name, device, kind, 'speedup', exit_index=exits - 1, ratio=times)
-        for t in range(exits):
-            truncated, contract = found[f'truncated {t}'], found[f'contract {t}']
-            yield record(name, device, kind, 'truncated', truncated.ravel(), exit_index=t)
-            yield record(
-                name,
-                device,
-                kind,
-                'contract',
-                contract.ravel(),
-                exit_index=t,
-                ratio=ratio(contract, truncated),
-            )
-            passed = found['interruptible'][:, :, t]
-            through = ratio(passed, found['plain' if t == exits - 1 else f'truncated {t}'])
-            yield record(name, device, kind, 'interruptible', passed.ravel(), exit_index=t, ratio=through)
-
-
-def _cases(runtime: Runtime, peer: Peer, image: np.ndarray) -> dict[str, Callable[[int], Sequence[Any]]]:
-    cases: dict[str, Callable[[int], Sequence[Any]]] = {}
-    for t in range(runtime.exits):  # a peer's turn follows ours at once
-        cases[f'contract {t}'] = lambda count, t=t: timed(lambda: contract_run(runtime, image, t), count)
-        cases[f'truncated {t}'] = lambda count, t=t: peer.turn(str(t), count)
-    cases['interruptible'] = lambda count: [_interruptible(runtime, image) for _ in range(count)]
-    cases['plain'] = lambda count: peer.turn('plain', count)
-    return cases
-
-
-def _interruptible(runtime: Runtime, image: np.ndarray) -> list[float]:
-    """Seconds from the image to each exit's scores."""
-    ends: list[float] = []
-    begin = time.perf_counter()
-    run = runtime.start(image)
-    while run.position < runtime.exits:
-        run.stage(run.position)
-        run.exit()
-        ends.append(time.perf_counter() - begin)
-    return ends
 
 
 def preprocessing(rounds: int) -> Iterator[Record]:
@@ -204,13 +151,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print('  '.join(f'{k} {v}' for k, v in shown.items()), file=sys.stderr, flush=True)
 
     for device in devices:
+        of = {'network_source': torch_source} if device == 'cuda' else {}
         for name in options.models:
             if name != 'default':
-                add(stages(name, device, rounds=rounds, time_limit=time_limit))
+                add(stages(name, device, rounds=rounds, time_limit=time_limit, **of))
     classifier = default_classifier(devices[-1])
     if 'default' in options.models and 'cpu' in devices:
-        of = default_classifier('cpu', 'openvino')
-        add(ladder(of, rounds=rounds, time_limit=time_limit))
+        chosen = default_classifier('cpu', 'openvino')
+        with ExitStack() as stack:
+            peer = started(stack, ('openvino', 'f32'), 'default', 'cpu', chosen.runtime)
+            passes = passes_of(chosen)
+            add(ladder(chosen.runtime, peer, passes=passes, rounds=rounds, time_limit=time_limit))
     add(preprocessing(rounds))
     add(decision(classifier, rounds))
     if options.data:
@@ -227,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     machine = f'{torch.get_num_threads()} cores of {processor_name()}'
     records.append(record('', '', '', 'machine', name=machine, date=time.strftime('%Y-%m-%d')))
     _write(options, records, machine)
-    return 0
+    return int(any(each['what'] == 'failed' for each in records))
 
 
 def _machine(records: Sequence[Record]) -> str:

@@ -54,7 +54,8 @@ def _speedups(records: Sequence[Record]) -> Iterator[Row]:
             continue
         least = SPEEDUP_CUDA if r['device'] == 'cuda' else SPEEDUP.get(r['model'])
         if least is not None:
-            target = f'{r["model"]}, {r["device"]}: plain eager torchvision / ours >= {least}'
+            way = ', '.join([r['model'], r['device'], *([r['precision']] if r.get('precision') else [])])
+            target = f'{way}: plain eager torchvision / ours >= {least}'
             yield target, f'{r["ratio"]:.2f}', r['ratio'] >= least
 
 

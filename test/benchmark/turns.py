@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -19,24 +20,35 @@ MEASURED = 0.02  # seconds that a turn measures, at least
 
 
 class Peer:
-    """A running `peer.py`."""
+    """A running `peer.py`; the first turn needs `wait`."""
 
     def __init__(self, *arguments: str) -> None:
         command = [sys.executable, str(Path(__file__).with_name('peer.py')), *arguments]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._name = ' '.join(arguments)
+
+    def wait(self) -> None:
+        """Return when it is ready for its first turn. Raises RuntimeError."""
         if self._line() != 'ready':
-            raise RuntimeError(f'the peer {" ".join(arguments)} did not start')
+            raise RuntimeError(f'the peer {self._name} did not start')
 
     def turn(self, case: str, count: int) -> list[float]:
         """Durations of `count` runs, seconds."""
         assert self._process.stdin is not None
-        print(case, count, file=self._process.stdin, flush=True)
-        return json.loads(self._line())
+        try:
+            print(case, count, file=self._process.stdin, flush=True)
+            return json.loads(self._line())
+        except (BrokenPipeError, ValueError) as error:
+            raise RuntimeError(f'the peer {self._name} ended') from error
 
     def close(self) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(30)
+        with contextlib.suppress(BrokenPipeError):  # it crashed
+            self._process.stdin.close()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
         if self._process.stdout is not None:
             self._process.stdout.close()
 

@@ -17,12 +17,13 @@ from typing import Any
 
 import cv2
 import numpy as np
+from torch.utils.data import get_worker_info
 
 from training.data import torchvision_data
 from training.data.picture_files import DataError, PictureFiles, decode
 from training.data.torchvision_data import is_torchvision
 
-__all__ = ['DataError', 'Pictures', 'decode', 'labels_of', 'read', 'splits_of']
+__all__ = ['DataError', 'Pictures', 'decode', 'labels_of', 'read', 'shrunk', 'splits_of']
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +42,10 @@ class Pictures:
         return len(self.images)
 
     def load(self, indices: Iterable[int]) -> list[np.ndarray]:
-        """These pictures; where they are on disk, several are decoded at a time."""
-        if isinstance(self.images, OnDisk):
+        """These pictures; where they are on disk, several are decoded at a time (but not by a data loader's
+        worker, beside which there are others).
+        """
+        if isinstance(self.images, OnDisk) and get_worker_info() is None:
             with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
                 return list(pool.map(self.images.__getitem__, indices))
         return [self.images[i] for i in indices]
@@ -69,7 +72,7 @@ class OnDisk(Sequence[np.ndarray]):
             source = self._files.source
             log.warning('%s: %s is not a readable picture; a grey one takes its place', source, name)
             return np.full((32, 32, 3), 128, np.uint8)
-        return picture if self._side is None else _shrunk(picture, self._side)
+        return picture if self._side is None else shrunk(picture, self._side)
 
 
 def labels_of(source: str | Path) -> tuple[str, ...]:
@@ -133,7 +136,7 @@ def read(
                 log.warning('%s: %s is not a readable picture; left out', source, name)
                 rejected.append(name)
                 continue
-            images.append(picture if shorter_side is None else _shrunk(picture, shorter_side))
+            images.append(picture if shorter_side is None else shrunk(picture, shorter_side))
             targets.append(target)
             names.append(name)
         if target not in targets[-1:]:
@@ -149,7 +152,7 @@ def _torchvision(
 ) -> Pictures:
     labels, images, numbers, rejected = torchvision_data.read(source, split)
     if shorter_side is not None:
-        images = [_shrunk(image, shorter_side) for image in images]
+        images = [shrunk(image, shorter_side) for image in images]
     targets = np.asarray(numbers, np.int64)
     chosen: list[int] = []
     for target in range(len(labels)):
@@ -169,7 +172,8 @@ def _some(items: list[Any], part: tuple[int, int | None] | None) -> list[Any]:
     return [items[i] for i in sorted(order)]
 
 
-def _shrunk(picture: np.ndarray, shorter_side: int) -> np.ndarray:
+def shrunk(picture: np.ndarray, shorter_side: int) -> np.ndarray:
+    """The picture, uint8 [H, W, 3], with its shorter side at most that long, px."""
     height, width = picture.shape[:2]
     scale = shorter_side / min(height, width)
     if scale >= 1:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,18 +29,19 @@ class DataError(ValueError):
 class PictureFiles:
     """The files of one data set; a zip stays open: opening it costs more than reading a picture.
 
-    Several threads may read at a time. Raises DataError where there is neither a folder nor a zip.
+    Several threads may read at a time, and processes: each opens the zip for itself, since forked
+    ones would share one position in it. Raises DataError where there is neither a folder nor a zip.
     """
 
     def __init__(self, source: Path) -> None:
         self.source = source
-        self._archive: zipfile.ZipFile | None = None
+        self._archives: dict[int, zipfile.ZipFile] = {}  # by process
+        self._zipped = not source.is_dir()
         self._warned = False
-        if source.is_dir():
+        if not self._zipped:
             entries = list(_entries(source, 3))
         elif zipfile.is_zipfile(source):
-            self._archive = zipfile.ZipFile(source)
-            entries = self._archive.namelist()
+            entries = self._archive().namelist()
         else:
             raise DataError(f'{source}: neither a folder nor a zip file')
         # Split -> class -> names of its files; a class folder without pictures is kept: it must show.
@@ -50,6 +53,15 @@ class PictureFiles:
             names = self.listing.setdefault(parts[0], {}).setdefault(parts[1], [])
             if parts[2].lower().endswith(SUFFIXES) and not parts[2].startswith('.'):
                 names.append(entry)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_archives': {}}  # an open file cannot go to another process
+
+    def _archive(self) -> zipfile.ZipFile:
+        process = os.getpid()
+        if process not in self._archives:
+            self._archives[process] = zipfile.ZipFile(self.source)
+        return self._archives[process]
 
     def labels(self) -> tuple[str, ...]:
         """The classes' names; DataError where there are none or where the splits differ in them."""
@@ -67,11 +79,11 @@ class PictureFiles:
 
     def picture(self, name: str) -> np.ndarray | None:
         """The picture in a file, as `decode` returns it; says so once where pictures are to be turned."""
-        if self._archive is None:
+        if not self._zipped:
             data = (self.source / name).read_bytes()
         else:
             try:
-                data = self._archive.read(name)
+                data = self._archive().read(name)
             except zipfile.BadZipFile:  # this member's checksum is wrong; the others may be fine
                 return None
         if not self._warned and is_to_be_turned(data):

@@ -9,13 +9,14 @@ import importlib
 import inspect
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from impatient_ros.checkpoint import read
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.network.families.weights import read_state
 
@@ -46,6 +47,10 @@ class NetworkOptions:
         family: whose classifier `backbone` is: torchvision, timm or an installed one.
         resolutions: sides of the pictures to learn at, px, ascending; the last is the network's own. Default:
             that one alone.
+        private: what smaller resolutions have for themselves, to begin with copies of what is shared: affine
+            (scales and shifts of normalisations), statistics (their running averages), depthwise (kernels).
+        backbone_options: what the family builds the backbone with.
+        private_sides: which resolutions have; default: all but the largest.
     """
 
     backbone: str | None = None
@@ -59,6 +64,9 @@ class NetworkOptions:
     start: str | None = None
     family: str = 'torchvision'
     resolutions: list[int] = field(default_factory=list)
+    private: list[str] = field(default_factory=list)
+    private_sides: list[int] | None = None
+    backbone_options: dict[str, Any] = field(default_factory=dict)
 
     def described(self) -> dict[str, Any]:
         """What there is to say of it in a checkpoint's provenance."""
@@ -67,10 +75,12 @@ class NetworkOptions:
 
 def build(options: NetworkOptions, *, classes: int, image_size: tuple[int, int]) -> ImpatientNetwork:
     """The network with fresh heads, or with those of `options.start`. Raises ValueError, OSError."""
+    if options.backbone is None and options.module is None and options.start is not None:
+        options = _as_started(options)
     if (options.backbone is None) == (options.module is None):
         raise ValueError(
             'model.network: write either backbone (one of the family, such as resnet18) or module (a class '
-            'of your own, such as training.model.small_backbones.SmallResNet)'
+            'of your own, such as training.model.small_backbones.SmallResNet), or start alone'
         )
     if type(options.exits) is not int or options.exits < 1:
         raise ValueError(f'model.network.exits is {options.exits}: write a whole number, at least 1')
@@ -98,10 +108,33 @@ def build(options: NetworkOptions, *, classes: int, image_size: tuple[int, int])
             cuts=options.cuts,
             head_share=options.head_share,
             head_kind=options.head_kind,
+            **options.backbone_options,
         )
     if options.start is not None:
-        carry_over(network, read_state(options.start), options.start)
+        state = read_state(options.start)
+        carry_over(network, state, options.start)
+    if options.private:
+        sides = options.resolutions[:-1] if options.private_sides is None else options.private_sides
+        network.make_private(sides, options.private)  # copies of what was carried over
+        if options.start is not None and any(name.startswith('private.') for name in state):
+            carry_over(network, state, options.start)
     return network
+
+
+def _as_started(options: NetworkOptions) -> NetworkOptions:
+    """With the classifier of the checkpoint `start`, and, for as many exits, its cuts. Raises ValueError."""
+    config = read(str(options.start)).config
+    backbone, cuts = config['backbone'], config['cuts'][:-1]
+    if backbone['source'] == 'module':
+        raise ValueError(f'{options.start} has a network of {backbone["class"]}: write model.network.module')
+    if options.cuts is None and options.exits == len(cuts) + 1:
+        options = replace(options, cuts=cuts)
+    return replace(
+        options,
+        family=backbone['source'],
+        backbone=backbone['name'],
+        backbone_options=backbone['options'],
+    )
 
 
 def trusted(path: str) -> bool:

@@ -3,48 +3,75 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+
+from impatient_ros.network import ImpatientNetwork
 
 __all__ = ['OptimiserOptions', 'optimiser_and_schedule']
 
 
+MOMENTUM = 0.9  # of SGD with Nesterov's momentum, as residual networks are usually trained
+KINDS = ('adamw', 'sgd')
+LEAST = 1e-4  # what is left of the learning rate in the end
+
+
 @dataclass(frozen=True)
 class OptimiserOptions:
-    """AdamW, whose learning rate warms up and then falls along a cosine, and the average of its weights."""
+    """An optimiser, whose learning rate warms up and falls along a cosine, and the average of its weights.
 
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-    warm_up: float = 0.1  # share of the steps
-    averaging: float = 0.996  # decay of the weights' running average per step; 0 is off
-
-
-def optimiser_and_schedule(network: nn.Module, options: OptimiserOptions, steps: int) -> dict[str, Any]:
-    """AdamW for what of `network` learns, without weight decay for biases and norms, as Lightning takes it.
-
-    The learning rate warms up and falls once, over so many `steps`.
+    Attributes:
+        kind: adamw, or sgd with Nesterov's momentum, which wants about 100 times the learning rate and 1/100
+            of the weight decay.
+        head_rate: learning rate of the heads, the last classifier included, in parts of `learning_rate`.
+        warm_up: share of the steps.
+        averaging: decay of the weights' running average per step; 0 is off.
     """
+
+    kind: str = 'adamw'
+    learning_rate: float = 2e-3
+    head_rate: float = 1.0
+    weight_decay: float = 0.05
+    warm_up: float = 0.1
+    averaging: float = 0.996
+
+
+def optimiser_and_schedule(
+    network: ImpatientNetwork, options: OptimiserOptions, steps: int
+) -> dict[str, Any]:
+    """The optimiser of what of `network` learns, as Lightning takes it; biases and norms do not decay.
+
+    The learning rate warms up and falls once, over so many `steps`. Raises ValueError.
+    """
+    if options.kind not in KINDS:
+        raise ValueError(f'model.optimiser.kind is {options.kind!r}: write one of {", ".join(KINDS)}')
+    groups = []
+    heads = {id(parameter) for parameter in network.exits.parameters()}
     learning = [p for p in network.parameters() if p.requires_grad]
-    groups = [
-        {'params': _of(learning, matrices=True), 'weight_decay': options.weight_decay},
-        {'params': _of(learning, matrices=False), 'weight_decay': 0.0},
-    ]
-    optimiser = torch.optim.AdamW([g for g in groups if g['params']], lr=options.learning_rate)
+    for of_heads in (False, True):
+        for matrices in (True, False):
+            group = [p for p in learning if (p.ndim > 1) == matrices and (id(p) in heads) == of_heads]
+            if group:
+                own = options.learning_rate * (options.head_rate if of_heads else 1.0)
+                decay = options.weight_decay if matrices else 0.0
+                groups.append({'params': group, 'lr': own, 'weight_decay': decay})
+    # Not fused, also on a GPU: Lightning does not clip the gradients of fused optimisers.
+    optimiser: torch.optim.Optimizer = (
+        torch.optim.AdamW(groups)
+        if options.kind == 'adamw'
+        else torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True)
+    )
     warm_up = max(1, round(options.warm_up * steps))
 
     def rate(step: int) -> float:
         if step < warm_up:
             return (step + 1) / warm_up
         done = (step - warm_up) / max(1, steps - warm_up)
-        return max(1e-4, 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+        return max(LEAST, 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
 
+    # Not torch's chain of LinearLR and CosineAnnealingLR: its saved state holds the number of steps, and with
+    # more of them in a resumed training the rate would rise again.
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
     return {'optimizer': optimiser, 'lr_scheduler': {'scheduler': schedule, 'interval': 'step'}}
-
-
-def _of(parameters: Iterable[nn.Parameter], *, matrices: bool) -> list[nn.Parameter]:
-    return [p for p in parameters if (p.ndim > 1) == matrices]

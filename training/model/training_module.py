@@ -17,16 +17,24 @@ from typing import Any
 import lightning
 import numpy as np
 import torch
-from torch import nn
 
 from impatient_ros.network import ImpatientNetwork
 from training.model import gradient_equilibrium
+from training.model.averaging import RunningAverage
 from training.model.networks import NetworkOptions, build, memory_layout
 from training.model.optimisation import OptimiserOptions, optimiser_and_schedule
+from training.model.path_scores import PathScores
 from training.model.resolutions import at_sides, path_names, resized, sandwich, sides_of
 from training.risk.costs import path_costs
 from training.risk.expected_accuracy import chosen_share, distribution_of, plain_share
-from training.risk.methods import check_several_resolutions, chosen_exits, fixed_weights, frozen, trainable
+from training.risk.methods import (
+    FROZEN,
+    check_several_resolutions,
+    chosen_exits,
+    fixed_weights,
+    frozen,
+    trainable,
+)
 from training.risk.objective import JointRisk, floored, teaching
 from training.risk.options import RiskOptions
 
@@ -34,6 +42,7 @@ __all__ = ['ImpatientModule']
 
 log = logging.getLogger(__name__)
 
+CHECKED = 50  # steps: on a device, losses are looked at so seldom, since the processor waits for them
 NO_RISK_OPTIONS, NO_OPTIMISER_OPTIONS = RiskOptions(), OptimiserOptions()
 
 
@@ -60,10 +69,10 @@ class ImpatientModule(lightning.LightningModule):
             raise ValueError(
                 f'model.optimiser.averaging is {optimiser.averaging}: write a decay below 1, or 0'
             )
-        if self.risk_options.method == 'separate' and not (network.start or network.weights):
+        if self.risk_options.method in FROZEN and not (network.start or network.weights):
             raise ValueError(
-                'method separate trains heads on a frozen backbone: write which, model.network.start (the '
-                'checkpoint of a run with method last) or model.network.weights'
+                f'method {risk.method} learns beside a frozen backbone: write which, model.network.start (a '
+                'checkpoint, such as that of a run with method last) or model.network.weights'
             )
         self.exit_share: tuple[float, ...] | None = None  # of the budgets, [R * T + 1]; joint training only
         self.exit_costs: tuple[float, ...] = ()  # of all paths, [R * T]
@@ -78,6 +87,11 @@ class ImpatientModule(lightning.LightningModule):
         if self._built:
             return
         data = self.trainer.datamodule  # type: ignore[attr-defined]
+        if self.unlabelled != (data.labels_from is not None):
+            raise ValueError(
+                'method distil learns from pictures without labels, and no other method does: write '
+                'model.risk.method distil, model.network.start CHECKPOINT and data.source PICTURES'
+            )
         if self.options.resolutions and len(set(data.sizes)) > 1:
             raise ValueError(
                 'data.sizes and model.network.resolutions both say at which sizes to learn: write one of them'
@@ -126,7 +140,8 @@ class ImpatientModule(lightning.LightningModule):
         self._layout = memory_layout(network)
         self.network = network.to(memory_format=self._layout)
         learning = trainable(self.network, options.method, self.chosen)
-        self._frozen = frozen(self.network, learning)
+        frozen(self.network, learning, options.method)
+        self._exit_weights = self._weights_of_exits()
         self.averaged = None
         if self.optimiser_options.averaging:
             self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
@@ -141,11 +156,24 @@ class ImpatientModule(lightning.LightningModule):
     def _validated(self) -> list[ImpatientNetwork]:
         return at_sides(self.kept, self.sides)
 
+    @cached_property
+    def _average(self) -> RunningAverage:
+        return RunningAverage(self.network, self.kept)
+
+    def _weights_of_exits(self) -> list[float]:
+        """Over all resolutions; kept for an epoch, since to read them the processor waits for the device."""
+        return list(map(float, self.risk.weights.view(len(self.sides), -1).sum(0).tolist()))
+
     @property
     def trained(self) -> tuple[int, ...]:
         """The exits (0-based) whose answers count in the end; a frozen backbone has a trained last exit."""
-        every = self.risk_options.method == 'separate'
+        every = self.risk_options.method in FROZEN
         return tuple(range(len(self.network.exits))) if every else self.chosen
+
+    @property
+    def unlabelled(self) -> bool:
+        """Whether the full path's answers are all that is learned, and accuracies are agreement with them."""
+        return self.risk_options.method == 'distil'
 
     @property
     def kept(self) -> ImpatientNetwork:
@@ -155,10 +183,13 @@ class ImpatientModule(lightning.LightningModule):
     def on_train_epoch_start(self) -> None:
         for network in self._learning:
             network.train()
-        for part in self._frozen:
-            part.eval()
+            for stage in network.stages if self.risk_options.method in FROZEN else []:
+                stage.eval()
+            for t in set(range(len(network.exits))) - set(self.chosen):
+                network.exits[t].eval()
         # Derived from the epoch's number, like the pictures' order, so that a resumed run repeats exactly.
         torch.manual_seed((self._seed * 100_003 + self.current_epoch) * 1009 + self.global_rank)
+        self._exit_weights = self._weights_of_exits()
         self._random = np.random.default_rng([self._seed, self.current_epoch])  # alike in all processes
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> torch.Tensor:
@@ -171,29 +202,31 @@ class ImpatientModule(lightning.LightningModule):
     def risk_of(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What is minimised (scalar), and the losses of the exits that are trained, at this batch's sizes."""
         options = self.risk_options
-        if options.method in ('joint', 'uniform'):
-            return self._joint_risk_of(x, target)
+        if options.method in ('joint', 'distil', 'uniform'):
+            return self._joint_risk_of(x, None if self.unlabelled else target)
         with torch.set_grad_enabled(torch.is_grad_enabled() and options.method != 'separate'):
             features = []
             for stage in self.network.stages[: max(self.chosen) + 1]:
                 x = stage(x)
                 features.append(x)
         logits = [self.network.exits[t](features[t]) for t in self.chosen]
-        losses = self.risk.losses(logits, target, self.chosen)
+        losses = self.risk.losses(logits, target, self.chosen, checked=self._checked(x))
         # These exits share no part that learns: weights would only scale their learning rates.
         return losses.sum(), losses.detach()
 
-    def _joint_risk_of(self, x: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def _joint_risk_of(
+        self, x: torch.Tensor, target: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """As `risk_of`, over all exits at the resolutions of this batch."""
         weights = self.risk.weights.view(len(self.sides), -1)
-        exit_weights = weights.sum(0)
         equilibrium = self.risk_options.equilibrium and not self._backbone_first
         if self._backbone_first:
             counting = torch.zeros_like(weights)
             counting[:, -1] = weights.sum(1) / weights.sum()
         elif equilibrium:
             # The gradients are weighted between the exits; here, an exit's losses at the resolutions are.
-            counting = torch.where(exit_weights > 0, weights / exit_weights, 1 / len(weights))
+            exits = weights.sum(0)
+            counting = torch.where(exits > 0, weights / exits, 1 / len(weights))
         else:
             counting = weights
         logits: list[torch.Tensor] = []
@@ -202,14 +235,17 @@ class ImpatientModule(lightning.LightningModule):
         for r, stands_for in sandwich(len(self.sides), self._random):
             network, view = self._learning[r], resized(x, self.sides[r])
             logits += (
-                gradient_equilibrium.forward(network, view, exit_weights.tolist())
+                gradient_equilibrium.forward(network, view, self._exit_weights)
                 if equilibrium
                 else network(view)
             )
             shares.append(stands_for * counting[r])
             paths += range(r * weights.shape[1], (r + 1) * weights.shape[1])
-        losses = self.risk.losses(logits, target, paths)
+        losses = self.risk.losses(logits, target, paths, checked=self._checked(x))
         return (torch.cat(shares) * losses).sum(), losses.detach()
+
+    def _checked(self, x: torch.Tensor) -> bool:
+        return x.device.type == 'cpu' or self.global_step % CHECKED == 0
 
     @property
     def _backbone_first(self) -> bool:
@@ -220,26 +256,19 @@ class ImpatientModule(lightning.LightningModule):
             for parameter in self.network.exits[:-1].parameters():
                 parameter.grad = None  # otherwise weight decay and momentum would change these heads
 
-    @torch.no_grad()
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if self.averaged is None:
-            return
-        step = self.global_step
-        decay = min(self.optimiser_options.averaging, step / (step + 10))
-        theirs = self.network.state_dict()
-        for name, mine in self.averaged.state_dict().items():
-            if mine.is_floating_point():
-                mine.lerp_(theirs[name], 1 - decay)
-            else:
-                mine.copy_(theirs[name])
+        if self.averaged is not None:
+            step = self.global_step
+            self._average.update(min(self.optimiser_options.averaging, step / (step + 10)))
+
+    def on_train_epoch_end(self) -> None:
+        if self.averaged is not None:
+            self._average.copy_counts()
 
     def on_validation_epoch_start(self) -> None:
         for network in self._validated:
             network.eval()
-        # Per path: right answers, summed loss; and how many pictures.
-        paths = len(self.sides) * len(self.network.exits)
-        self._sums = torch.zeros(2, paths, device=self.device, dtype=torch.double)
-        self._count = torch.zeros((), device=self.device, dtype=torch.double)
+        self._scores = PathScores(len(self.sides) * len(self.network.exits), self.device)
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> None:
         """Right answers and losses of every path of the averaged network."""
@@ -250,16 +279,14 @@ class ImpatientModule(lightning.LightningModule):
             for network, side in zip(self._validated, self.sides, strict=True)
             for logits in network(resized(x, side))
         ]
-        for k, logits in enumerate(scores):
-            self._sums[0, k] += (logits.argmax(1) == target).sum()
-            self._sums[1, k] += nn.functional.cross_entropy(logits.float(), target, reduction='sum')
-        self._count += len(target)
+        if self.unlabelled:
+            target = scores[-1].argmax(1)
+        self._scores.add(scores, target)
 
     def on_validation_epoch_end(self) -> None:
-        sums = self.trainer.strategy.reduce(self._sums, reduce_op='sum')
-        count = float(self.trainer.strategy.reduce(self._count, reduce_op='sum'))
-        accuracies, losses = (sums / count).tolist()
-        self.validation.append({'accuracy': accuracies, 'loss': losses})
+        reduce = self.trainer.strategy.reduce
+        accuracies, losses = self._scores.means(lambda sums: reduce(sums, reduce_op='sum'))
+        self.validation.append({'accuracy': list(accuracies), 'loss': list(losses)})
         exits, last = len(self.network.exits), len(accuracies) - 1
         for k, path in enumerate(path_names(self.sides, exits)):
             if k % exits in self.chosen:

@@ -3,6 +3,7 @@
 | method | what learns |
 |---|---|
 | joint | all, every exit weighted by how often budgets end there |
+| distil | without labels: heads and private tensors, weighted as in joint; the full path stays as it was |
 | uniform | all, every exit weighted alike |
 | separate | the heads only, each by itself, on a backbone that stays as it was given |
 | last | the backbone and its own classifier: the plain network |
@@ -11,15 +12,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from torch import nn
 
 from impatient_ros.network import ImpatientNetwork
 
-__all__ = ['METHODS', 'check_several_resolutions', 'chosen_exits', 'fixed_weights', 'frozen', 'trainable']
+__all__ = [
+    'FROZEN',
+    'METHODS',
+    'check_several_resolutions',
+    'chosen_exits',
+    'fixed_weights',
+    'frozen',
+    'trainable',
+]
 
-METHODS = ('joint', 'uniform', 'separate', 'last', 'truncated')
+METHODS = ('joint', 'distil', 'uniform', 'separate', 'last', 'truncated')
+FROZEN = ('separate', 'distil')  # the backbone stays as it was given
 
 
 def chosen_exits(
@@ -43,13 +53,13 @@ def chosen_exits(
         return (exit_number - 1,)
     if method == 'last':
         return (exits - 1,)
-    own = method == 'separate' and classifier_given and exits > 1
+    own = method == 'distil' or (method == 'separate' and classifier_given and exits > 1)
     return tuple(range(exits - 1 if own else exits))
 
 
 def check_several_resolutions(method: str, mode: str) -> None:
     """Raises ValueError for a method or a mode that does not go with several resolutions."""
-    if method not in ('joint', 'uniform'):
+    if method not in ('joint', 'distil', 'uniform'):
         raise ValueError(
             f'method {method} trains at one size: leave out model.network.resolutions; a plain network at '
             'several is method joint with model.network.exits 1'
@@ -63,7 +73,7 @@ def check_several_resolutions(method: str, mode: str) -> None:
 
 def fixed_weights(method: str, chosen: Sequence[int], exits: int) -> tuple[float, ...] | None:
     """The exits' weights [T] where they do not depend on budgets; None for joint training."""
-    if method == 'joint':
+    if method in ('joint', 'distil'):
         return None
     return tuple(1 / len(chosen) if t in chosen else 0.0 for t in range(exits))
 
@@ -71,16 +81,23 @@ def fixed_weights(method: str, chosen: Sequence[int], exits: int) -> tuple[float
 def trainable(network: ImpatientNetwork, method: str, chosen: Sequence[int]) -> list[nn.Module]:
     """The parts of `network` that learn under `method`."""
     heads = [network.exits[t] for t in chosen]
-    stages = [] if method == 'separate' else list(network.stages[: max(chosen) + 1])
-    return [*stages, *heads]
+    private = [part for name, part in network.named_children() if name == 'private']
+    if method == 'distil' and not heads and not private:
+        raise ValueError(
+            'method distil has nothing to learn: write more exits (model.network.exits), or which tensors '
+            'smaller resolutions have for themselves (model.network.private)'
+        )
+    stages = [] if method in FROZEN else list(network.stages[: max(chosen) + 1])
+    return [*stages, *heads, *private]
 
 
-def frozen(network: ImpatientNetwork, learning: Iterable[nn.Module]) -> list[nn.Module]:
+def frozen(network: ImpatientNetwork, learning: Sequence[nn.Module], method: str) -> list[nn.Module]:
     """Switch off all parameters but those of `learning`; returns the parts that stay as they are."""
     kept = {id(part) for part in learning}
-    shared = {
-        id(p) for part in (*network.stages, *network.exits) if id(part) in kept for p in part.parameters()
-    }
+    others = [part for part in (*network.stages, *network.exits) if id(part) not in kept]
+    shared = {id(p) for part in learning for p in part.parameters()}
+    if method in FROZEN:  # also what a head shares with the backbone's own classifier
+        shared -= {id(p) for part in others for p in part.parameters()}
     for parameter in network.parameters():
         parameter.requires_grad_(id(parameter) in shared)
-    return [part for part in (*network.stages, *network.exits) if id(part) not in kept]
+    return others

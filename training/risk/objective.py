@@ -79,27 +79,42 @@ class JointRisk(nn.Module):
         self.names = tuple(names) or tuple(f'{t + 1} of {len(weights)}' for t in range(len(weights)))
 
     def losses(
-        self, logits: Sequence[torch.Tensor], target: torch.Tensor, exits: Sequence[int] | None = None
+        self,
+        logits: Sequence[torch.Tensor],
+        target: torch.Tensor | None,
+        exits: Sequence[int] | None = None,
+        *,
+        checked: bool = True,
     ) -> torch.Tensor:
         """The loss of each of the given logits, in single precision [len(logits)].
 
         logits: tensors [N, classes], those of the exits `exits` (default all, 0-based); target: class indices
-        [N] or probabilities [N, classes]. FloatingPointError names the exit whose loss is not finite.
+        [N] or probabilities [N, classes]; None where nothing but the last one's answers is known: its own
+        loss is then 0. FloatingPointError names the exit whose loss is not finite, unless not `checked`: to
+        look at a number, the processor waits for the device.
         """
         exits = range(len(logits)) if exits is None else exits
+        if target is None:
+            teacher = (logits[-1].detach().float() / self.temperature).log_softmax(1)
+            learnt = [self._divergence(z, teacher) for z in logits[:-1]]
+            each = torch.stack([*learnt, teacher.new_zeros(())])
+        else:
+            each = self._labelled(logits, target)
+        if checked and not (finite := torch.isfinite(each)).all():
+            worst = int((~finite).nonzero()[0])
+            raise FloatingPointError(
+                f'the loss of exit {self.names[exits[worst]]} is {each[worst].item()}; '
+                'lower the learning rate or look for broken pictures'
+            )
+        return each
+
+    def _labelled(self, logits: Sequence[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
         each = torch.stack(
             [
                 functional.cross_entropy(z.float(), target, label_smoothing=self.label_smoothing)
                 for z in logits
             ]
         )
-        finite = torch.isfinite(each)
-        if not finite.all():
-            worst = int((~finite).nonzero()[0])
-            raise FloatingPointError(
-                f'the loss of exit {self.names[exits[worst]]} is {each[worst].item()}; '
-                'lower the learning rate or look for broken pictures'
-            )
         if self.distillation and len(logits) > 1:
             teacher = (logits[-1].detach().float() / self.temperature).log_softmax(1)
             learnt = torch.stack([self._divergence(z, teacher) for z in logits[:-1]])

@@ -14,7 +14,8 @@ class RiskOptions:
     """What is minimised.
 
     Attributes:
-        method: joint, or a baseline: uniform, separate, last, truncated (see training.risk.methods).
+        method: joint, distil (without labels), or a baseline: uniform, separate, last, truncated (see
+            training.risk.methods).
         exit: with method truncated: the exit (1 to T) at which that network ends.
         budgets: uniform, normal, early, late, bimodal, or a .yaml file with budgets in seconds.
         costs: macs, measured, a latency profile (.json), or seconds per exit (of every resolution).

@@ -16,12 +16,14 @@ BINS = 15  # as in that paper, so that errors can be compared
 def fit_temperature(logits: torch.Tensor, target: torch.Tensor) -> float:
     """The temperature T > 0 that minimises the NLL of softmax(logits / T) on a held-out split.
 
-    logits [N, classes], target [N]. The NLL is convex in 1 / T: the search narrows an interval of log T by
-    golden sections, without a step size that could diverge. The result is within 0.05..20.
+    logits [N, classes], target [N], or probabilities [N, classes] of another network. The NLL is convex in
+    1 / T: the search narrows an interval of log T by golden sections, without a step size that could diverge.
+    The result is within 0.05..20.
     """
     if len(logits) == 0:
         raise ValueError('no held-out pictures to fit a temperature on')
     logits = logits.double()
+    target = target.double() if target.is_floating_point() else target
 
     def nll(log_temperature: float) -> float:
         return functional.cross_entropy(logits / torch.tensor(log_temperature).exp(), target).item()

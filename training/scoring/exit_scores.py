@@ -54,9 +54,9 @@ class Evaluation:
             [(z.double() / t).softmax(1) for z, t in zip(self.logits, temperatures, strict=True)]
         )
 
-    def temperatures(self) -> tuple[float, ...]:
-        """Per exit, fitted on all pictures of the split."""
-        return tuple(fit_temperature(z, self.target) for z in self.logits)
+    def temperatures(self, soft: torch.Tensor | None = None) -> tuple[float, ...]:
+        """Per exit, fitted on all pictures of the split: to the targets, or to probabilities [N, classes]."""
+        return tuple(fit_temperature(z, self.target if soft is None else soft) for z in self.logits)
 
     def calibration_errors(self, temperatures: Sequence[float] | None = None) -> tuple[float, ...]:
         """Per exit, on all pictures; without temperatures the scores are taken as they are."""
@@ -103,11 +103,13 @@ class Evaluation:
 
 @torch.inference_mode()
 def evaluate(network: ImpatientNetwork, pictures: Pictures, preprocessing: Preprocessing) -> Evaluation:
-    """Run every picture through all exits; leaves the network in eval mode."""
+    """Run every picture through all exits, on the network's device; leaves the network in eval mode."""
     network.eval()
+    device = next(network.parameters()).device
     rows = []
     for start in range(0, len(pictures), BATCH):
         chunk = range(start, min(start + BATCH, len(pictures)))
         x = torch.from_numpy(preprocessing.batch(pictures.load(chunk)))
-        rows.append(network(x.contiguous(memory_format=torch.channels_last)))
+        logits = network(x.to(device).contiguous(memory_format=torch.channels_last))
+        rows.append([each.cpu() for each in logits])
     return Evaluation(tuple(map(torch.cat, zip(*rows, strict=True))), torch.from_numpy(pictures.targets))

@@ -43,7 +43,7 @@ def test_sizes_follow_one_another_over_the_epochs(shapes: Path) -> None:
     seen = []
     for epoch in range(4):
         trainer.current_epoch = epoch
-        seen.append(next(iter(loader))[0].shape[-1])
+        seen.append(next(iter(loader)).pixels.shape[1])
     assert seen == [16, 16, 32, 32]
 
 
@@ -51,10 +51,10 @@ def test_an_epoch_has_its_own_order_and_repeats_exactly(shapes: Path) -> None:
     data = PictureData(str(shapes), size=32, resize=32, batch_size=36, augmentation=PLAIN, seed=3)
     trainer = SimpleNamespace(current_epoch=1, max_epochs=4, global_rank=0, world_size=1)
     data.trainer = trainer  # type: ignore[assignment]
-    first, again = (next(iter(data.train_dataloader()))[0] for _ in range(2))
+    first, again = (next(iter(data.train_dataloader())).pixels for _ in range(2))
     assert torch.equal(first, again)
     trainer.current_epoch = 2
-    assert not torch.equal(first, next(iter(data.train_dataloader()))[0])
+    assert not torch.equal(first, next(iter(data.train_dataloader())).pixels)
 
 
 def test_processes_validate_each_on_their_own_pictures(shapes: Path) -> None:
@@ -67,8 +67,20 @@ def test_processes_validate_each_on_their_own_pictures(shapes: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    'options', [{'batch_size': 0}, {'hold_out': -1}, {'limit': 0}, {'sizes': [0]}, {'size': 0}]
+    'options',
+    [{'batch_size': 0}, {'hold_out': -1}, {'limit': 0}, {'sizes': [0]}, {'size': 0}, {'workers': -1}],
 )
 def test_numbers_that_make_no_sense_are_refused(options: dict, shapes: Path) -> None:
     with pytest.raises(ValueError, match=r'write|must be'):
         PictureData(str(shapes), **options)
+
+
+def test_validation_pictures_are_prepared_once_or_by_workers(shapes: Path) -> None:
+    kept = PictureData(str(shapes), size=32, resize=32, batch_size=8)
+    read = PictureData(str(shapes), size=32, resize=32, batch_size=8, in_memory=False, workers=1)
+    loader = kept.val_dataloader()
+    for again in (loader, read.val_dataloader()):
+        for (x, target), (x2, target2) in zip(loader, again, strict=True):
+            assert torch.equal(x, x2)
+            assert torch.equal(target, target2)
+    assert next(iter(loader))[0] is next(iter(loader))[0]

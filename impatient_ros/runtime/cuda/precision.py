@@ -1,0 +1,65 @@
+"""In how many bits a network is executed on a CUDA device, and whether its classes allow that."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from impatient_ros.network import ImpatientNetwork
+
+__all__ = ['DTYPES', 'PRECISIONS', 'chosen_precision', 'half_precision_disagreement']
+
+DTYPES = {'f32': torch.float32, 'f16': torch.float16, 'bf16': torch.bfloat16}
+PRECISIONS = ('auto', *DTYPES)
+NATIVE_BFLOAT16 = (8, 0)  # compute capability: Ampere; older devices emulate it
+
+# Share of pictures whose class may change in 16 bits before they are refused, per exit: 0.2 points.
+ALLOWED_DISAGREEMENT = 0.002
+PROBES, PROBE_BATCH = 1024, 64
+
+_log = logging.getLogger(__name__)
+
+
+def chosen_precision(network: ImpatientNetwork, device: torch.device) -> str:
+    """The precision that 'auto' means for a network that is on its device."""
+    candidates = ['f16']  # has three more bits of fraction than bf16, but overflows beyond 65504
+    if torch.cuda.get_device_capability(device) >= NATIVE_BFLOAT16:
+        candidates.append('bf16')
+    for precision in candidates:
+        disagreement = half_precision_disagreement(network, device, DTYPES[precision])
+        used = max(disagreement) <= ALLOWED_DISAGREEMENT
+        worst = max(range(len(disagreement)), key=disagreement.__getitem__)
+        _log.info(
+            '%s is %s: exit %d changes the class of %.2f%% of the probes',
+            precision, 'used' if used else 'refused', worst + 1, 100 * disagreement[worst],
+        )  # fmt: skip
+        if used:
+            return precision
+    return 'f32'
+
+
+@torch.inference_mode()
+def half_precision_disagreement(
+    network: ImpatientNetwork, device: torch.device, dtype: torch.dtype = torch.float16
+) -> list[float]:
+    """Per exit, the share of random pictures (0..1) whose class differs between float32 and 16 bits, `dtype`.
+
+    The network stays as it is. Random pictures lie closer to the borders between classes than a camera's, so
+    this is the stricter test; scores that are not finite count as different.
+    """
+    twin = copy.deepcopy(network).to(dtype)
+    random = torch.Generator(device='cpu').manual_seed(0)
+    different = torch.zeros(len(network.stages))
+    for _ in range(PROBES // PROBE_BATCH):
+        # Blotches rather than noise: noise of single pixels looks the same to a network everywhere.
+        coarse = torch.randn(PROBE_BATCH, 3, 8, 8, generator=random)
+        x = torch.nn.functional.interpolate(coarse, size=tuple(network.input_shape[1:]), mode='bilinear')
+        x = x.to(device=device, memory_format=torch.channels_last)
+        for t, (full, half) in enumerate(zip(network(x), twin(x.to(dtype)), strict=True)):
+            wrong = (full.argmax(1) != half.argmax(1)) | ~half.isfinite().all(1)
+            different[t] += int(wrong.sum())
+    return [float(count) / PROBES for count in different]

@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from impatient_ros.checkpoint import load
+from impatient_ros.resources import resource_path
+from impatient_ros.runtime.cuda import precision
+from impatient_ros.runtime.cuda.precision import chosen_precision, half_precision_disagreement
+
+
+def test_auto_takes_the_first_of_f16_and_bf16_that_leaves_the_classes_as_they_are(monkeypatch):
+    def chosen(shares, capability):
+        asked = []
+
+        def disagreement(network, device, dtype):
+            asked.append(dtype)
+            return shares[dtype]
+
+        monkeypatch.setattr(precision, 'half_precision_disagreement', disagreement)
+        monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: capability)
+        return chosen_precision('a network', torch.device('cuda')), asked
+
+    f16, bf16 = torch.float16, torch.bfloat16
+    assert chosen({f16: [0.001, 0.002]}, (9, 0)) == ('f16', [f16])
+    overflows = {f16: [0.0, 1.0], bf16: [0.002, 0.0]}
+    assert chosen(overflows, (8, 0)) == ('bf16', [f16, bf16])
+    assert chosen(overflows, (7, 5)) == ('f32', [f16])  # bf16 would be emulated
+    assert chosen({f16: [0.003], bf16: [0.003]}, (9, 0)) == ('f32', [f16, bf16])
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_16_bits_are_compared_exit_by_exit_where_the_network_stays_as_it_is(monkeypatch, dtype):
+    monkeypatch.setattr(precision, 'PROBES', 8)
+    monkeypatch.setattr(precision, 'PROBE_BATCH', 4)
+    network = load(resource_path('models', 'clothing10.safetensors')).network
+    before = network.state_dict()['stages.0.conv1.0.weight'].clone()
+    found = half_precision_disagreement(network, torch.device('cpu'), dtype)
+    assert len(found) == 5
+    assert all(0 <= share < 0.5 for share in found)
+    after = network.state_dict()['stages.0.conv1.0.weight']
+    assert after.dtype == before.dtype == torch.float32
+    assert torch.equal(before, after)

@@ -1,0 +1,130 @@
+"""Pictures that nobody has labelled: a folder or a zip of them, a recording or a video.
+
+Of a recording or a video the last part, in time, is held out, since neighbouring frames show the same; of
+single pictures some at random, the same ones every time.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from impatient_ros.images.errors import ImageError
+from impatient_ros.images.raw import decode_compressed, to_rgb
+from impatient_ros.replay.frame import RawFrame, SourceError
+from impatient_ros.replay.pictures import PICTURE_SUFFIXES, picture_files
+from training.data.labelled_pictures import Pictures, shrunk
+from training.data.picture_files import DataError, decode
+
+__all__ = ['read_unlabelled']
+
+log = logging.getLogger(__name__)
+
+HELD_OUT = 0.1  # of the pictures, where nothing else is said
+DECODED_AHEAD = 256  # files: bounds what waits in memory at full size
+
+
+def read_unlabelled(
+    source: str | Path,
+    labels: Sequence[str],
+    *,
+    shorter_side: int,
+    hold_out: int = 0,
+    limit: int | None = None,
+) -> tuple[Pictures, Pictures]:
+    """The pictures to learn from, and those held out; their `targets` mean nothing.
+
+    Args:
+        source: a folder (pictures at any depth, and in zips in it), a zip, a bag or a video.
+        labels: of the network that answers for them.
+        shorter_side: larger pictures are shrunk to it, px.
+        hold_out: how many are held out; 0: a tenth.
+        limit: how many to learn from, evenly spaced; default all.
+
+    Raises DataError where there are too few pictures. Those that cannot be read are left out and named.
+    """
+    path = Path(source).expanduser()
+    files = picture_files(path)[0] if path.is_dir() else []
+    zips = [path] if path.is_file() and zipfile.is_zipfile(path) else sorted(path.rglob('*.zip'))
+    in_time = not files and not zips
+    rejected: list[str] = []
+    if in_time:
+        found = list(_frames(path, shorter_side, rejected))
+    else:
+        found = list(_pictures(_entries(path, files, zips), shorter_side, rejected))
+    held = hold_out or max(1, round(HELD_OUT * len(found)))
+    if len(found) <= held:
+        raise DataError(f'{source}: {len(found)} readable pictures, of which {held} are to be held out')
+    order = range(len(found)) if in_time else np.random.default_rng(0).permutation(len(found)).tolist()
+    learn, validate = order[:-held], order[-held:]
+    if limit is not None and limit < len(learn):
+        learn = [learn[i] for i in np.linspace(0, len(learn) - 1, limit).round().astype(int)]
+    log.info(
+        '%s: %d pictures to learn from, %d held out (%s), %d left out',
+        source, len(learn), len(validate), 'the last in time' if in_time else 'at random', len(rejected),
+    )  # fmt: skip
+
+    def part(numbers: Iterable[int], names: Sequence[str]) -> Pictures:
+        chosen = list(numbers)
+        return Pictures(
+            tuple(labels),
+            tuple(found[i][1] for i in chosen),
+            np.zeros(len(chosen), np.int64),
+            tuple(found[i][0] for i in chosen),
+            tuple(names),
+        )
+
+    return part(learn, rejected), part(validate, ())
+
+
+def _pictures(
+    entries: Iterator[tuple[str, bytes]], shorter_side: int, rejected: list[str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and pictures of encoded files, several decoded at a time."""
+    with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
+        while batch := list(islice(entries, DECODED_AHEAD)):
+            names, data = zip(*batch, strict=True)
+            for name, picture in zip(names, pool.map(decode, data), strict=True):
+                if picture is None:
+                    log.warning('%s is not a readable picture; left out', name)
+                    rejected.append(name)
+                else:
+                    yield name, shrunk(picture, shorter_side)
+
+
+def _entries(path: Path, files: Sequence[Path], zips: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of single files and of those in zips."""
+    for file in files:
+        yield str(file.relative_to(path)), file.read_bytes()
+    for archive in zips:
+        with zipfile.ZipFile(archive) as opened:
+            for name in sorted(opened.namelist()):
+                if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith('__MACOSX'):
+                    yield f'{archive.name}/{name}', opened.read(name)
+
+
+def _frames(path: Path, shorter_side: int, rejected: list[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and pictures of a recording or a video, in time."""
+    from impatient_ros.replay.opening import open_source  # imports what reads recordings
+
+    try:
+        with open_source(path) as source:
+            for number, frame in enumerate(source.frames()):
+                name = frame.name or f'frame {number}'
+                try:
+                    raw = isinstance(frame.image, RawFrame)
+                    picture = (to_rgb if raw else decode_compressed)(frame.image)
+                except ImageError as error:
+                    log.warning('%s: %s: %s; left out', path, name, error)
+                    rejected.append(name)
+                else:
+                    yield name, np.array(shrunk(picture, shorter_side))  # not a view of the message
+    except SourceError as error:
+        raise DataError(str(error)) from error

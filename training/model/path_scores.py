@@ -1,0 +1,34 @@
+"""Right answers and losses of every path on the validation pictures, summed up on their device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import nn
+
+__all__ = ['PathScores']
+
+
+class PathScores:
+    """Of `paths` paths; nothing is read from the device before `means`."""
+
+    def __init__(self, paths: int, device: torch.device) -> None:
+        # Per path right answers and summed loss; in the last column how many pictures.
+        self._sums = torch.zeros(2, paths + 1, device=device, dtype=torch.double)
+
+    def add(self, logits: Sequence[torch.Tensor], target: torch.Tensor) -> None:
+        """A batch: logits of all paths, each [N, classes], and class indices [N]."""
+        scores = torch.stack([each.float() for each in logits], 2)
+        targets = target[:, None].expand(-1, len(logits))
+        self._sums[0, :-1] += (scores.argmax(1) == targets).sum(0)
+        self._sums[1, :-1] += nn.functional.cross_entropy(scores, targets, reduction='none').sum(0)
+        self._sums[:, -1] += len(target)
+
+    def means(
+        self, reduced: Callable[[torch.Tensor], torch.Tensor]
+    ) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Accuracies (0..1) and losses (nats) of all paths; `reduced` adds up over processes."""
+        sums = reduced(self._sums)
+        accuracies, losses = (sums[:, :-1] / sums[:, -1:]).tolist()
+        return tuple(accuracies), tuple(losses)
