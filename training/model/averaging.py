@@ -1,8 +1,8 @@
 """The running average of a network's weights, which is what is validated and kept.
 
-Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018; here with
-weights that fall exponentially. Lightning's callback for it is not used: torch's AveragedModel behind it looks
-at a number on the device in every step, for which the processor waits.
+Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018; here the
+older weights count exponentially less. Lightning's callback for it is not used: torch's AveragedModel
+behind it looks at a number on the device in every step, for which the processor waits.
 """
 
 from __future__ import annotations
