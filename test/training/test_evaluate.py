@@ -203,3 +203,13 @@ def test_code_that_only_the_file_names_is_not_run(
     assert main(given) == 2
     assert 'write --module package.module.Class' in capsys.readouterr().err
     assert main([*given, '--module', f'{SmallResNet.__module__}.SmallResNet']) == 0
+
+
+def test_a_gpu_that_is_not_there_is_refused(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    model = checkpoint(tmp_path / 'model.safetensors')
+    command = ['--checkpoint', str(model), '--data', str(shapes), '--split', 'validation']
+    assert main([*command, '--device', 'cuda']) == 2
+    assert 'write cpu or auto' in capsys.readouterr().err
