@@ -1,6 +1,7 @@
 """Sources: every kind of recording yields the frames put in; what cannot be replayed says what to write."""
 
 import itertools
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -189,6 +190,23 @@ def test_a_broken_picture_is_skipped_counted_and_named_once(album, caplog):
     assert [len(list(source.frames())) for _ in range(2)] == [3, 3]
     assert source.skipped == 3
     assert sum('shot3.png' in record.getMessage() for record in caplog.records) == 1
+
+
+def test_links_are_followed_and_what_cannot_be_read_is_named(album, tmp_path, caplog):
+    elsewhere = tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    (album / 'shot2.png').rename(elsewhere / 'shot2.png')
+    (album / 'linked').symlink_to(elsewhere)
+    (elsewhere / 'back').symlink_to(elsewhere)  # in a circle
+    (album / 'gone.jpg').symlink_to('/nowhere/x.jpg')
+    os.mkfifo(album / 'pipe.png')
+    before = Pictures(album).skipped
+    source = Pictures(album)
+    names = [frame.name for frame in source.frames()]
+    assert names == ['linked/shot2.png', 'more/x.bmp', 'shot10.jpg']
+    assert source.skipped == before + 2
+    for name in ('gone.jpg', 'pipe.png'):
+        assert f'{name}: it cannot be decoded' in caplog.text
 
 
 def test_a_single_picture_is_a_source_of_one(album):
