@@ -61,6 +61,8 @@ class Bag(Source):
             for remark in recording.remarks:
                 self._say(remark)
             chosen = _choose(recording, topic, path)
+            # Made here, since it takes a quarter of a second, and frames are due once they are asked for.
+            self._deserialize = _deserializer(recording.ros1)
         self.topic = chosen.name
         self.transport = chosen.transport
         self.length = chosen.count
@@ -74,7 +76,6 @@ class Bag(Source):
         set, back or by more than `LONGEST_PAUSE`, the replay goes on at once.
         """
         with _opened(self.path) as recording:
-            deserialize = _deserializer(recording.ros1)
             count, before_ns, time_ns = 0, 0, 0
             messages = recording.messages(self.topic, self._kind)
             while True:
@@ -83,7 +84,7 @@ class Bag(Source):
                     if item is None:
                         break
                     recorded_ns, data = item
-                    frame = _frame(deserialize(data, self._kind), recorded_ns, self.topic)
+                    frame = _frame(self._deserialize(data, self._kind), recorded_ns, self.topic)
                 except Exception as error:  # damaged messages raise struct, value, index and other errors
                     what = str(error) if isinstance(error, SourceError) else f'{self.path}: {error!r}'
                     raise SourceError(f'{what} (after {count} of {self.length} frames)') from error

@@ -90,6 +90,8 @@ class PictureData(lightning.LightningDataModule):
                     f'{self.source}: no split {VALIDATION!r}; {hint}, or write data.hold_out: how many '
                     f'pictures of the split train are to validate (at least {len(self.labels)})'
                 )
+            if own:
+                labels_of(self.source, VALIDATION)  # before anything is decoded
             classes = len(self.labels)
             held = 0 if own else self.hold_out // classes
             stop = None if self.limit is None else held + max(1, self.limit // classes)

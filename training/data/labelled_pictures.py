@@ -76,11 +76,16 @@ class OnDisk(Sequence[np.ndarray]):
         return picture if self._side is None else _shrunk(picture, self._side)
 
 
-def labels_of(source: str | Path) -> tuple[str, ...]:
-    """The class names of a data set, those of its split train; DataError where there are none."""
+def labels_of(source: str | Path, split: str | None = None) -> tuple[str, ...]:
+    """The class names of a data set, those of its split train; DataError where there are none, or others in
+    `split`.
+    """
     if is_torchvision(source):
         return torchvision_data.labels_of(str(source))
-    return PictureFiles(Path(source)).labels()
+    files = PictureFiles(Path(source))
+    if split is not None:
+        files.check_classes(split)
+    return files.labels()
 
 
 def splits_of(source: str | Path) -> tuple[str, ...]:

@@ -49,6 +49,8 @@ class PictureFiles:
         self._zipped = not source.is_dir()
         self._members: dict[str, zipfile.ZipInfo] = {}  # by their names in `listing`
         self._warned = False
+        self._astray: dict[str, list[str]] = {}  # by split: pictures in no class
+        self._others: dict[str, Counter[str]] = {}  # by split: how many files of which suffix are no pictures
         if not self._zipped:
             entries = list(_entries(source))
         elif source.is_file() and zipfile.is_zipfile(source):
@@ -80,8 +82,8 @@ class PictureFiles:
             raise DataError(f'{self.source}: no pictures found; expected <split>/<class>/<picture>.jpg')
         return tuple(sorted(self.listing[self._leading]))
 
-    def of(self, split: str) -> dict[str, list[str]]:
-        """The files of each class of a split. DataError where its classes are not `labels`."""
+    def check_classes(self, split: str) -> None:
+        """DataError where there is no such split or its classes are not `labels`."""
         labels = self.labels()
         if split not in self.listing:
             raise DataError(
@@ -91,6 +93,18 @@ class PictureFiles:
             raise DataError(
                 f'{self.source}: the splits {self._leading!r} and {split!r} differ in their class folders: '
                 f'{", ".join(odd)} in one of them only; both need every class'
+            )
+
+    def of(self, split: str) -> dict[str, list[str]]:
+        """The files of each class of a split; says what of it is left out. Raises as `check_classes`."""
+        self.check_classes(split)
+        if astray := self._astray.get(split):
+            what = f'{astray[0]} and {len(astray) - 1} more' if astray[1:] else astray[0]
+            log.warning('%s: left out, in no <split>/<class> folder: %s', self.source, what)
+        if others := self._others.get(split):
+            kinds = ', '.join(f'{count} {suffix[:20]}' for suffix, count in others.most_common(5))
+            log.warning(
+                '%s: %d files of %s left out, no pictures: %s', self.source, others.total(), split, kinds
             )
         return self.listing[split]
 
@@ -138,15 +152,14 @@ class PictureFiles:
 
     def _sort_into(self, entries: list[str]) -> None:
         top = _top_folder(entries)
-        others: Counter[str] = Counter()
-        astray: list[str] = []
         for entry in entries:
             *folders, name = entry.removeprefix(top).split('/')
             if any(part.startswith(('.', '__MACOSX')) for part in (*folders, name)):
                 continue
             is_picture = name.lower().endswith(PICTURE_SUFFIXES)
             if len(folders) < 2:
-                astray += [entry] * is_picture
+                if is_picture:
+                    self._astray.setdefault(folders[0] if folders else TRAIN, []).append(entry)
                 continue
             # macOS writes letters with accents in two parts, others in one: the same class all the same.
             split, label = (unicodedata.normalize('NFC', each) for each in folders[:2])
@@ -154,15 +167,7 @@ class PictureFiles:
             if is_picture:
                 names.append(entry)
             elif name:
-                others[PurePosixPath(name).suffix.lower() or name] += 1
-        if astray:
-            what = f'{astray[0]} and {len(astray) - 1} more' if astray[1:] else astray[0]
-            log.warning('%s: left out, in no <split>/<class> folder: %s', self.source, what)
-        if others:
-            shown = ', '.join(f'{count} {suffix[:20]}' for suffix, count in others.most_common(5))
-            log.warning(
-                '%s: %d files left out, no pictures by their names: %s', self.source, others.total(), shown
-            )
+                self._others.setdefault(split, Counter())[PurePosixPath(name).suffix.lower() or name] += 1
 
 
 def decode(data: bytes) -> np.ndarray | None:

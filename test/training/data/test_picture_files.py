@@ -62,7 +62,7 @@ def test_hidden_files_are_passed_over_and_what_is_no_picture_is_counted_aloud(
         assert {label: len(names) for label, names in found.items()} == {'hat': 6, 'shoes': 6}
         astray, others = caplog.messages
         assert astray.endswith('left out, in no <split>/<class> folder: train/lone.jpg')
-        assert others.endswith('3 files left out, no pictures by their names: 2 .heic, 1 .txt')
+        assert others.endswith('3 files of train left out, no pictures: 2 .heic, 1 .txt')
 
 
 def repacked(folder: Path, rename: Callable[[str], str], **options: Any) -> Path:
