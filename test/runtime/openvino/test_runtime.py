@@ -300,6 +300,28 @@ class TestCache:
         check_every_way(small, OpenVinoRuntime([small_graph], threads=1, cache=tmp_path))
         assert 'is made anew' in caplog.text
 
+    def test_another_networks_pieces_in_the_place_of_ours_are_noticed(
+        self, small, small_graph, tmp_path, caplog, compiled
+    ):
+        """They agree with each other in every way: only a comparison with the checkpoint shows it."""
+        other = network()
+        with torch.no_grad():
+            for weight in other.parameters():
+                weight.add_(0.05 * torch.randn_like(weight))
+        (tmp_path / 'checkpoint').mkdir()
+        planted = {}
+        for name, made_of in (('own', small_graph), ('other', graph(other, tmp_path / 'checkpoint'))):
+            OpenVinoRuntime([made_of], threads=1, cache=tmp_path / name)
+            planted[name] = sorted((tmp_path / name).glob('*'), key=lambda file: file.stat().st_mtime_ns)
+        for own, theirs in zip(planted['own'], planted['other'], strict=True):
+            own.chmod(0o600)
+            own.write_bytes(theirs.read_bytes())
+        compiled.clear()
+        check_every_way(small, OpenVinoRuntime([small_graph], threads=1, cache=tmp_path / 'own'))
+        assert 'differs by' in caplog.text
+        assert 'from the checkpoint' in caplog.text
+        assert compiled == [0, 9]  # all were taken from there, and none of them kept
+
     def test_each_checkpoint_has_a_folder_and_the_latest_ones_stay(self, tmp_path, monkeypatch):
         monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
         folders = [compiled_cache(f'{number:064}'[::-1]) for number in range(KEPT + 3)]
