@@ -93,6 +93,11 @@ def test_the_node_has_what_the_policy_permits_and_nothing_else(graph):
     assert permitted()['/perception'] == graph
 
 
+def test_sros2_can_read_it():
+    """It takes every node inside of <enclaves> for an enclave, comments as well."""
+    assert '<!--' not in POLICY.read_text().partition('<policy')[2]
+
+
 def test_only_the_manager_may_steer():
     rules = permitted()
     asking = {enclave: rule.get(('services', 'request'), set()) for enclave, rule in rules.items()}
