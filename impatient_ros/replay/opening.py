@@ -74,9 +74,13 @@ def _open_file(path: Path, topic: str | None, transport: str | None) -> Source:
 def _open_folder(folder: Path, topic: str | None, transport: str | None) -> Source:
     if (folder / METADATA).is_file():
         return Bag(folder, topic)
-    recordings = sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise SourceError(f'{folder} cannot be read: {error.strerror}') from error
+    recordings = [path for path in inside if path.suffix in SUFFIXES and path.is_file()]
     pictures, others = picture_files(folder)
-    beside = sum(path.name.endswith(COMPANIONS) for path in folder.iterdir())
+    beside = sum(path.name.endswith(COMPANIONS) for path in inside)
     if len(recordings) == 1 and others - beside == 1 and not pictures:
         return Bag(recordings[0], topic)  # a rosbag2 folder that lost its metadata.yaml
     if not pictures:

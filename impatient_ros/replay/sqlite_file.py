@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from impatient_ros.replay.recording import Channel, RecordingFile, unpacked
+from impatient_ros.replay.recording import LARGEST_MESSAGE, Channel, RecordingFile, unpacked
 from impatient_ros.replay.recording_names import COMPANIONS
 
 __all__ = ['SqliteFile']
@@ -39,13 +39,19 @@ class SqliteFile(RecordingFile):
 
     def messages(self, topic: str, kind: str) -> Iterator[tuple[int, bytes]]:
         query = (
-            'SELECT timestamp, data FROM messages WHERE topic_id IN '
+            'SELECT timestamp, CASE WHEN length(data) <= ? THEN data END FROM messages WHERE topic_id IN '
             '(SELECT id FROM topics WHERE name = ? AND type = ?) ORDER BY timestamp, id'
         )
-        for recorded_ns, data in self._database.execute(query, (topic, kind)):
+        for recorded_ns, data in self._database.execute(query, (LARGEST_MESSAGE, topic, kind)):
+            if not isinstance(data, bytes):
+                raise ValueError(f'a message is none, or takes more than {LARGEST_MESSAGE} bytes')
             yield int(recorded_ns), unpacked(data)
 
     def _read_channels(self) -> list[Channel]:
+        # A view, or a table that code computes, could have rows without end.
+        made = self._ask("SELECT sql FROM sqlite_master WHERE name IN ('messages', 'topics')")
+        if len(made) != 2 or not all(str(sql).upper().startswith('CREATE TABLE') for (sql,) in made):
+            raise ValueError('not a database of rosbag2: it has no tables topics and messages')
         try:
             counts = dict(self._ask('SELECT topic_id, COUNT(*) FROM messages GROUP BY topic_id'))
             topics = self._ask('SELECT id, name, type, serialization_format FROM topics ORDER BY id')

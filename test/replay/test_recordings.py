@@ -359,12 +359,44 @@ class TestDatabases:
         assert numbers(open_source(folder)) == [0, 1, 2]
         assert sorted(folder.iterdir()) == before
 
-    def test_another_database_is_refused(self, tmp_path):
+    def test_a_message_larger_than_any_picture_is_not_read(self, tmp_path):
+        folder = write_bag(tmp_path / 'bag', {'/eye': (IMAGE, 1)}, format='sqlite')
+        with sqlite3.connect(folder / 'bag.db3') as database:
+            database.execute('UPDATE messages SET data = zeroblob(?)', ((1 << 28) + 1,))
+        database.close()
+        with pytest.raises(SourceError, match='takes more than 268435456 bytes'):
+            numbers(open_source(folder))
+
+    ENDLESS = (
+        'WITH RECURSIVE n(id) AS (VALUES (1) UNION ALL SELECT id + 1 FROM n) SELECT id, id AS topic_id FROM n'
+    )
+
+    @pytest.mark.parametrize(
+        'made',
+        [
+            'CREATE TABLE things (id)',
+            'CREATE TABLE messages (id); CREATE TABLE topics (id)',
+            f'CREATE TABLE topics (id, name, type, serialization_format); CREATE VIEW messages AS {ENDLESS}',
+        ],
+        ids=['others', 'columns', 'endless'],
+    )
+    def test_another_database_is_refused_at_once(self, tmp_path, made):
         with sqlite3.connect(tmp_path / 'x.db3') as database:
-            database.execute('CREATE TABLE things (id)')
+            database.executescript(made)
         database.close()
         with pytest.raises(SourceError, match=r'not a database of rosbag2.*sqlite3 x.db3 .recover'):
             open_source(tmp_path / 'x.db3')
+
+
+def test_one_that_ros1_is_still_writing_names_the_command_that_helps(tmp_path):
+    path = write_bag(tmp_path / 'x.bag', {'/eye': (IMAGE, 3)}, format='bag')
+    data = bytearray(path.read_bytes())
+    at = data.index(b'index_pos=') + len(b'index_pos=')
+    data[at : at + 8] = bytes(8)  # written when the recorder ends
+    path = path.with_name('x.bag.active')
+    path.write_bytes(data)
+    with pytest.raises(SourceError, match=r'not indexed.*`rosbag reindex x.bag.active`'):
+        open_source(path)
 
 
 @pytest.mark.parametrize('days', [-40 * 365, 5 * 365])
