@@ -25,15 +25,7 @@ from impatient_ros.perception.parameter_definition import Definition, ParameterE
 from impatient_ros.perception.parameter_values import known_definitions, parse
 from impatient_ros.perception.settings import PerceptionParameters
 
-__all__ = [
-    'NodeParameters',
-    'check',
-    'converted',
-    'declare',
-    'hints',
-    'read',
-    'unknown',
-]
+__all__ = ['NodeParameters', 'check', 'converted', 'declare', 'hints', 'read', 'unknown']
 
 # ROS 2's types of the kinds of parameters that are lists.
 _ARRAYS = {'texts': Parameter.Type.STRING_ARRAY, 'integers': Parameter.Type.INTEGER_ARRAY}
