@@ -10,6 +10,7 @@ BAG is a rosbag2 folder, an .mcap or .db3 file. The file that is written is a di
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -19,17 +20,20 @@ from typing import Any
 
 import numpy as np
 import yaml
-from rosbags.rosbag2 import Reader
 from rosbags.typesys import Stores, get_typestore
 
 from impatient_ros.budgets import Empirical
 from impatient_ros.perception.frame_record import FrameRecord
+from impatient_ros.replay import SourceError
+from impatient_ros.replay.opened_recording import OpenedRecording
 from impatient_ros.standard_output import run_command
 from training.evaluate import load_checkpoint
 from training.risk.costs import exit_costs
 from training.risk.expected_accuracy import chosen_share
 
 __all__ = ['RecordedBudgets', 'histogram', 'main', 'read_bag', 'subsampled']
+
+log = logging.getLogger(__name__)
 
 TYPE = 'diagnostic_msgs/msg/DiagnosticArray'
 SUFFIX = '/frame_status'
@@ -80,16 +84,21 @@ def _records(path: Path) -> Iterator[FrameRecord]:
         raise ValueError(f'{path}: there is no such bag')
     deserialize = get_typestore(Stores.ROS2_JAZZY).deserialize_cdr
     try:
-        # Not rosbags' AnyReader: that gives up where it cannot parse some other topic's type.
-        with Reader(path) as reader:
-            wanted = [c for c in reader.connections if c.topic.endswith(SUFFIX) and c.msgtype == TYPE]
-            for connection, _, data in reader.messages(connections=wanted) if wanted else ():
-                message: Any = deserialize(data, connection.msgtype)
-                stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
-                for status in message.status:
-                    values = {item.key: item.value for item in status.values}
-                    yield FrameRecord.from_values(status.hardware_id, stamp, values)
-    except Exception as error:  # damage shows as struct, zstd, sqlite, assertion, key and other errors
+        with OpenedRecording(path) as recording:
+            for remark in recording.remarks:
+                log.warning('%s', remark)
+            for channel in recording.channels:
+                if channel.kind != TYPE or not channel.topic.endswith(SUFFIX):
+                    continue
+                for _, data in recording.messages(channel.topic, TYPE):
+                    message: Any = deserialize(data, TYPE)
+                    stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
+                    for status in message.status:
+                        values = {item.key: item.value for item in status.values}
+                        yield FrameRecord.from_values(status.hardware_id, stamp, values)
+    except SourceError:
+        raise
+    except Exception as error:  # a damaged message shows as struct, value, index and other errors
         what = str(error) or type(error).__name__
         raise ValueError(f'{path} cannot be read as a bag with frame_status: {what}') from error
 

@@ -27,6 +27,7 @@ from impatient_ros.images.encodings import DEPTH_IS_NO_PICTURE, is_depth
 from impatient_ros.images.errors import ImageError, checked_region, shortened
 from impatient_ros.images.file_headers import is_jpeg_or_png, read_image_file
 from impatient_ros.images.image_file import MAX_PIXELS, ImageFile, check_pixels
+from impatient_ros.images.picture_files import check_announced_size
 from impatient_ros.images.sixteen_bits import to_eight_bits
 
 __all__ = ['MAX_PIXELS', 'decode_compressed', 'decode_file']
@@ -57,12 +58,13 @@ def decode_compressed(
 
 
 def decode_file(data: bytes) -> NDArray[np.uint8]:
-    """The picture in a file of any format that OpenCV reads. uint8 [H, W, 3]; raises ImageError.
+    """The picture in a file: JPEG, PNG, BMP, GIF, PNM, TIFF or WebP. uint8 [H, W, 3]; raises ImageError.
 
     JPEG and PNG are decoded as in messages. Only a TIFF is turned as it says: OpenCV and Pillow always do.
     """
     if is_jpeg_or_png(data) or not data:
         return _picture(data, None, MAX_PIXELS, None, swapped=False)
+    check_announced_size(data)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
     picture = _eight_bits(_opened(data, flags, f'file of {len(data)} bytes'))
     check_pixels('picture', picture.shape[1], picture.shape[0])

@@ -5,7 +5,7 @@
         for frame in source.frames():
             frame.time, frame.stamp_ns, frame.image    # RawFrame or CompressedFrame
 
-Imports neither ROS nor torch: bags are read with `rosbags`, the rest with OpenCV.
+Imports neither ROS nor torch: messages of bags are deserialised by `rosbags`, the rest is read with OpenCV.
 """
 
 from impatient_ros.replay.frame import CompressedFrame, RawFrame, Source, SourceError, SourceFrame

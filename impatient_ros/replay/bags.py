@@ -1,10 +1,10 @@
-"""Image topics of rosbag2 recordings (folder, .mcap, .db3) and rosbag1 files (.bag), read with `rosbags`."""
+"""Image topics of rosbag2 recordings (folder, .mcap, .db3) and rosbag1 files (.bag)."""
 
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from impatient_ros.replay.frame import (
     COMPRESSED,
@@ -16,16 +16,22 @@ from impatient_ros.replay.frame import (
     SourceFrame,
 )
 
+if TYPE_CHECKING:
+    from impatient_ros.replay.opened_recording import OpenedRecording
+
 __all__ = ['Bag', 'ImageTopic']
 
 TRANSPORTS = {'sensor_msgs/msg/Image': RAW, 'sensor_msgs/msg/CompressedImage': COMPRESSED}
+# Types of image_transport's and Foxglove's plugins whose messages are no pictures by themselves.
+VIDEO_TYPES = (
+    'ffmpeg_image_transport_msgs/msg/FFMPEGPacket',
+    'foxglove_msgs/msg/CompressedVideo',
+    'theora_image_transport/msg/Packet',
+)
+LONGEST_PAUSE = 600.0  # s; longer, and the recorder's clock was set rather than the camera silent
+LATEST_NS = (1 << 31) * 1_000_000_000  # what a time of ROS 2 can say
 
-REPAIRS = {
-    '.bag': '`rosbag reindex` repairs a recording that was cut off',
-    '.mcap': '`mcap recover` repairs a recording that was cut off',
-    '.db3': 'name the folder that it lies in, or repair that with `ros2 bag reindex`',
-    '': '`ros2 bag reindex` repairs a recording that was cut off',
-}
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -50,90 +56,110 @@ class Bag(Source):
 
     def __init__(self, path: Path, topic: str | None = None) -> None:
         self.path = path
-        with _opened(path) as (reader, _), _reading(path):
-            topics = _image_topics(reader)
-        chosen = _choose(topics, topic, path)
+        self._said: set[str] = set()
+        with _opened(path) as recording:
+            for remark in recording.remarks:
+                self._say(remark)
+            chosen = _choose(recording, topic, path)
+            # Made here, since it takes a quarter of a second, and frames are due once they are asked for.
+            self._deserialize = _deserializer(recording.ros1)
         self.topic = chosen.name
         self.transport = chosen.transport
         self.length = chosen.count
         self.description = f'bag {path}, topic ' + ' '.join(str(chosen).split())
+        self._kind = next(kind for kind, transport in TRANSPORTS.items() if transport == self.transport)
 
     def frames(self) -> Iterator[SourceFrame]:
-        """Raises SourceError where the recording turns out to be damaged, saying how far it got."""
-        with _opened(self.path) as (reader, deserialize):
-            connections = [x for x in reader.connections if x.topic == self.topic and x.msgtype in TRANSPORTS]
-            messages = iter(reader.messages(connections=connections))
-            count, first_ns = 0, 0
+        """Raises SourceError where the recording turns out to be damaged, saying how far it got.
+
+        Where fewer or more frames come than are announced, that is logged. Where the recorder's clock was
+        set, back or by more than `LONGEST_PAUSE`, the replay goes on at once.
+        """
+        with _opened(self.path) as recording:
+            count, before_ns, time_ns = 0, 0, 0
+            messages = recording.messages(self.topic, self._kind)
             while True:
-                with _reading(self.path, f' after {count} of {self.length} frames'):
+                try:
                     item = next(messages, None)
                     if item is None:
-                        return
-                    connection, recorded_ns, data = item
-                    message = deserialize(data, connection.msgtype)
-                    image = _image(message)
-                    stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-                first_ns = recorded_ns if count == 0 else first_ns
-                count += 1
-                yield SourceFrame(
-                    image,
-                    (recorded_ns - first_ns) * 1e-9,
-                    stamp_ns=stamp_ns,
-                    recorded_ns=recorded_ns,
-                    frame_id=message.header.frame_id,
-                    topic=self.topic,
-                )
+                        break
+                    recorded_ns, data = item
+                    frame = _frame(self._deserialize(data, self._kind), recorded_ns, self.topic)
+                except Exception as error:  # damaged messages raise struct, value, index and other errors
+                    what = str(error) if isinstance(error, SourceError) else f'{self.path}: {error!r}'
+                    raise SourceError(f'{what} (after {count} of {self.length} frames)') from error
+                step_ns = recorded_ns - before_ns if count else 0
+                if not 0 <= step_ns <= LONGEST_PAUSE * 1e9:
+                    self._say(
+                        f"{self.path}: the recorder's clock jumps by {step_ns * 1e-9:.1f} s after frame "
+                        f'{count}: the replay goes on at once'
+                    )
+                    step_ns = 0
+                count, before_ns, time_ns = count + 1, recorded_ns, time_ns + step_ns
+                yield replace(frame, time=time_ns * 1e-9)
+        if count != self.length:
+            self._say(f'{self.path}: {count} frames were read, {self.length} are announced')
+
+    def _say(self, what: str) -> None:
+        """Once, however often the recording is read."""
+        if what not in self._said:
+            self._said.add(what)
+            logger.warning('%s', what)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, Callable[[bytes, str], Any]]]:
-    """rosbags' reader and what turns its bytes into messages.
-
-    Not rosbags' AnyReader: that parses the definitions of every type in the recording and gives up at the
-    first that it cannot, though the two image types have been the same in every distribution.
+def _opened(path: Path) -> 'OpenedRecording':
+    """Not by rosbags' own readers for ROS 2: they give up where they cannot parse the definition of any type,
+    and read nothing where the metadata describes a topic in another way than the storage.
     """
     try:
-        from rosbags import rosbag1, rosbag2
-        from rosbags.typesys import Stores, get_typestore
+        from rosbags import typesys  # noqa: F401
+
+        from impatient_ros.replay.opened_recording import OpenedRecording
     except ImportError as error:  # rosdep has no key for it, and one of its own packages may be broken
         raise SourceError(
             f'{path}: bags need the package rosbags, which cannot be imported ({error}): pip install rosbags'
         ) from error
-    with ExitStack() as stack:
-        with _reading(path):
-            if path.suffix == '.bag':
-                reader: Any = stack.enter_context(rosbag1.Reader(path))
-                deserialize: Any = get_typestore(Stores.ROS1_NOETIC).deserialize_ros1
-            else:
-                reader = stack.enter_context(rosbag2.Reader(path))
-                deserialize = get_typestore(Stores.ROS2_JAZZY).deserialize_cdr
-        yield reader, deserialize
+    return OpenedRecording(path)
 
 
-@contextmanager
-def _reading(path: Path, where: str = '') -> Iterator[None]:
-    """Turn whatever a damaged recording raises into a SourceError."""
-    try:
-        yield
-    except Exception as error:  # damage shows as struct, zstd, lz4, sqlite, assertion, key and other errors
-        what = str(error) or type(error).__name__
-        repair = REPAIRS.get(path.suffix, REPAIRS[''])
-        raise SourceError(f'{path} cannot be read as a bag{where}: {what.rstrip(".")}; {repair}') from error
+def _deserializer(ros1: bool) -> Callable[[bytes, str], Any]:
+    from rosbags.typesys import Stores, get_typestore
+
+    if ros1:
+        return get_typestore(Stores.ROS1_NOETIC).deserialize_ros1
+    # The two image types have been the same in every distribution.
+    return get_typestore(Stores.ROS2_JAZZY).deserialize_cdr
 
 
-def _image_topics(reader: Any) -> list[ImageTopic]:
-    counts: dict[tuple[str, str], int] = {}
-    for connection in reader.connections:
-        if transport := TRANSPORTS.get(connection.msgtype):
-            key = (connection.topic, transport)
-            counts[key] = counts.get(key, 0) + connection.msgcount
-    return [ImageTopic(name, transport, count) for (name, transport), count in sorted(counts.items())]
+def _frame(message: Any, recorded_ns: int, topic: str) -> SourceFrame:
+    if not 0 <= recorded_ns < LATEST_NS:
+        raise ValueError(f'recorded at {recorded_ns} ns, which is no time of ROS 2')
+    stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+    return SourceFrame(
+        _image(message),
+        None,
+        stamp_ns=stamp_ns if stamp_ns >= 0 else None,
+        recorded_ns=recorded_ns,
+        frame_id=message.header.frame_id,
+        topic=topic,
+    )
 
 
-def _choose(topics: list[ImageTopic], wanted: str | None, path: Path) -> ImageTopic:
+def _choose(recording: 'OpenedRecording', wanted: str | None, path: Path) -> ImageTopic:
+    topics = [
+        ImageTopic(each.topic, TRANSPORTS[each.kind], each.count)
+        for each in recording.channels
+        if each.kind in TRANSPORTS
+    ]
     filled = [topic for topic in topics if topic.count]
     if not filled:
         empty = f' (there is {topics[0].name}, with no message in it)' if topics else ''
+        videos = [each for each in recording.channels if each.kind in VIDEO_TYPES]
+        if videos:
+            empty = (
+                f'; {videos[0].topic} is a video ({videos[0].kind}): play it, record what '
+                '`ros2 run image_transport republish` makes of it, and replay that'
+            )
         raise SourceError(f'{path} holds no sensor_msgs/Image and no CompressedImage messages{empty}')
     listing = '\n'.join(f'  {topic}' for topic in filled)
     if wanted is None:

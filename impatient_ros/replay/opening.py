@@ -6,11 +6,24 @@ from pathlib import Path
 from impatient_ros.replay.bags import Bag
 from impatient_ros.replay.frame import RAW, WHAT_TO_WRITE, Source, SourceError
 from impatient_ros.replay.pictures import PICTURE_SUFFIXES, Pictures, picture_files
+from impatient_ros.replay.recording_names import (
+    COMPANIONS,
+    MAGIC_MCAP,
+    MAGIC_ROS1,
+    MAGIC_SQLITE,
+    MAGIC_ZSTD,
+    METADATA,
+    SUFFIXES,
+)
 from impatient_ros.replay.video import VideoFile, Webcam
 
 __all__ = ['open_source']
 
-BAG_SUFFIXES = ('.bag', '.mcap', '.db3')
+# How packed files start, and what unpacks them.
+PACKED = {
+    b'\x1f\x8b': 'gunzip', b'BZh': 'bunzip2', b'\xfd7zXZ': 'unxz', b'\x04"M\x18': 'lz4 -d',
+    b'PK\3\4': 'unzip', b'7z\xbc\xaf': '7z x',
+}  # fmt: skip
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mkv', '.mov', '.webm', '.m4v', '.mpg', '.mpeg')
 DEVICE = re.compile(r'(?:/dev/video)?(\d+)')
 
@@ -27,29 +40,48 @@ def open_source(where: str | Path, *, topic: str | None = None, transport: str |
     if (device := DEVICE.fullmatch(str(where))) and (not path.exists() or path.is_char_device()):
         source = Webcam(int(device[1]))
     elif not path.exists():
-        raise SourceError(f'{where} does not exist: {WHAT_TO_WRITE}')
+        where_to = f' (a link to {path.readlink()})' if path.is_symlink() else ''
+        raise SourceError(f'{where} does not exist{where_to}: {WHAT_TO_WRITE}')
     elif path.is_dir():
         source = _open_folder(path, topic, transport)
-    elif path.name == 'metadata.yaml':
+    elif not path.is_file():
+        raise SourceError(f'{where} is neither a file nor a folder, nor a webcam: {WHAT_TO_WRITE}')
+    elif path.name == METADATA:
         source = Bag(path.parent, topic)
-    elif path.suffix in BAG_SUFFIXES:
-        source = Bag(path, topic)
-    elif path.suffix.lower() in PICTURE_SUFFIXES:
-        source = Pictures(path, transport or RAW)
     else:
-        source = VideoFile(path)
+        source = _open_file(path, topic, transport)
     if topic is not None and not isinstance(source, Bag):
         source.close()
         raise SourceError(f'TOPIC={topic} makes sense for bags only, and {where} is none: leave it out')
     return source
 
 
+def _open_file(path: Path, topic: str | None, transport: str | None) -> Source:
+    try:
+        with path.open('rb') as file:
+            start = file.read(16)
+    except OSError as error:
+        raise SourceError(f'{path} cannot be read: {error.strerror}') from error
+    if path.suffix in SUFFIXES or start.startswith((MAGIC_MCAP, MAGIC_ROS1, MAGIC_SQLITE, MAGIC_ZSTD)):
+        return Bag(path, topic)
+    if command := next((each for magic, each in PACKED.items() if start.startswith(magic)), None):
+        raise SourceError(f'{path} is packed: unpack it first with `{command} {path.name}`')
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return Pictures(path, transport or RAW)
+    return VideoFile(path)
+
+
 def _open_folder(folder: Path, topic: str | None, transport: str | None) -> Source:
-    if (folder / 'metadata.yaml').is_file():
+    if (folder / METADATA).is_file():
         return Bag(folder, topic)
-    recordings = sorted(path for path in folder.iterdir() if path.suffix in BAG_SUFFIXES)
+    try:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise SourceError(f'{folder} cannot be read: {error.strerror}') from error
+    recordings = [path for path in inside if path.suffix in SUFFIXES and path.is_file()]
     pictures, others = picture_files(folder)
-    if len(recordings) == 1 and others == 1 and not pictures:
+    beside = sum(path.name.endswith(COMPANIONS) for path in inside)
+    if len(recordings) == 1 and others - beside == 1 and not pictures:
         return Bag(recordings[0], topic)  # a rosbag2 folder that lost its metadata.yaml
     if not pictures:
         raise SourceError(_why_no_pictures(folder, recordings, others))

@@ -1,6 +1,7 @@
 """A folder of pictures, or a single one, as a source."""
 
 import logging
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,11 @@ import cv2
 
 from impatient_ros.images.compressed import decode_file
 from impatient_ros.images.errors import ImageError
+from impatient_ros.images.picture_files import PICTURE_SUFFIXES, read_picture_file
 from impatient_ros.replay.frame import CompressedFrame, RawFrame, Source, SourceError, SourceFrame, bgr_frame
 
 __all__ = ['PICTURE_SUFFIXES', 'Pictures', 'picture_files']
 
-PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff', '.ppm', '.pgm')
 PICTURE_RATE = 10.0  # Hz; pictures have no rate of their own
 
 # The formats that sensor_msgs/CompressedImage names; other files are sent as JPEG.
@@ -23,10 +24,11 @@ logger = logging.getLogger(__name__)
 
 
 def picture_files(folder: Path) -> tuple[list[Path], int]:
-    """The pictures in `folder` and below, `frame2` before `frame10`, and how many other files there are."""
-    files = sorted(
-        (path for path in folder.rglob('*') if path.is_file() and not _hidden(path, folder)), key=_natural
-    )
+    """The pictures in `folder` and below, `frame2` before `frame10`, and how many other files there are.
+
+    Links to folders are followed; a link that leads nowhere is a file, which cannot be read.
+    """
+    files = sorted(_files(folder), key=_natural)
     pictures = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
     return pictures, len(files) - len(pictures)
 
@@ -67,7 +69,7 @@ class Pictures(Source):
 
     def _read(self, path: Path) -> RawFrame | CompressedFrame | None:
         try:
-            data = path.read_bytes()
+            data = read_picture_file(path)
             picture = decode_file(data)[:, :, ::-1]
         except (OSError, ImageError) as error:
             logger.warning('skipping %s: it cannot be decoded as a picture: %s', path, error)
@@ -82,8 +84,21 @@ class Pictures(Source):
         return CompressedFrame('jpeg', encoded.tobytes())
 
 
-def _hidden(path: Path, folder: Path) -> bool:
-    return any(part.startswith('.') for part in path.relative_to(folder).parts)
+def _files(folder: Path) -> Iterator[Path]:
+    """All but hidden ones; a folder that several links lead to is visited once."""
+    visited: set[tuple[int, int]] = set()
+    for place, folders, names in os.walk(folder, onerror=_unreadable, followlinks=True):
+        found = os.stat(place)
+        if (found.st_dev, found.st_ino) in visited:
+            folders.clear()
+            continue
+        visited.add((found.st_dev, found.st_ino))
+        folders[:] = [name for name in folders if not name.startswith('.')]
+        yield from (Path(place) / name for name in names if not name.startswith('.'))
+
+
+def _unreadable(error: OSError) -> None:
+    logger.warning('skipping the folder %s: %s', error.filename, error.strerror)
 
 
 def _natural(path: Path) -> list[tuple[int, str]]:

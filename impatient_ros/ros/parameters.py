@@ -8,6 +8,7 @@ checked together, as they will be afterwards. When `camera_names` changes, the p
 declared and those of a removed one undeclared.
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -24,19 +25,14 @@ from impatient_ros.perception.parameter_definition import Definition, ParameterE
 from impatient_ros.perception.parameter_values import known_definitions, parse
 from impatient_ros.perception.settings import PerceptionParameters
 
-__all__ = [
-    'NodeParameters',
-    'check',
-    'converted',
-    'declare',
-    'hints',
-    'read',
-    'unknown',
-]
+__all__ = ['NodeParameters', 'check', 'converted', 'declare', 'hints', 'read', 'unknown']
 
 # ROS 2's types of the kinds of parameters that are lists.
 _ARRAYS = {'texts': Parameter.Type.STRING_ARRAY, 'integers': Parameter.Type.INTEGER_ARRAY}
 _OTHERS = ('use_sim_time', 'start_type_description_service', 'qos_overrides.')  # declared or read by rclpy
+# What `ros2 param dump` makes of one that is not set, read back from a file and by `ros2 param load`.
+_UNSET = ('null', 'None')
+_OPTIONAL = re.compile(r'cameras\.\w+\.budget\.\w+')
 # By lifecycle state, which `Definition.locked` values cannot change in it; on the way to another one, all.
 _LOCKS = {
     'unconfigured': (),
@@ -118,7 +114,7 @@ def declare(node: Node) -> None:
     # A value that was deleted live (`ros2 param delete`) stays unset: only a new camera's come from start-up.
     present = {name for name in names if node.has_parameter(f'cameras.{name}.topic')}
     known = known_definitions(names)
-    for name in node.list_parameters(['cameras'], 0).names:
+    for name in (f'cameras.{each}' for each in node.get_parameters_by_prefix('cameras')):
         if name not in known:
             node.undeclare_parameter(name)
     for name, definition in known.items():
@@ -203,8 +199,9 @@ def _given(node: Node) -> dict[str, Any]:
     """The values given at start-up (command line, parameter files, the node's constructor) by name."""
     # rclpy has no public access to them, under this name from Foxy to Rolling.
     given = {name: parameter.value for name, parameter in node._parameter_overrides.items()}
+    optional = {name for name in given if _OPTIONAL.fullmatch(name) and given[name] in _UNSET}
     # `x: []` in a parameter file arrives as a value that is not set.
-    return {name: [] if value is None else value for name, value in given.items()}
+    return {name: [] if value is None else value for name, value in given.items() if name not in optional}
 
 
 def _value(node: Node, name: str) -> Any:
@@ -250,6 +247,8 @@ def _descriptor(definition: Definition) -> ParameterDescriptor:
 def _converted(change: Parameter, definition: Definition | None) -> Parameter:
     if definition is None or change.value is None:
         return change
+    if definition.default is None and change.value in _UNSET:
+        return Parameter(change.name, Parameter.Type.NOT_SET)
     if definition.kind == 'number' and change.type_ == Parameter.Type.INTEGER:
         return Parameter(change.name, Parameter.Type.DOUBLE, float(change.value))
     scalar = isinstance(change.value, str | int | float)

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import ListParametersResult
 from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -90,6 +91,12 @@ class PerceptionNode(LifecycleNode):
         guard_services(self, self._faults)
         if self.parameters.current.autostart:
             self._autostart = self.create_timer(0.0, self._start, clock=steady)
+
+    def list_parameters(self, prefixes: list[str], depth: int) -> ListParametersResult:
+        """Those that are set: `ros2 param dump` writes null for others, which is read back as a text."""
+        listed = super().list_parameters(prefixes, depth)
+        listed.names = [name for name in listed.names if self.get_parameter_or(name).value is not None]
+        return listed
 
     # -- lifecycle
 

@@ -118,6 +118,20 @@ def test_tensors_that_do_not_fit_the_network_are_refused(old, tmp_path, change, 
         load(rewrite(old, tmp_path / 'changed', lambda d, m, t: change(t)))
 
 
+def test_loading_makes_one_pass_and_computes_no_numbers(written):
+    """Whatever sizes a file asks for: the pass is made without data."""
+    passes = {}
+
+    def count(module, given, _):
+        if isinstance(module, torch.nn.Conv2d) and isinstance(given[0], torch.Tensor):
+            passes.setdefault(id(module), []).append(given[0].device.type)
+
+    with torch.nn.modules.module.register_module_forward_hook(count):
+        load(written)
+    assert passes
+    assert all(devices == ['meta'] for devices in passes.values())
+
+
 def test_a_network_that_does_not_take_its_images_is_refused(old, tmp_path):
     """Each part is in order by itself; only a pass shows that they do not go together."""
 

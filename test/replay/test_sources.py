@@ -1,6 +1,7 @@
 """Sources: every kind of recording yields the frames put in; what cannot be replayed says what to write."""
 
 import itertools
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -10,9 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from recordings import COMPRESSED, IMAGE, PERIOD, ROS2, START, message, write_bag
 from rosbags import rosbag1, rosbag2
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
 
 from impatient_ros.replay import CompressedFrame, RawFrame, Source, SourceError, SourceFrame, open_source
 from impatient_ros.replay.pacing import Pacer
@@ -20,54 +21,7 @@ from impatient_ros.replay.pictures import Pictures
 from impatient_ros.replay.schedule import ReplayClock, schedule
 from impatient_ros.replay.video import Webcam
 
-START = 1_700_000_000_123_456_789  # ns: needs more digits than a float has
-PERIOD = 50_000_000
 DATA = Path(__file__).parents[3] / 'shared' / 'data'
-
-ROS1, ROS2 = get_typestore(Stores.ROS1_NOETIC), get_typestore(Stores.ROS2_JAZZY)
-ROS2.register(get_types_from_msg('uint8 level', 'somebody_msgs/msg/Battery'))
-
-
-def message(store, kind, index, stamp):
-    """An Image whose pixels are all `index`, or a CompressedImage with these bytes."""
-    types = store.types
-    time = types['builtin_interfaces/msg/Time'](sec=stamp // 10**9, nanosec=stamp % 10**9)
-    fields = {'stamp': time, 'frame_id': 'lens'} | ({'seq': index} if store is ROS1 else {})
-    header = types['std_msgs/msg/Header'](**fields)
-    if kind == 'sensor_msgs/msg/CompressedImage':
-        return types[kind](header=header, format='jpg', data=np.full(9, index, np.uint8))
-    if kind == 'somebody_msgs/msg/Battery':
-        return types[kind](level=index)
-    pixels = np.full(4 * 8, index, np.uint8)
-    return types[kind](
-        header=header, height=4, width=6, encoding='mono8', is_bigendian=0, step=8, data=pixels
-    )
-
-
-def write_bag(path, topics, *, format='mcap', compression=None):
-    """A recording of {topic: (type, count)}; frames are recorded 3 ms after their stamps."""
-    store = ROS1 if format == 'bag' else ROS2
-    if format == 'bag':
-        writer = rosbag1.Writer(path)
-        if compression:
-            writer.set_compression(compression)
-    else:
-        plugin = StoragePlugin.MCAP if format == 'mcap' else StoragePlugin.SQLITE3
-        writer = rosbag2.Writer(path, version=9, storage_plugin=plugin)
-        if compression:
-            writer.set_compression(compression, CompressionFormat.ZSTD)
-    with writer:
-        for topic, (kind, count) in topics.items():
-            connection = writer.add_connection(topic, kind, typestore=store)
-            for index in range(count):
-                stamp = START + index * PERIOD
-                content = message(store, kind, index, stamp)
-                data = (store.serialize_ros1 if format == 'bag' else store.serialize_cdr)(content, kind)
-                writer.write(connection, stamp + 3_000_000, data)
-    return path
-
-
-IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 
 
 @pytest.mark.parametrize(
@@ -236,6 +190,23 @@ def test_a_broken_picture_is_skipped_counted_and_named_once(album, caplog):
     assert [len(list(source.frames())) for _ in range(2)] == [3, 3]
     assert source.skipped == 3
     assert sum('shot3.png' in record.getMessage() for record in caplog.records) == 1
+
+
+def test_links_are_followed_and_what_cannot_be_read_is_named(album, tmp_path, caplog):
+    elsewhere = tmp_path / 'elsewhere'
+    elsewhere.mkdir()
+    (album / 'shot2.png').rename(elsewhere / 'shot2.png')
+    (album / 'linked').symlink_to(elsewhere)
+    (elsewhere / 'back').symlink_to(elsewhere)  # in a circle
+    (album / 'gone.jpg').symlink_to('/nowhere/x.jpg')
+    os.mkfifo(album / 'pipe.png')
+    before = Pictures(album).skipped
+    source = Pictures(album)
+    names = [frame.name for frame in source.frames()]
+    assert names == ['linked/shot2.png', 'more/x.bmp', 'shot10.jpg']
+    assert source.skipped == before + 2
+    for name in ('gone.jpg', 'pipe.png'):
+        assert f'{name}: it cannot be decoded' in caplog.text
 
 
 def test_a_single_picture_is_a_source_of_one(album):
@@ -532,7 +503,7 @@ def test_a_truncated_real_recording_is_refused(tmp_path):
         open_source(tmp_path / 'cut.mcap')
     shutil.copy(whole.with_name('metadata.yaml'), tmp_path)
     (tmp_path / 'cut.mcap').rename(tmp_path / whole.name)
-    with pytest.raises(SourceError, match='ros2 bag reindex'):
+    with pytest.raises(SourceError, match='mcap recover'):
         open_source(tmp_path)
 
 

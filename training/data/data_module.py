@@ -123,20 +123,24 @@ class PictureData(lightning.LightningDataModule):
         if self._read is None:
             own = self._own_split
             if not own and self.hold_out < len(self.labels):
+                other = next((each for each in ('val', 'valid') if each in splits_of(self.source)), None)
+                hint = 'add one' if other is None else f'rename {other!r} to that'
                 raise DataError(
-                    f'{self.source}: no split {VALIDATION!r}; add one, or write data.hold_out: how many '
+                    f'{self.source}: no split {VALIDATION!r}; {hint}, or write data.hold_out: how many '
                     f'pictures of the split train are to validate (at least {len(self.labels)})'
                 )
+            if own:
+                labels_of(self.source, VALIDATION)  # before anything is decoded
             classes = len(self.labels)
             held = 0 if own else self.hold_out // classes
             stop = None if self.limit is None else held + max(1, self.limit // classes)
             # A quarter more than the network's input, so that crops are not enlarged much.
             side = round(1.25 * max(self.preprocessing.resize, *self.sizes))
             train = read(self.source, 'train', shorter_side=side, part=(held, stop), keep=self.in_memory)
-            if own:
-                validation = read(self.source, VALIDATION, keep=self.in_memory)
-            else:
-                validation = read(self.source, 'train', part=(0, held), keep=self.in_memory)
+            # Nearly what the whole picture gives, and 60 photographs of 12 megapixels would keep 2 GB.
+            whole = max(self.preprocessing.target_side, 2 * max(self.sizes))
+            split, part = (VALIDATION, None) if own else ('train', (0, held))
+            validation = read(self.source, split, shorter_side=whole, part=part, keep=self.in_memory)
             self._read = train, validation
 
     @property

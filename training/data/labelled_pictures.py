@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from torch.utils.data import get_worker_info
 
+from impatient_ros.images.errors import ImageError
 from training.data import torchvision_data
 from training.data.picture_files import DataError, PictureFiles, decode
 from training.data.torchvision_data import is_torchvision
@@ -67,19 +68,27 @@ class OnDisk(Sequence[np.ndarray]):
         if isinstance(index, slice):
             return [self[i] for i in range(len(self))[index]]
         name = self._names[index]
-        picture = self._files.picture(name)
-        if picture is None:
+        try:
+            picture = self._files.picture(name)
+        except ImageError as error:
             source = self._files.source
-            log.warning('%s: %s is not a readable picture; a grey one takes its place', source, name)
+            log.warning(
+                '%s: %s is not a readable picture (%s); a grey one takes its place', source, name, error
+            )
             return np.full((32, 32, 3), 128, np.uint8)
         return picture if self._side is None else shrunk(picture, self._side)
 
 
-def labels_of(source: str | Path) -> tuple[str, ...]:
-    """The class names of a data set; DataError where there are none or where its splits differ in them."""
+def labels_of(source: str | Path, split: str | None = None) -> tuple[str, ...]:
+    """The class names of a data set, those of its split train; DataError where there are none, or others in
+    `split`.
+    """
     if is_torchvision(source):
         return torchvision_data.labels_of(str(source))
-    return PictureFiles(Path(source)).labels()
+    files = PictureFiles(Path(source))
+    if split is not None:
+        files.check_classes(split)
+    return files.labels()
 
 
 def splits_of(source: str | Path) -> tuple[str, ...]:
@@ -107,21 +116,25 @@ def read(
     'torchvision:CIFAR10:folder' is one of torchvision's data sets, which lies in that folder.
 
     Broken pictures are left out, logged by name and listed in `.rejected`. DataError for an unknown split, a
-    class folder without a readable picture, and labels that differ between the splits.
+    class folder without a readable picture, and labels that differ from those of the split train.
     """
     if is_torchvision(source):
         return _torchvision(str(source), split, shorter_side, part)
     source = Path(source)
     files = PictureFiles(source)
-    labels, listing = files.labels(), files.listing
-    if split not in listing:
-        raise DataError(f'{source}: no split {split!r}; write one of {", ".join(sorted(listing))}')
+    labels, listing = files.labels(), files.of(split)
     images: list[np.ndarray] = []
     targets: list[int] = []
     names: list[str] = []
     rejected: list[str] = []
     for target, label in enumerate(labels):
-        chosen = _some(sorted(listing[split][label]), part)
+        chosen = _some(sorted(listing[label]), part)
+        if listing[label] and not chosen and part is not None:
+            raise DataError(
+                f'{source}: {split}/{label} has too few pictures ({len(listing[label])}): {part[0]} of '
+                'every class are held out to validate, and none is left; add pictures, or write a smaller '
+                'data.hold_out'
+            )
         if not keep:
             if not chosen:
                 raise DataError(
@@ -131,9 +144,10 @@ def read(
             targets += [target] * len(chosen)
             continue
         for name in chosen:
-            picture = files.picture(name)
-            if picture is None:
-                log.warning('%s: %s is not a readable picture; left out', source, name)
+            try:
+                picture = files.picture(name)
+            except ImageError as error:
+                log.warning('%s: %s is not a readable picture; left out (%s)', source, name, error)
                 rejected.append(name)
                 continue
             images.append(picture if shorter_side is None else shrunk(picture, shorter_side))

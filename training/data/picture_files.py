@@ -1,25 +1,34 @@
-"""The picture files of a data set, in a folder or in a zip: ``<split>/<class>/<picture>``."""
+"""The picture files of a data set, in a folder or in a zip: ``<split>/<class>/<picture>``.
+
+Folders inside a class are part of it. What is passed over is said: pictures that lie in no class, and files
+that are none by their names.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import unicodedata
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 
 from impatient_ros.images.compressed import decode_file
 from impatient_ros.images.errors import ImageError
+from impatient_ros.images.picture_files import MAX_FILE, PICTURE_SUFFIXES, read_picture_file
 from training.data.orientation import is_to_be_turned
 
 __all__ = ['DataError', 'PictureFiles', 'decode']
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.webp', '.bmp')
+TRAIN = 'train'
+READABLE = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
+METHODS = {9: 'Deflate64', 93: 'Zstandard', 95: 'xz', 98: 'PPMd', 99: 'AES encryption'}  # APPNOTE 4.4.5
 
 
 class DataError(ValueError):
@@ -30,29 +39,33 @@ class PictureFiles:
     """The files of one data set; a zip stays open: opening it costs more than reading a picture.
 
     Several threads may read at a time, and processes: each opens the zip for itself, since forked
-    ones would share one position in it. Raises DataError where there is neither a folder nor a zip.
+    ones would share one position in it. Raises DataError where there is neither a folder nor a zip, and for a
+    zip that Python cannot read.
     """
 
     def __init__(self, source: Path) -> None:
         self.source = source
         self._archives: dict[int, zipfile.ZipFile] = {}  # by process
         self._zipped = not source.is_dir()
+        self._members: dict[str, zipfile.ZipInfo] = {}  # by their names in `listing`
         self._warned = False
+        self._astray: dict[str, list[str]] = {}  # by split: pictures in no class
+        self._others: dict[str, Counter[str]] = {}  # by split: how many files of which suffix are no pictures
         if not self._zipped:
-            entries = list(_entries(source, 3))
-        elif zipfile.is_zipfile(source):
-            entries = self._archive().namelist()
+            entries = list(_entries(source))
+        elif source.is_file() and zipfile.is_zipfile(source):
+            try:
+                archive = self._archive()
+            except (zipfile.BadZipFile, NotImplementedError) as error:
+                raise DataError(f'{source}: a damaged zip file ({error}): pack it anew') from error
+            self._members = _members(archive)
+            entries = list(self._members)
+            _check_readable(source, self._members.values())
         else:
             raise DataError(f'{source}: neither a folder nor a zip file')
         # Split -> class -> names of its files; a class folder without pictures is kept: it must show.
         self.listing: dict[str, dict[str, list[str]]] = {}
-        for entry in entries:
-            parts = entry.split('/')
-            if len(parts) != 3 or parts[0].startswith(('.', '__')) or parts[1].startswith('.'):
-                continue
-            names = self.listing.setdefault(parts[0], {}).setdefault(parts[1], [])
-            if parts[2].lower().endswith(SUFFIXES) and not parts[2].startswith('.'):
-                names.append(entry)
+        self._sort_into(entries)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_archives': {}}  # an open file cannot go to another process
@@ -64,28 +77,43 @@ class PictureFiles:
         return self._archives[process]
 
     def labels(self) -> tuple[str, ...]:
-        """The classes' names; DataError where there are none or where the splits differ in them."""
+        """The classes' names, those of the split train where there is one. DataError where there are none."""
         if not self.listing:
             raise DataError(f'{self.source}: no pictures found; expected <split>/<class>/<picture>.jpg')
-        first, *others = sorted(self.listing)
-        for other in others:
-            odd = sorted(set(self.listing[first]) ^ set(self.listing[other]))
-            if odd:
-                raise DataError(
-                    f'{self.source}: the splits {first!r} and {other!r} differ in their class folders: '
-                    f'{", ".join(odd)} in one of them only; every split needs every class'
-                )
-        return tuple(sorted(self.listing[first]))
+        return tuple(sorted(self.listing[self._leading]))
 
-    def picture(self, name: str) -> np.ndarray | None:
-        """The picture in a file, as `decode` returns it; says so once where pictures are to be turned."""
-        if not self._zipped:
-            data = (self.source / name).read_bytes()
-        else:
-            try:
-                data = self._archive().read(name)
-            except zipfile.BadZipFile:  # this member's checksum is wrong; the others may be fine
-                return None
+    def check_classes(self, split: str) -> None:
+        """DataError where there is no such split or its classes are not `labels`."""
+        labels = self.labels()
+        if split not in self.listing:
+            raise DataError(
+                f'{self.source}: no split {split!r}; write one of {", ".join(sorted(self.listing))}'
+            )
+        if odd := sorted(set(labels) ^ set(self.listing[split])):
+            raise DataError(
+                f'{self.source}: the splits {self._leading!r} and {split!r} differ in their class folders: '
+                f'{", ".join(odd)} in one of them only; both need every class'
+            )
+
+    def of(self, split: str) -> dict[str, list[str]]:
+        """The files of each class of a split; says what of it is left out. Raises as `check_classes`."""
+        self.check_classes(split)
+        if astray := self._astray.get(split):
+            what = f'{astray[0]} and {len(astray) - 1} more' if astray[1:] else astray[0]
+            log.warning('%s: left out, in no <split>/<class> folder: %s', self.source, what)
+        if others := self._others.get(split):
+            kinds = ', '.join(f'{count} {suffix[:20]}' for suffix, count in others.most_common(5))
+            log.warning(
+                '%s: %d files of %s left out, no pictures: %s', self.source, others.total(), split, kinds
+            )
+        return self.listing[split]
+
+    def picture(self, name: str) -> np.ndarray:
+        """The picture in a file, RGB [H, W, 3] uint8; says so once where pictures are to be turned.
+
+        Raises ImageError where it cannot be read.
+        """
+        data = self._data(name)
         if not self._warned and is_to_be_turned(data):
             self._warned = True
             log.warning(
@@ -95,7 +123,51 @@ class PictureFiles:
                 self.source,
                 name,
             )
-        return decode(data)
+        return np.ascontiguousarray(decode_file(data))
+
+    @property
+    def _leading(self) -> str:
+        """The split whose classes count."""
+        return TRAIN if TRAIN in self.listing else min(self.listing)
+
+    def _data(self, name: str) -> bytes:
+        try:
+            if not self._zipped:
+                return read_picture_file(self.source / name)
+            member = self._members[name]
+            if member.file_size > MAX_FILE:
+                raise ImageError(
+                    'too_large', f'the file takes {member.file_size} bytes, the limit is {MAX_FILE}'
+                )
+            with self._archive().open(member) as file:  # which gives no more than the announced bytes
+                return file.read()
+        except OSError as error:
+            raise ImageError('data', f'{error.strerror}') from error
+        except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError) as error:
+            if isinstance(error, ImageError):
+                raise
+            raise ImageError('decode', f'it is damaged in the zip: {error}') from error
+        except Exception as error:  # zlib.error, LZMAError: each compression has its own
+            raise ImageError('decode', f'it is damaged in the zip: {error}') from error
+
+    def _sort_into(self, entries: list[str]) -> None:
+        top = _top_folder(entries)
+        for entry in entries:
+            *folders, name = entry.removeprefix(top).split('/')
+            if any(part.startswith(('.', '__MACOSX')) for part in (*folders, name)):
+                continue
+            is_picture = name.lower().endswith(PICTURE_SUFFIXES)
+            if len(folders) < 2:
+                if is_picture:
+                    self._astray.setdefault(folders[0] if folders else TRAIN, []).append(entry)
+                continue
+            # macOS writes letters with accents in two parts, others in one: the same class all the same.
+            split, label = (unicodedata.normalize('NFC', each) for each in folders[:2])
+            names = self.listing.setdefault(split, {}).setdefault(label, [])
+            if is_picture:
+                names.append(entry)
+            elif name:
+                self._others.setdefault(split, Counter())[PurePosixPath(name).suffix.lower() or name] += 1
 
 
 def decode(data: bytes) -> np.ndarray | None:
@@ -109,12 +181,50 @@ def decode(data: bytes) -> np.ndarray | None:
         return None
 
 
-def _entries(folder: Path, depth: int, prefix: str = '') -> Iterator[str]:
-    """The paths below a folder as a zip has them, down to `depth`; links are followed."""
+def _entries(
+    folder: Path, prefix: str = '', above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[str]:
+    """The paths below a folder as a zip has them; links are followed, but not round in circles."""
+    found = folder.stat()
+    inside = above | {(found.st_dev, found.st_ino)}
+    if len(inside) == len(above):
+        log.warning('%s: left out, a link to a folder that it lies in', folder)
+        return
     for path in sorted(folder.iterdir()):
-        if path.is_dir():
-            yield f'{prefix}{path.name}/'
-            if depth > 1:
-                yield from _entries(path, depth - 1, f'{prefix}{path.name}/')
-        else:
+        if not path.is_dir():
             yield f'{prefix}{path.name}'
+            continue
+        yield f'{prefix}{path.name}/'
+        yield from _entries(path, f'{prefix}{path.name}/', inside)
+
+
+def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The members by name, with / between folders, which programs on Windows do not always write."""
+    members = archive.infolist()
+    backslashes = not any('/' in member.filename for member in members)
+    return {
+        member.filename.replace('\\', '/') if backslashes else member.filename: member for member in members
+    }
+
+
+def _check_readable(source: Path, members: Any) -> None:
+    for member in members:
+        encrypted = member.flag_bits & 1
+        if encrypted or (member.file_size and member.compress_type not in READABLE):
+            method = METHODS.get(member.compress_type, f'method {member.compress_type}')
+            how = 'encrypted' if encrypted else f'compressed with {method}'
+            raise DataError(
+                f'{source}: {member.filename} is {how}, which cannot be read here: unpack the zip (7z x) and '
+                'name the folder, or pack it anew (zip -r)'
+            )
+
+
+def _top_folder(entries: list[str]) -> str:
+    """The one folder in which all others lie, with its /; '' where the splits lie at the top."""
+    visible = [entry for entry in entries if not entry.startswith(('.', '__MACOSX'))]
+    tops = {entry.split('/')[0] for entry in visible}
+    if len(tops) != 1:
+        return ''
+    (top,) = tops
+    inside = {entry.split('/')[1] for entry in visible if entry.count('/') > 1}
+    return f'{top}/' if top != TRAIN and TRAIN in inside else ''

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -32,6 +34,33 @@ def test_without_one_or_where_asked_some_training_pictures_are_held_out(shapes: 
     assert data.validation_is == '12 pictures held out of the split train'
     with pytest.raises(DataError, match=r'no split .validation.; add one, or write data.hold_out'):
         PictureData(str(tmp_path)).setup()
+
+
+def test_a_split_that_is_nearly_called_so_is_pointed_out(shapes: Path, tmp_path: Path) -> None:
+    (tmp_path / 'train').symlink_to(shapes / 'train')
+    (tmp_path / 'val').symlink_to(shapes / 'validation')
+    with pytest.raises(
+        DataError, match=r"no split 'validation'; rename 'val' to that, or write data.hold_out"
+    ):
+        PictureData(str(tmp_path)).setup()
+
+
+@pytest.mark.parametrize('hold_out', [0, 2])
+def test_photographs_to_validate_on_are_kept_small_and_change_little(tmp_path: Path, hold_out: int) -> None:
+    picture = cv2.GaussianBlur(
+        np.random.default_rng(0).integers(0, 256, (1200, 1600, 3), np.uint8), (0, 0), 40
+    )
+    picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX)
+    for split in ('train', 'validation'):
+        for label in ('a', 'b'):
+            (tmp_path / split / label).mkdir(parents=True)
+            for number in range(2):
+                cv2.imwrite(str(tmp_path / split / label / f'{number}.png'), picture)
+    data = PictureData(str(tmp_path), size=32, resize=36, hold_out=hold_out)
+    assert max(image.nbytes for image in data.validation.images) == 72 * 96 * 3
+    whole = data.preprocessing.batch([picture[:, :, ::-1]])
+    difference = np.abs(next(iter(data.val_dataloader()))[0].numpy() - whole)
+    assert difference.mean() * max(data.preprocessing.std) * 255 < 2  # of 255 levels
 
 
 def test_sizes_follow_one_another_over_the_epochs(shapes: Path) -> None:

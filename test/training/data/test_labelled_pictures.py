@@ -83,9 +83,24 @@ def test_labels_that_differ_between_splits_are_refused_by_name(folder: Path) -> 
     (folder / 'train/skirt').mkdir()
     (folder / 'train/skirt/0.jpg').write_bytes(jpeg((0, 250, 0)))
     with pytest.raises(DataError, match=r"'train' and 'validation' differ .* skirt"):
-        labels_of(folder)
-    with pytest.raises(DataError, match='skirt'):
         read(folder, 'validation')
+
+
+def test_a_split_that_is_not_read_may_have_other_classes(folder: Path) -> None:
+    (folder / 'test/unknown').mkdir(parents=True)
+    (folder / 'test/unknown/0.jpg').write_bytes(jpeg((0, 250, 0)))
+    assert labels_of(folder) == ('hat', 'shoes')
+    assert len(read(folder, 'validation')) == 4
+    with pytest.raises(DataError, match=r"'train' and 'test' differ .* hat, shoes, unknown"):
+        read(folder, 'test')
+
+
+def test_a_class_with_fewer_pictures_than_are_held_out_is_named(folder: Path) -> None:
+    for number in range(1, 6):
+        (folder / f'train/hat/{number}.jpg').unlink()
+    for keep in (True, False):
+        with pytest.raises(DataError, match=r'train/hat has too few pictures \(1\): 2 of every class'):
+            read(folder, 'train', part=(2, None), keep=keep)
 
 
 def test_an_unknown_split_is_refused_and_the_known_ones_named(folder: Path) -> None:
