@@ -132,11 +132,8 @@ def set_up(venv: Path, purpose: str = 'development') -> None:
     wanted = environment.expected()
     if present == wanted:
         return
-    if missing := missing_prerequisites(venv, environment.purpose, builds=distribution is None):
+    if missing := missing_prerequisites(venv, environment.purpose, distribution):
         raise SystemExit(explain(missing))
-    if distribution and distribution.missing:
-        names = ', '.join(distribution.missing)
-        raise SystemExit(f'ROS 2 {distribution.name} lacks {names}. Install with:\n    {distribution.remedy}')
     if present is None and venv.exists() and any(venv.iterdir()) and not (venv / 'pyvenv.cfg').is_file():
         raise SystemExit(
             f'{venv} exists but is no virtual environment: remove it or set VENV= to another path.'

@@ -1,11 +1,14 @@
 """What the machine itself must have, and the command that installs what it lacks."""
 
 import importlib.util
+import platform
 import shutil
 import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
+
+from environment.distribution import NEEDED, Distribution
 
 __all__ = ['Missing', 'explain', 'missing_prerequisites']
 
@@ -23,10 +26,22 @@ class Missing:
     package: str = ''
 
 
-def missing_prerequisites(target: Path, purpose: str, *, builds: bool) -> list[Missing]:
-    """What is missing to make an environment at `target`; `builds`: whether interfaces will be compiled."""
+def missing_prerequisites(target: Path, purpose: str, distribution: Distribution | None) -> list[Missing]:
+    """What is missing to make an environment at `target`.
+
+    Where no distribution is sourced, ROS 2 comes from PyPI, and interfaces are compiled.
+    """
+    builds = distribution is None
     python = f'python{sys.version_info[0]}.{sys.version_info[1]}'
     missing = []
+    # PyPI's rclpy 7.1.6 has wheels for this platform alone (glibc 2.28 or later), and no source.
+    if builds and (sys.platform, platform.machine()) != ('linux', 'x86_64'):
+        machine = f'{platform.machine()} {sys.platform}'
+        why = (
+            f'PyPI has rclpy for x86_64 Linux only, and this is {machine}: install a ROS 2 distribution with its '
+            'vision-msgs and cv-bridge packages (or use its container), source it and run make again'
+        )
+        return [Missing('a sourced ROS 2 distribution', why)]
     if any(importlib.util.find_spec(module) is None for module in ('venv', 'ensurepip')):
         missing.append(Missing(f"{python}'s venv module", 'it makes the environment', f'{python}-venv'))
     if builds and shutil.which('g++') is None:
@@ -34,6 +49,10 @@ def missing_prerequisites(target: Path, purpose: str, *, builds: bool) -> list[M
     header = Path(sysconfig.get_path('include')) / 'Python.h'
     if builds and not header.is_file():
         missing.append(Missing(f'Python.h ({header})', 'interfaces/vision_msgs needs it', f'{python}-dev'))
+    if distribution:
+        for module in distribution.missing:
+            package = f'ros-{distribution.name}-{NEEDED[module]}'
+            missing.append(Missing(module, f'the node needs it, and ROS 2 {distribution.name} has it', package))
     if not target.exists():
         folder = next(parent for parent in target.absolute().parents if parent.is_dir())
         free = shutil.disk_usage(folder).free
