@@ -50,8 +50,8 @@ setup(
     ],
     entry_points={
         'console_scripts': [
-            f'perception_node = {NAME}.ros.perception_node:run',
-            f'replay_camera = {NAME}.ros.replay_camera:main',
+            f'perception_node = {NAME}.ros.programs:perception_node',
+            f'replay_camera = {NAME}.ros.programs:replay_camera',
         ],
     },
     zip_safe=False,

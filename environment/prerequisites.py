@@ -38,8 +38,8 @@ def missing_prerequisites(target: Path, purpose: str, distribution: Distribution
     if builds and (sys.platform, platform.machine()) != ('linux', 'x86_64'):
         machine = f'{platform.machine()} {sys.platform}'
         why = (
-            f'PyPI has rclpy for x86_64 Linux only, and this is {machine}: install a ROS 2 distribution with its '
-            'vision-msgs and cv-bridge packages (or use its container), source it and run make again'
+            f'PyPI has rclpy for x86_64 Linux only, and this is {machine}: install a ROS 2 distribution with '
+            'its vision-msgs and cv-bridge packages (or use its container), source it and run make again'
         )
         return [Missing('a sourced ROS 2 distribution', why)]
     if any(importlib.util.find_spec(module) is None for module in ('venv', 'ensurepip')):
@@ -52,7 +52,9 @@ def missing_prerequisites(target: Path, purpose: str, distribution: Distribution
     if distribution:
         for module in distribution.missing:
             package = f'ros-{distribution.name}-{NEEDED[module]}'
-            missing.append(Missing(module, f'the node needs it, and ROS 2 {distribution.name} has it', package))
+            missing.append(
+                Missing(module, f'the node needs it, and ROS 2 {distribution.name} has it', package)
+            )
     if not target.exists():
         folder = next(parent for parent in target.absolute().parents if parent.is_dir())
         free = shutil.disk_usage(folder).free

@@ -82,8 +82,8 @@ def test_the_wheel_carries_every_module_and_resource(wheel):
 
 def test_the_wheel_has_the_executables_and_the_version_of_package_xml(wheel):
     entry_points = wheel['dist-info/entry_points.txt'].decode()
-    assert 'perception_node = impatient_ros.ros.perception_node:run' in entry_points
-    assert 'replay_camera = impatient_ros.ros.replay_camera:main' in entry_points
+    assert 'perception_node = impatient_ros.ros.programs:perception_node' in entry_points
+    assert 'replay_camera = impatient_ros.ros.programs:replay_camera' in entry_points
     assert f'Version: {PACKAGE.findtext("version")}' in wheel['dist-info/METADATA'].decode()
 
 
