@@ -48,6 +48,8 @@ setup(
         (SHARE, ['package.xml']),
         *resource_files(),
     ],
+    # colcon test runs pytest where it finds it here; requirements/development.txt has all that the tests need.
+    extras_require={'test': ['pytest']},
     entry_points={
         'console_scripts': [
             f'perception_node = {NAME}.ros.programs:perception_node',

@@ -183,3 +183,15 @@ def test_colcon_builds_it_from_a_source_archive(tmp_path):
     assert (prefix / 'share' / 'impatient_ros' / 'launch' / 'perception.launch.py').is_file()
     assert (prefix / 'share' / 'impatient_ros' / 'config' / 'fastdds.xml').is_file()
     assert not (tmp_path / 'workspace' / 'install' / 'vision_msgs').exists()
+    # `colcon test` finds the tests; all of them are what `make test-all` runs.
+    tested = subprocess.run(
+        [sys.executable, '-m', 'colcon', 'test', '--pytest-args', 'test/test_resources.py'],
+        cwd=tmp_path / 'workspace',
+        capture_output=True,
+        text=True,
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    results = ElementTree.parse(tmp_path / 'workspace' / 'build' / 'impatient_ros' / 'pytest.xml')
+    (suite,) = results.getroot().iter('testsuite')
+    assert int(suite.get('tests')) > 0
+    assert suite.get('failures') == suite.get('errors') == '0'
