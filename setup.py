@@ -48,7 +48,7 @@ setup(
         (SHARE, ['package.xml']),
         *resource_files(),
     ],
-    # colcon test runs pytest where it finds it here; requirements/development.txt has all that the tests need.
+    # colcon test runs pytest where it finds it here; requirements/ has all that the tests need.
     extras_require={'test': ['pytest']},
     entry_points={
         'console_scripts': [

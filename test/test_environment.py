@@ -154,6 +154,13 @@ def test_a_full_disk_is_named_before_anything_is_downloaded(tmp_path, monkeypatc
     assert missing_prerequisites(tmp_path, 'development', distribution) == []
 
 
+def test_the_readme_says_what_the_set_up_says_about_the_disk():
+    readme = (ROOT / 'README.md').read_text()
+    for target, purpose in (('demo', 'run'), ('test', 'development')):
+        (line,) = (line for line in readme.splitlines() if line.startswith(f'    make {target}  '))
+        assert f'({prerequisites.SIZE[purpose] / 1e9:g} GB, ' in line
+
+
 def fake_distribution(folder, *, without=()):
     """A folder of stub modules, like a distribution's site-packages; returns the environment it sets."""
     for name in NEEDED:

@@ -11,6 +11,7 @@ first two steps by itself. Every step runs in a thread of its own, so that meanw
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
@@ -179,7 +180,7 @@ class PerceptionNode(LifecycleNode):
 
     def _load(self) -> LoadedModel:
         parameters = self.parameters.current
-        path = parameters.model or str(resource_path('models', DEFAULT_MODEL))
+        path = os.path.expanduser(parameters.model) or str(resource_path('models', DEFAULT_MODEL))
         self.get_logger().info(f'loading {path}')
         with self._long_requests.abandonable():
             classifier = AnytimeClassifier.from_checkpoint(
