@@ -104,6 +104,10 @@ class Perception:
         for frame in self._frames.clear(later_than_ns=self._ros_now_ns()):
             self._delivery.discard(frame, Outcome.dropped, 'clock_jump')
 
+    def clock_advanced(self, step_ns: int) -> None:
+        """Simulated time went on by that much at once."""
+        self._deadlines.clock_advanced(step_ns)
+
     def reserve(self, floor: float) -> float:
         """Seconds that are kept free before deadlines for waking up and publishing; at least `floor`."""
         return self._delivery.reserve(floor)
