@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from impatient_ros.perception.frame_record import Outcome
+from impatient_ros.perception.remedies import remedies
 from impatient_ros.perception.statistics import CameraStatistics
 from impatient_ros.perception.transport_advice import Transport
 
@@ -121,24 +122,6 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ', '.join(f'{count} {name}' for name, count in sorted(counts.items()))
 
 
-# What stands in for the faulty input, and what to do.
-_STAMP = 'the arrival stands in for the stamp: '
-REMEDIES = {
-    'zero_stamp': f'{_STAMP}let the driver stamp its images',
-    'future_stamp': f"{_STAMP}synchronise the machines' clocks, set use_sim_time in all nodes or in none",
-    'stale_stamp': (
-        f"{_STAMP}synchronise the machines' clocks, set use_sim_time for a recording, "
-        'or raise budget.stale_after'
-    ),
-    'no_deadline': 'budget.fixed stands in for the deadline: announce one ahead of time for every frame',
-}
-
-
-def _remedies(statistics: CameraStatistics) -> str:
-    # Faults of one kind have one remedy; each is said once.
-    return '; '.join(dict.fromkeys(REMEDIES[fault] for fault in sorted(statistics.recent_faults)))
-
-
 # The levels at which shares are raised and settled are chosen, not measured: far enough apart that a rate on
 # the edge does not flicker, and misses clearly above the default budget.miss_rate of 0.01. A share of fewer
 # than 5 (infeasible) or 20 frames (misses) says too little.
@@ -198,16 +181,16 @@ CAMERA_ALERTS = (
         measure=lambda s: sum(s.dropped.values()),
         raise_at=1,
         settle_below=1,
-        text=lambda s: (
-            f'frames that cannot be used: {_listed(s.dropped)}; the log says of each kind what to do'
-        ),
+        text=lambda s: f'frames that cannot be used: {_listed(s.dropped)}; {remedies(s.dropped)}',
     ),
     Alert(
         level=logging.WARNING,
         measure=lambda s: sum(s.statistics.recent_faults.values()),
         raise_at=1,
         settle_below=1,
-        text=lambda s: f'input faults: {_listed(s.statistics.recent_faults)}; {_remedies(s.statistics)}',
+        text=lambda s: (
+            f'input faults: {_listed(s.statistics.recent_faults)}; {remedies(s.statistics.recent_faults)}'
+        ),
     ),
 )
 

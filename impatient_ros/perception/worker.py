@@ -19,6 +19,7 @@ from impatient_ros.perception.faults import Faults
 from impatient_ros.perception.frame_in_progress import FrameInProgress
 from impatient_ros.perception.frame_record import INTERNAL_ERROR, Outcome
 from impatient_ros.perception.latest_frames import Frame, LatestFrames, SequenceGaps
+from impatient_ros.perception.remedies import remedy
 from impatient_ros.perception.sending import Clocks, Outputs
 from impatient_ros.perception.settings import CameraParameters, PerceptionParameters
 from impatient_ros.perception.time_sharing import share
@@ -167,7 +168,7 @@ class Perception:
                 self._classify(current)
             except ImageError as error:
                 current.drop(error.reason)
-                self._warn(frame.camera, f'a frame was dropped: {error}')
+                self._warn(frame.camera, f'a frame was dropped: {error}; {remedy(error.reason)}')
         except Exception as error:  # noqa: BLE001
             # Whatever a frame provokes, the next one gets its chance; nothing is lost silently.
             self._faults.survived('classification', error, f'a frame of {frame.camera} was dropped')
@@ -175,7 +176,9 @@ class Perception:
                 self._delivery.discard(frame, Outcome.dropped, INTERNAL_ERROR)
             else:
                 current.fail()
-            self._warn(frame.camera, f'a frame was dropped, this should not happen: {error!r}')
+            self._warn(
+                frame.camera, f'a frame was dropped, this should not happen, please report it: {error!r}'
+            )
         return True
 
     def _begin(self, frame: Frame) -> FrameInProgress:

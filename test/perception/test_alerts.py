@@ -150,7 +150,7 @@ def test_frames_that_arrive_after_their_deadline_are_called_that(monitor):
         ((30, Outcome.late, {}), '30 of 30 frames had no answer'),
         (
             (2, Outcome.dropped, {'reason': 'truncated'}),
-            'frames that cannot be used: 2 truncated; the log says',
+            'frames that cannot be used: 2 truncated; the driver or the link',
         ),
         (
             (3, Outcome.answered, {'fault': 'zero_stamp'}),
