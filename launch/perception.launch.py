@@ -39,7 +39,7 @@ ARGUMENTS = (
     ('autostart', BOOLEANS, 'whether the node makes itself active; empty: as params_file says'),
     ('use_sim_time', BOOLEANS, 'take the time from /clock; empty: as params_file says'),
     ('respawn', BOOLEANS, f'start the node again {RESPAWN_DELAY:g} s after it ended by itself; empty: no'),
-    ('log_level', LEVELS, 'how much the node logs; empty: as usual'),
+    ('log_level', LEVELS, 'how much the node itself logs; empty: as usual'),
 )
 
 
