@@ -22,12 +22,9 @@ def robot():
 
 def test_a_camera_is_told_with_the_topic_that_it_has_after_remapping(robot, tmp_path):
     arguments = ('-r', '/camera/image_raw:=/front/image')
-    with NodeProcess(tmp_path / 'log', 'autostart:=false', arguments=arguments):
-        robot.wait_for(lambda: robot.diagnosis_of('camera'))
-    # Nothing is counted before it is active; afterwards the topic stands in the values.
     with NodeProcess(tmp_path / 'log', arguments=arguments) as node:
         robot.wait_for(lambda: robot.values_of('camera').get('topic') == '/front/image')
-        robot.wait_for(lambda: 'no frame on /front/image ' in robot.diagnosis_of('camera').message)
+        robot.wait_for(lambda: 'no frame on /front/image ' in told(robot, 'camera'))
         assert 'active: camera on /front/image' in node.log
 
 
@@ -49,7 +46,7 @@ def test_simulated_time_that_does_not_come_is_an_error_and_its_steps_are_allowed
     parameters = (f'model:={tiny_model}', 'budget.fixed:=20.0', 'use_sim_time:=true')
     with NodeProcess(tmp_path / 'log', *parameters):
         robot.wait_for_node()
-        robot.wait_for(lambda: 'no /clock has come' in robot.diagnosis_of('model').message)
+        robot.wait_for(lambda: 'no /clock has come' in told(robot, 'model'))
         assert robot.diagnosis_of('model').level == DiagnosticStatus.ERROR
         robot.wait_until(lambda: clock.get_subscription_count() > 0)
         for tick in range(1, 21):
@@ -61,6 +58,12 @@ def test_simulated_time_that_does_not_come_is_an_error_and_its_steps_are_allowed
         for ahead, fault in ((90 * MS, None), (250 * MS, 'future_stamp')):
             record = robot.record_of(robot.send(stamp=now + ahead))
             assert (record.outcome, record.fault) == (Outcome.answered, fault)
+
+
+def told(robot, name):
+    """The text of a camera or of the model in the latest diagnostics; '' before there is one."""
+    status = robot.diagnosis_of(name)
+    return '' if status is None else status.message
 
 
 def knows(robot, instant):
