@@ -38,7 +38,7 @@ help:
 	@echo 'make env               only set up the environment for development, in $(VENV)'
 	@echo 'make env-run           only set up what the node and the demo need, without torch'
 	@echo 'Every other target sets up what it needs first. VENV=path puts the environment elsewhere, PYTHON=path picks the'
-	@echo 'Python (3.10 to 3.12) that it is made with.'
+	@echo 'Python (3.10 to 3.14) that it is made with.'
 
 env:
 	@python=$$(environment/interpreter.sh) && "$$python" -m environment --venv "$(VENV)"

@@ -48,10 +48,12 @@ setup(
         (SHARE, ['package.xml']),
         *resource_files(),
     ],
+    # colcon test runs pytest where it finds it here; requirements/ has all that the tests need.
+    extras_require={'test': ['pytest']},
     entry_points={
         'console_scripts': [
-            f'perception_node = {NAME}.ros.perception_node:run',
-            f'replay_camera = {NAME}.ros.replay_camera:main',
+            f'perception_node = {NAME}.ros.programs:perception_node',
+            f'replay_camera = {NAME}.ros.programs:replay_camera',
         ],
     },
     zip_safe=False,

@@ -1,1 +1,1 @@
-"""Builds the virtual environment that `make` uses; runs on a bare Python 3.10 to 3.12 without packages."""
+"""Builds the virtual environment that `make` uses; runs on a bare Python 3.10 to 3.14 without packages."""

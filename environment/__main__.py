@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from environment.distribution import Distribution, sourced_distribution
-from environment.prerequisites import explain, missing_prerequisites
+from environment.prerequisites import SIZE, explain, missing_prerequisites
 from environment.stamp import Stamp, expected_stamp, read_stamp, write_stamp
 from environment.step import StepFailed, run_step
 
@@ -28,8 +28,6 @@ MODULES = {
     'run': ('openvino', 'onnx', 'cv2', 'safetensors.numpy', 'platformdirs', 'rosbags', 'rich'),
     'development': ('torch', 'torchvision', 'cv2', 'safetensors.torch', 'rosbags', 'rich', 'pytest'),
 }
-# For people waiting at a terminal.
-SIZES = {'run': '0.8 GB', 'development': 'a few minutes and 6 GB'}
 ROS_MODULES = ('rclpy', 'sensor_msgs.msg', 'diagnostic_msgs.msg', 'std_srvs.srv', 'vision_msgs.msg')
 
 
@@ -86,7 +84,7 @@ class Environment:
         arguments = [f'--requirement={REQUIREMENTS / name}.txt' for name in self.requirements]
         if self.distribution:
             arguments.append(f'--constraint={REQUIREMENTS / "distribution.txt"}')
-        self._pip(f'packages ({SIZES[self.purpose]} the first time)', *arguments)
+        self._pip(f'packages ({SIZE[self.purpose] / 1e9:g} GB the first time)', *arguments)
         if self.distribution is None:
             self._step('vision_msgs', [str(self.python), '-m', 'environment.interfaces'])
         self._pip('impatient_ros', '--no-deps', '--no-build-isolation', f'--editable={CLONE}')
@@ -132,11 +130,8 @@ def set_up(venv: Path, purpose: str = 'development') -> None:
     wanted = environment.expected()
     if present == wanted:
         return
-    if missing := missing_prerequisites(venv, environment.purpose, builds=distribution is None):
+    if missing := missing_prerequisites(venv, environment.purpose, distribution):
         raise SystemExit(explain(missing))
-    if distribution and distribution.missing:
-        names = ', '.join(distribution.missing)
-        raise SystemExit(f'ROS 2 {distribution.name} lacks {names}. Install with:\n    {distribution.remedy}')
     if present is None and venv.exists() and any(venv.iterdir()) and not (venv / 'pyvenv.cfg').is_file():
         raise SystemExit(
             f'{venv} exists but is no virtual environment: remove it or set VENV= to another path.'

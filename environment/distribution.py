@@ -29,12 +29,6 @@ class Distribution:
     rclpy: str
     missing: tuple[str, ...] = ()
 
-    @property
-    def remedy(self) -> str:
-        """The command that installs what is missing."""
-        packages = ' '.join(f'ros-{self.name}-{NEEDED[module]}' for module in self.missing)
-        return f'sudo apt-get install {packages}'
-
 
 def sourced_distribution(environ: Mapping[str, str]) -> Distribution | None:
     """The distribution that `environ` has sourced, or None: then ROS 2 comes from PyPI."""

@@ -6,6 +6,7 @@
 Killed in the middle, pip leaves packages that it believes to be installed; a later pip leaves them alone.
 """
 
+import csv
 import importlib
 import shutil
 import sys
@@ -47,11 +48,12 @@ def _packages(folder: Path) -> Iterable[Distribution]:
 
 
 def _is_broken(package: Distribution) -> bool:
-    for file in package.files or []:
-        if file.suffix in REWRITTEN or file.size is None:
+    # Not package.files: from Python 3.12 on it leaves out the files that are missing.
+    for name, _, size in csv.reader((package.read_text('RECORD') or '').splitlines()):
+        path = Path(str(package.locate_file(name)))
+        if path.suffix in REWRITTEN or not size:
             continue
-        path = Path(str(package.locate_file(file)))
-        if not path.is_file() or path.stat().st_size < file.size:
+        if not path.is_file() or path.stat().st_size < int(size):
             return True
     return False
 

@@ -1,17 +1,22 @@
 """What the machine itself must have, and the command that installs what it lacks."""
 
 import importlib.util
+import platform
 import shutil
 import sys
 import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ['Missing', 'explain', 'missing_prerequisites']
+from environment.distribution import NEEDED, Distribution
 
-# Bytes by purpose. Measured: 5.9 GB with PyTorch's CUDA build, 0.8 GB without PyTorch; and pip unpacks a
-# wheel before it installs it.
-DISK = {'development': 9e9, 'run': 1.5e9}
+__all__ = ['SIZE', 'Missing', 'explain', 'missing_prerequisites']
+
+# Bytes by purpose that an environment takes. Measured on Debian 13: 6.9 GB with torch 2.15 (PyTorch's CUDA
+# build), 0.8 GB without PyTorch.
+SIZE = {'development': 7e9, 'run': 0.8e9}
+# What must be free, as a multiple of that: pip unpacks wheels, and may keep them, before it installs them.
+UNPACKING = 1.5
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,22 @@ class Missing:
     package: str = ''
 
 
-def missing_prerequisites(target: Path, purpose: str, *, builds: bool) -> list[Missing]:
-    """What is missing to make an environment at `target`; `builds`: whether interfaces will be compiled."""
+def missing_prerequisites(target: Path, purpose: str, distribution: Distribution | None) -> list[Missing]:
+    """What is missing to make an environment at `target`.
+
+    Where no distribution is sourced, ROS 2 comes from PyPI, and interfaces are compiled.
+    """
+    builds = distribution is None
     python = f'python{sys.version_info[0]}.{sys.version_info[1]}'
     missing = []
+    # PyPI's rclpy 7.1.6 has wheels for this platform alone (glibc 2.28 or later), and no source.
+    if builds and (sys.platform, platform.machine()) != ('linux', 'x86_64'):
+        machine = f'{platform.machine()} {sys.platform}'
+        why = (
+            f'PyPI has rclpy for x86_64 Linux only, and this is {machine}: install a ROS 2 distribution with '
+            'its vision-msgs and cv-bridge packages (or use its container), source it and run make again'
+        )
+        return [Missing('a sourced ROS 2 distribution', why)]
     if any(importlib.util.find_spec(module) is None for module in ('venv', 'ensurepip')):
         missing.append(Missing(f"{python}'s venv module", 'it makes the environment', f'{python}-venv'))
     if builds and shutil.which('g++') is None:
@@ -34,11 +51,18 @@ def missing_prerequisites(target: Path, purpose: str, *, builds: bool) -> list[M
     header = Path(sysconfig.get_path('include')) / 'Python.h'
     if builds and not header.is_file():
         missing.append(Missing(f'Python.h ({header})', 'interfaces/vision_msgs needs it', f'{python}-dev'))
+    if distribution:
+        for module in distribution.missing:
+            package = f'ros-{distribution.name}-{NEEDED[module]}'
+            missing.append(
+                Missing(module, f'the node needs it, and ROS 2 {distribution.name} has it', package)
+            )
     if not target.exists():
         folder = next(parent for parent in target.absolute().parents if parent.is_dir())
         free = shutil.disk_usage(folder).free
-        if free < DISK[purpose]:
-            what = f'{DISK[purpose] / 1e9:g} GB of free disk in {folder} ({free / 1e9:.1f} GB free)'
+        needed = UNPACKING * SIZE[purpose]
+        if free < needed:
+            what = f'{needed / 1e9:.1f} GB of free disk in {folder} ({free / 1e9:.1f} GB free)'
             missing.append(Missing(what, 'packages go there; VENV=/other/place moves the environment'))
     return missing
 

@@ -140,14 +140,14 @@ def _folder(*names: str) -> Path | None:
             if stat.S_IMODE(found.st_mode) & 0o077:
                 path.chmod(0o700)
     except (OSError, ValueError) as error:
-        _log.warning('nothing is cached: %s: %s', path, error)
+        _log.warning('nothing is cached: %s: %s; XDG_CACHE_HOME names another folder', path, error)
         return None
     return path
 
 
 def _check_owner(found: os.stat_result) -> None:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise ValueError('not a folder of this user (chown it, or set XDG_CACHE_HOME to one that is)')
+        raise ValueError('not a folder of this user (chown it)')
 
 
 def _delete_oldest(folder: Path, keep: int) -> None:

@@ -1,4 +1,4 @@
-"""Commands whose standard output may lose its reader, as in `command | head -1`."""
+"""Commands that end quietly: when their output loses its reader (`command | head -1`), and on Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from impatient_ros.interrupts import INTERRUPTED, interrupt_as_usual
+
 __all__ = ['discard_standard_output', 'run_command']
 
 
 def run_command(main: Callable[[], int]) -> NoReturn:
-    """End the process with the exit code of `main`; quietly with 0 where nobody reads its output any more."""
+    """End the process with the exit code of `main`; quietly with 0 where nobody reads its output any more,
+    and with 130 on a Ctrl-C that `main` does not handle.
+    """
     code: int | str | None = 0
+    interrupt_as_usual()
     try:
         try:
             code = main()
         except SystemExit as end:  # argparse's, after --help or a wrong option
             code = end.code
+        except KeyboardInterrupt:
+            code = INTERRUPTED
         sys.stdout.flush()
     except BrokenPipeError:
         if not _reader_has_gone():

@@ -40,9 +40,10 @@ def choose(tmp_path):
     def choose(pythons=(), **environ):
         for name, text in dict(pythons).items():
             executable(tools / name, text)
+        system = {'SYSTEM_PYTHON': str(tools / 'system-python')}
         return subprocess.run(
             ['/bin/sh', str(ROOT / 'environment' / 'interpreter.sh')],
-            env={'PATH': str(tools)} | environ,
+            env={'PATH': str(tools)} | system | environ,
             capture_output=True,
             text=True,
         )
@@ -51,6 +52,7 @@ def choose(tmp_path):
 
 
 FAILING_SHIM = '#!/bin/sh\necho "shim: version not installed" >&2\nexit 127\n'
+CANDIDATES = ('python3.14', 'python3.13', 'python3.12', 'python3.11', 'python3.10')
 TOO_OLD = '#!/bin/sh\ncase "$2" in *platform*) echo "Python 3.8.18";; *) exit 1;; esac\n'
 SUITABLE = '#!/bin/sh\ncase "$2" in *_base_executable*) echo /chosen/python;; esac\nexit 0\n'
 SUITABLE_WITHOUT_ROS = (
@@ -63,13 +65,25 @@ def test_the_first_python_that_runs_and_suits_is_chosen(choose):
     assert found.stdout == '/chosen/python\n'
 
 
+@pytest.mark.parametrize('minor', range(8, 17))
+def test_python_3_10_to_3_14_suit(choose, minor):
+    # Runs the question that is asked, with another version than this Python's own.
+    pretending = (
+        f'#!/bin/sh\ncase "$2" in *_base_executable*) echo chosen; exit;; esac\n'
+        f'exec {sys.executable} -c "import sys; sys.version_info = (3, {minor}, 1, \'final\', 0); $2"\n'
+    )
+    assert (choose({'python3': pretending}).returncode == 0) == (10 <= minor <= 14)
+
+
 def test_python_given_by_name_is_used_or_refused_but_never_replaced(choose):
     pythons = {'python3': SUITABLE, 'old': TOO_OLD}
     assert choose(pythons, PYTHON='python3').stdout == '/chosen/python\n'
     refused = choose(pythons, PYTHON='old')
     assert refused.returncode == 1
     assert refused.stdout == ''
-    assert 'PYTHON=old cannot be used: Python 3.8.18' in refused.stderr
+    assert 'old: Python 3.8.18' in refused.stderr
+    assert 'make PYTHON=/path/to/python3' in refused.stderr
+    assert 'apt-get' not in refused.stderr
 
 
 def test_in_a_sourced_shell_the_python_must_import_the_distributions_rclpy(choose):
@@ -80,39 +94,71 @@ def test_in_a_sourced_shell_the_python_must_import_the_distributions_rclpy(choos
     assert 'sudo apt-get install ros-jazzy-rclpy' in refused.stderr
 
 
-def test_without_any_suitable_python_the_message_says_what_to_install(choose):
-    refused = choose(PYTHON='python-that-is-not-there')
+def test_without_any_python_one_command_installs_all_that_is_missing(choose):
+    refused = choose()
     assert refused.returncode == 1
-    assert 'Python 3.10, 3.11 or 3.12 is needed' in refused.stderr
-    assert 'sudo apt-get install python3 python3-venv python3-dev' in refused.stderr
+    assert 'A Python from 3.10 to 3.14 is needed' in refused.stderr
+    for name in CANDIDATES:
+        assert f'{name}: does not run' in refused.stderr
+    assert 'sudo apt-get install python3 python3-venv python3-dev g++\n' in refused.stderr
+    again = choose({'g++': '#!/bin/sh\n'})
+    assert 'sudo apt-get install python3 python3-venv python3-dev\n' in again.stderr
+
+
+def test_where_the_systems_python_does_not_suit_its_packages_are_not_advised(choose):
+    refused = choose({'system-python': TOO_OLD})
+    assert refused.returncode == 1
+    assert 'system-python: Python 3.8.18' in refused.stderr
+    assert 'apt-get' not in refused.stderr
+    assert 'make PYTHON=' in refused.stderr
 
 
 def test_a_machine_that_runs_this_has_what_it_takes(tmp_path):
-    assert missing_prerequisites(tmp_path, 'development', builds='ROS_DISTRO' not in os.environ) == []
+    assert missing_prerequisites(tmp_path, 'development', sourced_distribution(os.environ)) == []
 
 
 def test_each_missing_prerequisite_is_named_with_one_command(tmp_path, monkeypatch):
     monkeypatch.setattr(prerequisites.shutil, 'which', lambda name: None)
     monkeypatch.setattr(prerequisites.sysconfig, 'get_path', lambda name: str(tmp_path))
     monkeypatch.setattr(prerequisites.importlib.util, 'find_spec', lambda name: None)
-    missing = missing_prerequisites(tmp_path, 'development', builds=True)
-    text = explain(missing)
+    text = explain(missing_prerequisites(tmp_path, 'development', None))
     for what in ('venv', 'g++', 'Python.h'):
         assert what in text
     assert f'sudo apt-get install {PYTHON}-venv g++ {PYTHON}-dev' in text
+
+
+def test_what_a_distribution_lacks_is_in_the_same_message(tmp_path, monkeypatch):
+    monkeypatch.setattr(prerequisites.importlib.util, 'find_spec', lambda name: None)
+    distribution = Distribution('jazzy', '/x', missing=('cv_bridge', 'vision_msgs'))
+    text = explain(missing_prerequisites(tmp_path, 'development', distribution))
     # A distribution brings its own vision_msgs: nothing is compiled.
-    assert [item.package for item in missing_prerequisites(tmp_path, 'development', builds=False)] == [
-        f'{PYTHON}-venv'
-    ]
+    packages = f'{PYTHON}-venv ros-jazzy-cv-bridge ros-jazzy-vision-msgs'
+    assert f'    sudo apt-get install {packages}\n' in text
+
+
+def test_where_pypi_has_no_ros_a_distribution_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(prerequisites.platform, 'machine', lambda: 'aarch64')
+    text = explain(missing_prerequisites(tmp_path, 'run', None))
+    assert 'PyPI has rclpy for x86_64 Linux only, and this is aarch64 linux' in text
+    assert 'source it and run make again' in text
+    assert missing_prerequisites(tmp_path, 'run', Distribution('jazzy', '/x')) == []
 
 
 def test_a_full_disk_is_named_before_anything_is_downloaded(tmp_path, monkeypatch):
     usage = prerequisites.shutil.disk_usage(tmp_path)
     monkeypatch.setattr(prerequisites.shutil, 'disk_usage', lambda path: usage._replace(free=10**9))
-    (item,) = missing_prerequisites(tmp_path / 'new', 'run', builds=False)
+    distribution = Distribution('jazzy', '/x')
+    (item,) = missing_prerequisites(tmp_path / 'new', 'run', distribution)
     assert 'GB of free disk' in item.what
     assert 'VENV=' in item.why
-    assert missing_prerequisites(tmp_path, 'development', builds=False) == []
+    assert missing_prerequisites(tmp_path, 'development', distribution) == []
+
+
+def test_the_readme_says_what_the_set_up_says_about_the_disk():
+    readme = (ROOT / 'README.md').read_text()
+    for target, purpose in (('demo', 'run'), ('test', 'development')):
+        (line,) = (line for line in readme.splitlines() if line.startswith(f'    make {target}  '))
+        assert f'({prerequisites.SIZE[purpose] / 1e9:g} GB, ' in line
 
 
 def fake_distribution(folder, *, without=()):
@@ -139,7 +185,6 @@ def test_what_a_distribution_lacks_is_named_with_its_packages(tmp_path):
     # The one module that no wheel in the running environment brings either.
     found = sourced_distribution(fake_distribution(tmp_path, without=['cv_bridge']))
     assert found.missing == ('cv_bridge',)
-    assert found.remedy == 'sudo apt-get install ros-jazzy-cv-bridge'
 
 
 def test_a_distribution_is_used_with_its_own_packages_and_numpy_1(tmp_path, monkeypatch):
@@ -156,7 +201,8 @@ def test_a_distribution_is_used_with_its_own_packages_and_numpy_1(tmp_path, monk
     assert 'environment.interfaces' not in text
     assert 'cv_bridge' in commands[-1]
     assert environment.environ['PYTHONPATH'] == '/the/distribution'
-    assert 'numpy<2' in (ROOT / 'requirements' / 'distribution.txt').read_text().split()
+    constraints = (ROOT / 'requirements' / 'distribution.txt').read_text().splitlines()
+    assert 'numpy<2; python_version < "3.13"' in constraints  # there is none for later ones
 
 
 def test_without_a_distribution_ros_comes_from_the_registry_and_pythonpath_is_dropped(tmp_path, monkeypatch):

@@ -82,8 +82,8 @@ def test_the_wheel_carries_every_module_and_resource(wheel):
 
 def test_the_wheel_has_the_executables_and_the_version_of_package_xml(wheel):
     entry_points = wheel['dist-info/entry_points.txt'].decode()
-    assert 'perception_node = impatient_ros.ros.perception_node:run' in entry_points
-    assert 'replay_camera = impatient_ros.ros.replay_camera:main' in entry_points
+    assert 'perception_node = impatient_ros.ros.programs:perception_node' in entry_points
+    assert 'replay_camera = impatient_ros.ros.programs:replay_camera' in entry_points
     assert f'Version: {PACKAGE.findtext("version")}' in wheel['dist-info/METADATA'].decode()
 
 
@@ -188,3 +188,15 @@ def test_colcon_builds_it_from_a_source_archive(tmp_path):
     assert (prefix / 'share' / 'impatient_ros' / 'launch' / 'perception.launch.py').is_file()
     assert (prefix / 'share' / 'impatient_ros' / 'config' / 'fastdds.xml').is_file()
     assert not (tmp_path / 'workspace' / 'install' / 'vision_msgs').exists()
+    # `colcon test` finds the tests; all of them are what `make test-all` runs.
+    tested = subprocess.run(
+        [sys.executable, '-m', 'colcon', 'test', '--pytest-args', 'test/test_resources.py'],
+        cwd=tmp_path / 'workspace',
+        capture_output=True,
+        text=True,
+    )
+    assert tested.returncode == 0, tested.stdout + tested.stderr
+    results = ElementTree.parse(tmp_path / 'workspace' / 'build' / 'impatient_ros' / 'pytest.xml')
+    (suite,) = results.getroot().iter('testsuite')
+    assert int(suite.get('tests')) > 0
+    assert suite.get('failures') == suite.get('errors') == '0'

@@ -3,3 +3,8 @@
 Run from the clone (``python -m training.train fit ...``); imports impatient_ros, never ROS, and nothing in
 impatient_ros imports it.
 """
+
+from impatient_ros.interrupts import end_quietly_while_importing, starts_as_module
+
+if starts_as_module():
+    end_quietly_while_importing()

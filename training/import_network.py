@@ -31,6 +31,7 @@ from impatient_ros.checkpoint.store import rounded_to_half
 from impatient_ros.images.preprocessing import FITS
 from impatient_ros.network import ImpatientNetwork, families
 from impatient_ros.network.families.weights import read_state
+from impatient_ros.standard_output import run_command
 from training.data.labelled_pictures import Pictures, read
 from training.model.networks import module_of
 from training.scoring.classes import with_labels
@@ -275,4 +276,4 @@ def _parser() -> argparse.ArgumentParser:
 
 if __name__ == '__main__':
     torch.set_flush_denormal(True)  # for the whole process: tiny numbers would slow it down
-    sys.exit(main())
+    run_command(main)

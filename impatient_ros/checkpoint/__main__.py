@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from impatient_ros.checkpoint import CheckpointError, load, save
+from impatient_ros.standard_output import run_command
 
 __all__ = ['main']
 
@@ -38,4 +39,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_command(main)

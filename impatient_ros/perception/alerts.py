@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from impatient_ros.perception.frame_record import Outcome
+from impatient_ros.perception.remedies import remedies
 from impatient_ros.perception.statistics import CameraStatistics
+from impatient_ros.perception.transport_advice import Transport
 
 __all__ = ['CAMERA_ALERTS', 'MODEL_ALERTS', 'Alert', 'Alerts', 'CameraSituation', 'Notice']
 
@@ -82,7 +84,14 @@ class CameraSituation:
     topic: str
     silent: float  # s without a frame while the node was active
     window: float  # s that the statistics' recent counts are of
-    profile: str  # path of the DDS profile
+    transport: Transport
+    message_bytes: int  # of the latest image
+
+    @property
+    def lost(self) -> Part:
+        """Frames that were published and not received among all that were published, in the window."""
+        lost = self.statistics.recent_not_received
+        return Part(lost, lost + sum(self.statistics.recent.values()))
 
     @property
     def missed(self) -> Part:
@@ -93,9 +102,15 @@ class CameraSituation:
 
     @property
     def infeasible(self) -> Part:
-        """Infeasible frames among these and all that were tried, in the window."""
-        infeasible = self.statistics.recent.get(Outcome.infeasible, 0)
+        """Infeasible frames that arrived before their deadline, among these and all tried, in the window."""
+        infeasible = self.statistics.recent.get(Outcome.infeasible, 0) - self.statistics.recent_arrived_late
         return Part(infeasible, infeasible + self.missed.frames)
+
+    @property
+    def arrived_late(self) -> Part:
+        """Frames that arrived after their deadline, among these, other infeasible and all tried ones."""
+        late = self.statistics.recent_arrived_late
+        return Part(late, late + self.infeasible.frames)
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -133,20 +148,32 @@ CAMERA_ALERTS = (
     ),
     Alert(
         level=logging.WARNING,
-        measure=lambda s: s.missed.share(least=20),
-        raise_at=0.05,
-        settle_below=0.02,
-        text=lambda s: f'{s.missed} frames had no answer by their deadline',
+        measure=lambda s: s.arrived_late.share(least=5),
+        raise_at=0.5,
+        settle_below=0.1,
+        text=lambda s: (
+            f'{s.arrived_late} frames arrived after their deadline, older than their budget is long; send '
+            "them sooner after their stamp, synchronise the machines' clocks, or raise the budget (budget.*)"
+        ),
     ),
     Alert(
         level=logging.WARNING,
-        measure=lambda s: s.statistics.recent_not_received,
-        raise_at=1,
-        settle_below=1,
+        measure=lambda s: s.missed.share(least=20),
+        raise_at=0.05,
+        settle_below=0.02,
         text=lambda s: (
-            f'{s.statistics.recent_not_received} frames of {s.topic} were published and not received in '
-            f'{s.window:.0f} s: start the camera driver with the DDS profile, too: '
-            f'export FASTRTPS_DEFAULT_PROFILES_FILE={s.profile}'
+            f'{s.missed} frames had no answer by their deadline; give them more time (budget.*), keep other '
+            "load off this machine's cores, or lower budget.miss_rate"
+        ),
+    ),
+    Alert(
+        level=logging.WARNING,
+        measure=lambda s: s.lost.share(least=20),
+        raise_at=0.05,
+        settle_below=0.02,
+        text=lambda s: (
+            f'{s.lost} frames of {s.topic} were published and not received in {s.window:.0f} s: '
+            f'{s.transport.advice(s.message_bytes)}'
         ),
     ),
     Alert(
@@ -154,7 +181,7 @@ CAMERA_ALERTS = (
         measure=lambda s: sum(s.dropped.values()),
         raise_at=1,
         settle_below=1,
-        text=lambda s: f'frames that cannot be used: {_listed(s.dropped)}',
+        text=lambda s: f'frames that cannot be used: {_listed(s.dropped)}; {remedies(s.dropped)}',
     ),
     Alert(
         level=logging.WARNING,
@@ -162,14 +189,23 @@ CAMERA_ALERTS = (
         raise_at=1,
         settle_below=1,
         text=lambda s: (
-            f'input faults: {_listed(s.statistics.recent_faults)}; the arrival stands in for a faulty stamp, '
-            'budget.fixed for a missing deadline'
+            f'input faults: {_listed(s.statistics.recent_faults)}; {remedies(s.statistics.recent_faults)}'
         ),
     ),
 )
 
 # A slowdown's limits are chosen, not measured: a clear change, and far enough apart not to flicker.
 MODEL_ALERTS = (
+    Alert(
+        level=logging.ERROR,
+        measure=lambda s: s.clock_missing,
+        raise_at=1,
+        settle_below=1,
+        text=lambda s: (
+            'use_sim_time is true and no /clock has come: start what publishes it (the simulator, ros2 bag '
+            'play --clock, replay_camera --clock), or set use_sim_time to false'
+        ),
+    ),
     Alert(
         level=logging.ERROR,
         measure=lambda s: len(s.failure),

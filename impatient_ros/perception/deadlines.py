@@ -3,20 +3,22 @@
 Instants are whole nanoseconds of the node's ROS clock, as in the messages: a float of seconds since 1970
 resolves 0.2 us only. Durations are seconds.
 
-A stamp of zero, one more than 10 ms in the future and one older than budget.stale_after are faults of the
-input: the time of arrival stands in for them. After the ROS clock jumped back (a restarted simulation) call
-`reset`: what was announced before belongs to another time. Frames from before the jump need nothing: stamped
-in the future, they count from their arrival.
+A stamp of zero, one more than 10 ms in the future (with simulated time: more than one step of /clock) and one
+older than budget.stale_after are faults of the input: the time of arrival stands in for them. After the ROS
+clock jumped back (a restarted simulation) call `reset`: what was announced before belongs to another time.
+Frames from before the jump need nothing: stamped in the future, they count from their arrival.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
+from statistics import median_high
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,7 @@ __all__ = ['BUDGET_SOURCES', 'FUTURE_TOLERANCE_NS', 'Deadline', 'Deadlines', 'la
 
 # What synchronised clocks of two machines may differ by: chrony and ptp on a robot's network stay well below.
 FUTURE_TOLERANCE_NS = 10_000_000
+CLOCK_STEPS = 9  # of simulated time; their median is its period. Chosen: at 10 Hz they are there within 1 s
 
 Announced = Callable[[], int | None]
 
@@ -54,6 +57,7 @@ class Deadlines:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._steps: deque[int] = deque(maxlen=CLOCK_STEPS)
         # By camera (None: all cameras) the stamp announced last; the order is that of the announcements.
         self._announced: dict[str | None, int] = {}
 
@@ -67,9 +71,15 @@ class Deadlines:
             self._announced[camera] = stamp_ns
 
     def reset(self) -> None:
-        """Forget all announcements; for when the ROS clock jumped back."""
+        """Forget all announcements and the clock's steps; for when the ROS clock jumped back."""
         with self._lock:
             self._announced.clear()
+            self._steps.clear()
+
+    def clock_advanced(self, step_ns: int) -> None:
+        """Simulated time went on by that much at once: a stamp may be up to such a step ahead."""
+        with self._lock:
+            self._steps.append(step_ns)
 
     def of(
         self, camera: str, stamp_ns: int, arrival_ns: int, budget: BudgetParameters, now_ns: int
@@ -78,12 +88,18 @@ class Deadlines:
 
         Ask again whenever a deadline is announced, and for a waiting frame when a parameter changes.
         """
-        fault = stamp_fault(stamp_ns, arrival_ns, budget.stale_after)
+        fault = stamp_fault(stamp_ns, arrival_ns, budget.stale_after, self._ahead_tolerated())
         reference_ns = arrival_ns if fault else stamp_ns
         at_ns = BUDGET_SOURCES[budget.source](reference_ns, budget, lambda: self._ahead(camera, now_ns))
         if at_ns is None:
             return Deadline(_fixed(reference_ns, budget), fault, fallback=True)
         return Deadline(at_ns, fault)
+
+    def _ahead_tolerated(self) -> int:
+        with self._lock:
+            # The median: the first step leads from 0 to the simulation, a lost message doubles one.
+            step_ns = median_high(self._steps) if len(self._steps) == CLOCK_STEPS else 0
+        return max(FUTURE_TOLERANCE_NS, step_ns)
 
     def _ahead(self, camera: str, now_ns: int) -> int | None:
         """The latest announcement for `camera` or for all that still lies ahead, in ns."""
@@ -92,11 +108,16 @@ class Deadlines:
         return next((stamp for stamp in reversed(stamps) if stamp > now_ns), None)
 
 
-def stamp_fault(stamp_ns: int, arrival_ns: int, stale_after: float) -> str | None:
-    """What is wrong with a frame's stamp when it arrives, if anything; `stale_after` is seconds."""
+def stamp_fault(
+    stamp_ns: int, arrival_ns: int, stale_after: float, ahead_ns: int = FUTURE_TOLERANCE_NS
+) -> str | None:
+    """What is wrong with a frame's stamp when it arrives, if anything.
+
+    `stale_after` is seconds; `ahead_ns` is how far ahead of the clock a stamp may be.
+    """
     if stamp_ns <= 0:
         return 'zero_stamp'
-    if stamp_ns - arrival_ns > FUTURE_TOLERANCE_NS:
+    if stamp_ns - arrival_ns > ahead_ns:
         return 'future_stamp'
     if arrival_ns - stamp_ns > _nanoseconds(stale_after):
         return 'stale_stamp'

@@ -1,6 +1,6 @@
 """/diagnostics, once a second: how the cameras and the model are doing, and what people should know.
 
-    statuses = diagnostics.build(monitor.snapshot(), model, topics)
+    statuses = diagnostics.build(monitor.snapshot(), model, feeds)
 
 Counts are totals since the last reset; rates, shares and quantiles are of the monitor's window. Alerts are
 logged when they come up and when all is fine again, not with every message.
@@ -15,9 +15,10 @@ from impatient_ros.perception.frame_record import Outcome
 from impatient_ros.perception.model_state import ModelState
 from impatient_ros.perception.monitor import Snapshot
 from impatient_ros.perception.statistics import CameraStatistics
+from impatient_ros.perception.transport_advice import Transport
 from impatient_ros.planning.overrun_control import OverrunState
 
-__all__ = ['Diagnostics', 'Status']
+__all__ = ['Diagnostics', 'Feed', 'Status']
 
 _log = logging.getLogger(__name__)
 
@@ -33,36 +34,43 @@ class Status:
     hardware_id: str
 
 
+@dataclass(frozen=True)
+class Feed:
+    """Where a camera's images come from: the topic's name in full, and the bytes of the latest image."""
+
+    topic: str
+    message_bytes: int = 0
+
+
 class Diagnostics:
-    """Builds the reports of one node. Not thread-safe: it belongs to the timer that publishes.
+    """Builds the reports of one node. Not thread-safe: it belongs to the timer that publishes."""
 
-    `profile` is the path of the DDS profile that people are pointed to when images do not arrive.
-    """
-
-    def __init__(self, node: str = 'perception', profile: str = 'config/fastdds.xml') -> None:
+    def __init__(self, node: str = 'perception', transport: Transport | None = None) -> None:
         self._node = node
-        self._profile = profile
+        self._transport = transport or Transport()
         self._cameras: dict[str, Alerts] = {}
         self._model = Alerts(MODEL_ALERTS)
 
-    def build(self, snapshot: Snapshot, model: ModelState, topics: Mapping[str, str]) -> list[Status]:
-        """A status for each camera of `topics` (camera to topic), then one for the model."""
+    def build(self, snapshot: Snapshot, model: ModelState, feeds: Mapping[str, Feed]) -> list[Status]:
+        """A status for each camera of `feeds`, then one for the model."""
         if model.state != 'active':
             self._cameras.clear()
-        statuses = [self._camera(name, topic, snapshot, model) for name, topic in topics.items()]
+        statuses = [self._camera(name, feed, snapshot, model) for name, feed in feeds.items()]
         text = f'{model.runtime} on {model.device}, {model.mode}' if model.state == 'active' else model.state
         raised = self._raised('model', self._model, model)
         return [*statuses, self._status('model', text, raised, _model_values(model), model.device)]
 
-    def _camera(self, name: str, topic: str, snapshot: Snapshot, model: ModelState) -> Status:
+    def _camera(self, name: str, feed: Feed, snapshot: Snapshot, model: ModelState) -> Status:
         statistics = snapshot.cameras.get(name)
         if statistics is None:
             return self._status(name, model.state, (), {}, name)
-        values = _values(statistics, model.overruns.get(name))
+        values = {'topic': feed.topic} | _values(statistics, model.overruns.get(name))
         if model.state != 'active':
             return self._status(name, model.state, (), values, name)
         silent = min(statistics.silent, model.active_for)
-        situation = CameraSituation(statistics, topic, silent, snapshot.window, self._profile)
+        situation = CameraSituation(
+            statistics, feed.topic, silent, snapshot.window, self._transport, feed.message_bytes
+        )
         alerts = self._cameras.setdefault(name, Alerts(CAMERA_ALERTS))
         text = f'{statistics.rate:.1f} frames/s, {statistics.answer_rate:.1f} answers/s'
         return self._status(name, text, self._raised(name, alerts, situation), values, name)
@@ -98,6 +106,7 @@ def _values(statistics: CameraStatistics, overruns: OverrunState | None) -> dict
         'slowdown': _number(statistics.slowdown),
         'frames': str(statistics.frames),
         **{outcome.value: str(statistics.counts.get(outcome, 0)) for outcome in Outcome},
+        'arrived_late': str(statistics.arrived_late),
         'unknown_answers': str(statistics.unknown),
         'not_received': str(statistics.not_received),
         'input_faults': str(sum(statistics.faults.values())),

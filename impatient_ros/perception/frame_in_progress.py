@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING
 
 from impatient_ros.answer import Answer
 from impatient_ros.perception.deadlines import Deadline
-from impatient_ros.perception.frame_record import CONFIDENT, INTERNAL_ERROR, FrameRecord, Outcome
+from impatient_ros.perception.frame_record import (
+    ARRIVED_LATE,
+    CONFIDENT,
+    INTERNAL_ERROR,
+    FrameRecord,
+    Outcome,
+)
 from impatient_ros.perception.latest_frames import Frame
 from impatient_ros.perception.sending import Sender, bare_record, said
 from impatient_ros.perception.settings import CameraParameters, PerceptionParameters
@@ -219,16 +225,23 @@ class FrameInProgress:
         sent = self._sent
         if sent is None:
             if final is not None and final.infeasible:
+                if self._arrived_late():
+                    return Outcome.infeasible, ARRIVED_LATE
                 cheapest = 'the first exit' if self._resolutions == 1 else 'the cheapest path'
                 return Outcome.infeasible, f'budget below {cheapest}'
             return Outcome.missed, 'no exit was ready by the deadline'
         outcome = Outcome.late if (self._sent_slack or 0.0) < 0 else Outcome.answered
+        if outcome is Outcome.late and self._arrived_late():
+            return outcome, ARRIVED_LATE
         # Short of the planned path: at a lower resolution, or at the same one from an earlier exit.
         taken = sent.resolution or 0, sent.exit_index or 0
         planned = sent.planned_resolution or 0, sent.planned_exit_index or 0
         if taken < planned and self._sure(sent):
             return outcome, CONFIDENT
         return outcome, 'deadline_fallback' if self._deadline.fallback else ''
+
+    def _arrived_late(self) -> bool:
+        return self._deadline.at_ns <= self.frame.arrival_ns
 
     def _overrun(self) -> bool | None:
         """Whether the protected path came later than planned; None: none was protected."""

@@ -6,9 +6,12 @@ from enum import Enum
 
 from impatient_ros.perception.path_text import path_text
 
-__all__ = ['CONFIDENT', 'INTERNAL_ERROR', 'FrameRecord', 'Outcome']
+__all__ = ['ARRIVED_LATE', 'CONFIDENT', 'INTERNAL_ERROR', 'FrameRecord', 'Outcome']
 
 CONFIDENT = 'confident'  # the reason of an answer that stopped before its planned path: it was sure enough
+ARRIVED_LATE = (
+    'arrived after its deadline'  # the reason of an infeasible frame that could not be anything else
+)
 INTERNAL_ERROR = 'internal_error'  # the reason of a frame that an error of our own ended
 
 

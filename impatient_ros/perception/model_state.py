@@ -29,6 +29,7 @@ class ModelState:
     reserve: float | None = None  # kept for waking up and publishing
     prediction_error: float | None = None  # median of |observed / forecast - 1|
     overruns: Mapping[str, OverrunState] = field(default_factory=dict)  # by camera: how its miss rate is held
+    clock_missing: bool = False  # simulated time is waited for, and none has come
     failure: str = ''  # why the latest step of the lifecycle failed
     faults: FaultCounts = field(default_factory=FaultCounts)
 
@@ -68,13 +69,14 @@ def model_state(
     active_for: float,
     mode: str,
     reserve: float | None,
+    clock_missing: bool = False,
     failure: str = '',
     faults: FaultCounts | None = None,
 ) -> ModelState:
     """The model's state as it is now, in a state of the lifecycle; the rest is the node's."""
     faults = faults or FaultCounts()
     if loaded is None:
-        return ModelState(state, failure=failure, faults=faults)
+        return ModelState(state, clock_missing=clock_missing, failure=failure, faults=faults)
     classifier = loaded.classifier
     learned = classifier.state()
     return ModelState(
@@ -90,6 +92,7 @@ def model_state(
         reserve=reserve,
         prediction_error=learned.error,
         overruns=learned.cameras,
+        clock_missing=clock_missing,
         failure=failure,
         faults=faults,
     )

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from impatient_ros.perception.frame_record import FrameRecord, Outcome
+from impatient_ros.perception.frame_record import ARRIVED_LATE, FrameRecord, Outcome
 from impatient_ros.planning.quantile import quantile
 
 __all__ = ['CameraStatistics', 'Tally', 'WindowSummary']
@@ -19,6 +19,7 @@ class CameraStatistics:
     counts: Mapping[Outcome, int]
     faults: Mapping[str, int]
     reasons: Mapping[str, int]  # of dropped frames
+    arrived_late: int  # infeasible frames that arrived after their deadline
     unknown: int  # answers that said so
     not_received: int
     # in the window
@@ -28,6 +29,7 @@ class CameraStatistics:
     recent_paths: Mapping[str, int]  # answers per path, in words; the lowest resolution's first exit first
     recent_faults: Mapping[str, int]
     recent_reasons: Mapping[str, int]
+    recent_arrived_late: int
     recent_not_received: int
     slack_min: float | None
     slack_p01: float | None  # 99% of the answers had at least this slack
@@ -46,11 +48,12 @@ class Tally:
         self.counts: Counter[Outcome] = Counter()
         self.faults: Counter[str] = Counter()
         self.reasons: Counter[str] = Counter()
-        self.unknown = 0
+        self.arrived_late = self.unknown = 0
 
     def add(self, record: FrameRecord) -> None:
         self.counts[record.outcome] += 1
         self.unknown += record.unknown
+        self.arrived_late += record.outcome is Outcome.infeasible and record.reason == ARRIVED_LATE
         if record.fault:
             self.faults[record.fault] += 1
         if record.outcome is Outcome.dropped:
@@ -59,7 +62,7 @@ class Tally:
     def copy(self) -> 'Tally':
         copy = Tally()
         copy.counts, copy.faults, copy.reasons = self.counts.copy(), self.faults.copy(), self.reasons.copy()
-        copy.unknown = self.unknown
+        copy.arrived_late, copy.unknown = self.arrived_late, self.unknown
         return copy
 
 
@@ -98,6 +101,7 @@ class WindowSummary:
             counts=dict(total.counts),
             faults=dict(total.faults),
             reasons=dict(total.reasons),
+            arrived_late=total.arrived_late,
             unknown=total.unknown,
             not_received=not_received,
             rate=recent.counts.total() / span,
@@ -106,6 +110,7 @@ class WindowSummary:
             recent_paths={words: count for (_, _, words), count in sorted(self._paths.items())},
             recent_faults=dict(recent.faults),
             recent_reasons=dict(recent.reasons),
+            recent_arrived_late=recent.arrived_late,
             recent_not_received=recent_not_received,
             slack_min=slacks[0] if slacks else None,
             slack_p01=quantile(slacks, 0.01) if slacks else None,

@@ -19,6 +19,7 @@ from impatient_ros.perception.faults import Faults
 from impatient_ros.perception.frame_in_progress import FrameInProgress
 from impatient_ros.perception.frame_record import INTERNAL_ERROR, Outcome
 from impatient_ros.perception.latest_frames import Frame, LatestFrames, SequenceGaps
+from impatient_ros.perception.remedies import remedy
 from impatient_ros.perception.sending import Clocks, Outputs
 from impatient_ros.perception.settings import CameraParameters, PerceptionParameters
 from impatient_ros.perception.time_sharing import share
@@ -104,6 +105,10 @@ class Perception:
         for frame in self._frames.clear(later_than_ns=self._ros_now_ns()):
             self._delivery.discard(frame, Outcome.dropped, 'clock_jump')
 
+    def clock_advanced(self, step_ns: int) -> None:
+        """Simulated time went on by that much at once."""
+        self._deadlines.clock_advanced(step_ns)
+
     def reserve(self, floor: float) -> float:
         """Seconds that are kept free before deadlines for waking up and publishing; at least `floor`."""
         return self._delivery.reserve(floor)
@@ -163,7 +168,7 @@ class Perception:
                 self._classify(current)
             except ImageError as error:
                 current.drop(error.reason)
-                self._warn(frame.camera, f'a frame was dropped: {error}')
+                self._warn(frame.camera, f'a frame was dropped: {error}; {remedy(error.reason)}')
         except Exception as error:  # noqa: BLE001
             # Whatever a frame provokes, the next one gets its chance; nothing is lost silently.
             self._faults.survived('classification', error, f'a frame of {frame.camera} was dropped')
@@ -171,7 +176,9 @@ class Perception:
                 self._delivery.discard(frame, Outcome.dropped, INTERNAL_ERROR)
             else:
                 current.fail()
-            self._warn(frame.camera, f'a frame was dropped, this should not happen: {error!r}')
+            self._warn(
+                frame.camera, f'a frame was dropped, this should not happen, please report it: {error!r}'
+            )
         return True
 
     def _begin(self, frame: Frame) -> FrameInProgress:

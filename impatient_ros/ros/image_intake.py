@@ -67,6 +67,7 @@ class ImageIntake:
         self._group = _NoExecutor()
         self._cameras: dict[Subscription, str] = {}
         self._topics: dict[str, str] = {}  # by camera
+        self._bytes: dict[str, int] = {}  # of the latest message, by camera; the intake's thread writes it
         self._publishers: dict[str, int] = {}  # by camera; replaced as a whole by the node's thread
         self._wake = GuardCondition(callback=None, callback_group=None, context=node.context)
         self._stopping = threading.Event()
@@ -94,6 +95,10 @@ class ImageIntake:
             self._node.destroy_subscription(subscription)
         self._cameras.clear()
         self._wake.destroy()
+
+    def message_bytes(self, camera: str) -> int:
+        """How many bytes the camera's latest message had; 0: there was none."""
+        return self._bytes.get(camera, 0)
 
     def count_publishers(self) -> None:
         """Count each topic's publishers; for the node's thread, now and then: asking the graph is slow."""
@@ -137,6 +142,8 @@ class ImageIntake:
         if taken is None:
             return
         serialised, info = taken
+        camera = self._cameras[subscription]
+        self._bytes[camera] = len(serialised)
         sequence = info.get('publication_sequence_number') if isinstance(info, dict) else None
         message: Any
         try:
@@ -147,5 +154,4 @@ class ImageIntake:
             self._faults.survived('intake', error, 'a message could not be read')
             message = Unreadable(ImageError(INTERNAL_ERROR, f'the message could not be read: {error!r}'))
         message.header = header_message(message.header)
-        camera = self._cameras[subscription]
         self._receive(camera, message, sequence, self._publishers.get(camera, 1))

@@ -11,6 +11,7 @@ first two steps by itself. Every step runs in a thread of its own, so that meanw
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NoReturn
@@ -18,24 +19,26 @@ from typing import Any, NoReturn
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import ListParametersResult
-from rclpy.clock import Clock, ClockType, JumpThreshold
-from rclpy.duration import Duration
+from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.utilities import get_rmw_implementation_identifier
 from std_srvs.srv import Trigger
 
 from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.anytime.competing_labels import LabelError
 from impatient_ros.checkpoint import CheckpointError
-from impatient_ros.perception.diagnostics import Diagnostics, Status
+from impatient_ros.perception.diagnostics import Diagnostics, Feed, Status
 from impatient_ros.perception.faults import Faults
 from impatient_ros.perception.lifecycle import Lifecycle
 from impatient_ros.perception.model_state import LoadedModel, model_state
 from impatient_ros.perception.monitor import Monitor
 from impatient_ros.perception.progress import throttled
 from impatient_ros.perception.thread_priority import switch_threads_every
+from impatient_ros.perception.transport_advice import Transport
 from impatient_ros.resources import resource_path
 from impatient_ros.ros.camera_pipeline import CameraPipeline
-from impatient_ros.ros.environment import CAMERA_PROFILE
+from impatient_ros.ros.clock_watch import clock_missing, watch_clock
+from impatient_ros.ros.environment import CAMERA_PROFILE, shared_memory_problem
 from impatient_ros.ros.long_requests import LongRequests
 from impatient_ros.ros.messages import diagnostics_message
 from impatient_ros.ros.parameters import NodeParameters
@@ -70,13 +73,15 @@ class PerceptionNode(LifecycleNode):
             state=lambda: self._long_requests.busy or self._lifecycle.state,
             changed=lambda parameters: self._reschedule(),
         )
-        jump = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1))
-        # Called from within rcl, which no exception may pass.
-        jumped = self._faults.guarded('clock jump', self._clock_jumped)
-        self._jump_handle = self.get_clock().create_jump_callback(jump, post_callback=jumped)
-        self._diagnostics = Diagnostics(
-            self.get_fully_qualified_name(), str(resource_path('config', CAMERA_PROFILE))
+        self._jump_handle = watch_clock(self, self._faults, lambda: self._lifecycle.running)
+        transport = Transport(
+            rmw=get_rmw_implementation_identifier(),
+            profile=str(resource_path('config', CAMERA_PROFILE)),
+            shared_memory=shared_memory_problem(os.environ),
         )
+        if transport.shared_memory:
+            self.get_logger().warning(transport.shared_memory)
+        self._diagnostics = Diagnostics(self.get_fully_qualified_name(), transport)
         self._diagnostics_publisher = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         # Wall time, as under a paused or slowed simulation the node must still be seen to live.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -110,7 +115,7 @@ class PerceptionNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         def activate() -> None:
             self._lifecycle.activate()
-            cameras = [f'{each.name} on {each.topic}' for each in self.parameters.current.cameras]
+            cameras = [f'{name} on {feed.topic}' for name, feed in self._feeds().items()]
             self.get_logger().info('active: ' + ', '.join(cameras))
 
         return self._step('activate', activate)
@@ -186,7 +191,7 @@ class PerceptionNode(LifecycleNode):
 
     def _load(self) -> LoadedModel:
         parameters = self.parameters.current
-        path = parameters.model or str(resource_path('models', DEFAULT_MODEL))
+        path = os.path.expanduser(parameters.model) or str(resource_path('models', DEFAULT_MODEL))
         self.get_logger().info(f'loading {path}')
         with self._long_requests.abandonable():
             classifier = AnytimeClassifier.from_checkpoint(
@@ -212,11 +217,6 @@ class PerceptionNode(LifecycleNode):
     def _reschedule(self) -> None:
         if self._lifecycle.running is not None:
             self._lifecycle.running.perception.reschedule()
-
-    def _clock_jumped(self, jump: Any) -> None:
-        if self._lifecycle.running is not None:
-            self.get_logger().warning('the ROS clock jumped back; waiting frames and deadlines are forgotten')
-            self._lifecycle.running.perception.clock_jumped_back()
 
     # -- services and diagnostics
 
@@ -262,11 +262,22 @@ class PerceptionNode(LifecycleNode):
             active_for=self._lifecycle.active_for,
             mode=parameters.mode,
             reserve=None if running is None else running.perception.reserve(parameters.budget.reserve),
+            clock_missing=clock_missing(self),
             failure=self._failure,
             faults=self._faults.counts(),
         )
-        topics = {camera.name: camera.topic for camera in parameters.cameras}
-        return self._diagnostics.build(self._monitor.snapshot(), model, topics)
+        return self._diagnostics.build(self._monitor.snapshot(), model, self._feeds())
+
+    def _feeds(self) -> dict[str, Feed]:
+        """By camera; the topic's name is the one that results from remapping and namespace."""
+        running = self._lifecycle.running
+        return {
+            camera.name: Feed(
+                self.resolve_topic_name(camera.topic),
+                0 if running is None else running.intake.message_bytes(camera.name),
+            )
+            for camera in self.parameters.current.cameras
+        }
 
     def _progress(self) -> Callable[[float, str], None]:
         say = throttled(lambda text: self.get_logger().info(f'profiling: {text}'))

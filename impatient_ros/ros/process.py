@@ -14,12 +14,12 @@ from typing import NoReturn
 import rclpy
 import rclpy.logging
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from impatient_ros.perception.faults import Faults
 from impatient_ros.perception.parameter_definition import ParameterError
 from impatient_ros.ros.environment import NODE_PROFILE, transport_environment
 from impatient_ros.ros.executor_thread import ExecutorThread
+from impatient_ros.ros.initialization import StartError, initialize
 from impatient_ros.ros.logging_bridge import forward_logging
 from impatient_ros.ros.stop_signals import StopSignals
 
@@ -33,14 +33,20 @@ LAST_RESORT = 50.0
 def serve(make_node: Callable[[Faults], Node], name: str, args: Sequence[str] | None = None) -> int:
     """Run a node until SIGINT or SIGTERM; returns the exit code. For the main thread.
 
-    The code is 1 where a thread could not be kept alive: whoever started the node is to start it again. The
+    The code is 1 where a thread could not be kept alive: whoever started the node is to start it again; it is
+    2 where the arguments are wrong, and one line of the log says what is. The
     node tells what is given to `make_node` of its threads, and `make_node` may raise ParameterError, which is
     logged as `name`'s. A node that has threads of its own ends them in `destroy_node`.
     """
     # Fast DDS reads it when the node is made.
     os.environ.update(transport_environment(os.environ, NODE_PROFILE))
-    # rclpy's own handlers would shut the context down under the frames that are still on their way out.
-    rclpy.init(args=None if args is None else list(args), signal_handler_options=SignalHandlerOptions.NO)
+    # Not rclpy's own handlers: they would shut the context down under the frames that are still on their way
+    # out.
+    try:
+        initialize(args)
+    except StartError as error:
+        rclpy.logging.get_logger(name).fatal(str(error))
+        return 2
     ended = StopSignals()
     code = _serve(make_node, name, ended)
     # A lifecycle node and its state machine hold each other, and with them its participant, which would be

@@ -18,8 +18,6 @@ from collections.abc import Sequence
 
 import rclpy
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
-from rclpy.utilities import remove_ros_args
 
 from impatient_ros.budgets import BudgetDistribution, Empirical, Uniform
 from impatient_ros.replay import Source, SourceError, open_source
@@ -30,6 +28,7 @@ from impatient_ros.ros.deadline_announcer import DeadlineAnnouncer
 from impatient_ros.ros.environment import transport_environment
 from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.frame_publisher import FramePublisher
+from impatient_ros.ros.initialization import StartError, initialize, own_arguments
 from impatient_ros.standard_output import discard_standard_output, run_command
 
 __all__ = ['main']
@@ -40,10 +39,16 @@ logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 when the replay ended or was interrupted, 1 when the source or a subscriber is missing or broken."""
+    """0 when the replay ended or was interrupted, 1 when the source or a subscriber is missing or broken,
+    2 for wrong arguments.
+    """
     argv = sys.argv[1:] if argv is None else argv
-    options = _parser().parse_args(remove_ros_args(['', *argv])[1:])
     logging.basicConfig(level=logging.INFO, format='replay camera: %(message)s')
+    try:
+        options = _parser().parse_args(own_arguments(argv))
+    except StartError as error:
+        logger.error('%s', error)
+        return 2
     stop = threading.Event()
 
     def reader_gone() -> None:
@@ -60,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             logger.info('%s', source.description)
             event_log.write('opened', description=source.description)
             return _replay(source, options, argv, stop, event_log)
-    except SourceError as error:
+    except (SourceError, StartError) as error:
         logger.error('%s', error)
         event_log.write('error', message=str(error))
         return 1
@@ -78,7 +83,7 @@ def _replay(
         signal.signal(number, lambda *_: stop.set())
     # The publisher's shared memory must hold a whole image; Fast DDS reads this when the node is made.
     os.environ.update(transport_environment(os.environ))
-    rclpy.init(args=list(argv), signal_handler_options=SignalHandlerOptions.NO)
+    initialize(argv)
     node = rclpy.create_node('replay_camera')
     executor = ExecutorThread(node)
     try:

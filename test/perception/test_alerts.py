@@ -5,8 +5,9 @@ import logging
 import pytest
 
 from impatient_ros.perception.alerts import CAMERA_ALERTS, Alert, Alerts, CameraSituation
-from impatient_ros.perception.frame_record import FrameRecord, Outcome
+from impatient_ros.perception.frame_record import ARRIVED_LATE, FrameRecord, Outcome
 from impatient_ros.perception.monitor import Monitor
+from impatient_ros.perception.transport_advice import Transport
 
 
 class Clock:
@@ -33,7 +34,9 @@ def add(monitor, count, outcome=Outcome.answered, **values):
 
 def situation(monitor):
     statistics = monitor.snapshot().cameras['front']
-    return CameraSituation(statistics, '/front/image_raw', statistics.silent, 10.0, 'config/fastdds.xml')
+    return CameraSituation(
+        statistics, '/front/image_raw', statistics.silent, 10.0, Transport(), message_bytes=921_600
+    )
 
 
 def alert(*, level=logging.WARNING, measure=lambda s: s, raise_at=1, settle_below=1, text):
@@ -111,26 +114,51 @@ def test_that_not_even_the_cheapest_path_fits_is_said_once_and_not_for_single_fr
     assert said[1:] == ['fine again']
 
 
-def test_frames_not_received_point_to_the_dds_profile(monitor, clock):
+def test_many_frames_not_received_are_told_with_what_to_do(monitor, clock):
     alerts = Alerts(CAMERA_ALERTS)
-    add(monitor, 10)
+    add(monitor, 93)
     monitor.not_received('front', 7)
     ((warning,), _) = alerts.update(situation(monitor))
     assert warning.level == logging.WARNING
-    assert '7 frames of /front/image_raw were published and not received' in warning.text
+    assert '7 of 100 frames of /front/image_raw were published and not received in 10 s' in warning.text
     assert 'export FASTRTPS_DEFAULT_PROFILES_FILE=config/fastdds.xml' in warning.text
     clock.time += 10.5
     add(monitor, 10)
     assert texts(alerts.update(situation(monitor))[1]) == ['fine again']
 
 
+@pytest.mark.parametrize(('lost', 'received'), [(4, 96), (9, 10)])
+def test_a_few_lost_frames_are_counted_and_nothing_more(monitor, lost, received):
+    add(monitor, received)
+    monitor.not_received('front', lost)
+    assert Alerts(CAMERA_ALERTS).update(situation(monitor)) == ([], [])
+
+
+def test_frames_that_arrive_after_their_deadline_are_called_that(monitor):
+    add(monitor, 10, Outcome.infeasible, reason=ARRIVED_LATE)
+    add(monitor, 5)
+    ((warning,), _) = Alerts(CAMERA_ALERTS).update(situation(monitor))
+    assert warning.text.startswith('10 of 15 frames arrived after their deadline')
+    assert 'budget.*' in warning.text
+    assert 'cheapest' not in warning.text
+
+
 @pytest.mark.parametrize(
     ('records', 'text'),
     [
-        ((30, Outcome.missed, {}), '30 of 30 frames had no answer by their deadline'),
+        ((30, Outcome.missed, {}), '30 of 30 frames had no answer by their deadline; give them more time'),
         ((30, Outcome.late, {}), '30 of 30 frames had no answer'),
-        ((2, Outcome.dropped, {'reason': 'truncated'}), 'frames that cannot be used: 2 truncated'),
-        ((3, Outcome.answered, {'fault': 'zero_stamp'}), 'input faults: 3 zero_stamp; the arrival stands in'),
+        (
+            (2, Outcome.dropped, {'reason': 'truncated'}),
+            'frames that cannot be used: 2 truncated; the driver or the link',
+        ),
+        (
+            (3, Outcome.answered, {'fault': 'zero_stamp'}),
+            'input faults: 3 zero_stamp; the arrival stands in for the stamp: let the driver stamp',
+        ),
+        ((3, Outcome.answered, {'fault': 'future_stamp'}), 'synchronise the machines'),
+        ((3, Outcome.answered, {'fault': 'stale_stamp'}), 'raise budget.stale_after'),
+        ((3, Outcome.answered, {'fault': 'no_deadline'}), 'announce one ahead of time'),
     ],
 )
 def test_what_went_wrong_in_the_window_is_said_with_numbers(monitor, records, text):

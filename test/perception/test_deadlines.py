@@ -203,3 +203,30 @@ def test_nothing_is_stuck_after_the_clock_jumped_back():
     found = deadline(FIXED, NOW, arrival=back, deadlines=deadlines)
     assert found.fault == 'future_stamp'
     assert found.budget(back) == pytest.approx(0.1)
+
+
+def with_steps(*steps_ns):
+    deadlines = Deadlines()
+    for step_ns in steps_ns:
+        deadlines.clock_advanced(step_ns)
+    return deadlines
+
+
+def test_with_simulated_time_a_stamp_may_be_one_step_of_the_clock_ahead():
+    # The first step leads to the simulation's time, and one message was lost.
+    tenths = with_steps(NOW, *[100 * MS] * 5, 200 * MS, *[100 * MS] * 4)
+    assert deadline(FIXED, NOW + 100 * MS, deadlines=tenths).fault is None
+    assert deadline(FIXED, NOW + 100 * MS, deadlines=tenths).at_ns == NOW + 200 * MS
+    assert deadline(FIXED, NOW + 101 * MS, deadlines=tenths).fault == 'future_stamp'
+
+
+def test_steps_below_the_tolerance_of_clocks_do_not_narrow_it():
+    fast = with_steps(*[MS] * 20)
+    assert deadline(FIXED, NOW + FUTURE_TOLERANCE_NS, deadlines=fast).fault is None
+
+
+def test_few_steps_say_nothing_about_the_clock_nor_do_those_before_a_jump():
+    assert deadline(FIXED, NOW + 50 * MS, deadlines=with_steps(NOW, 100 * MS)).fault == 'future_stamp'
+    jumped = with_steps(*[100 * MS] * 20)
+    jumped.reset()
+    assert deadline(FIXED, NOW + 50 * MS, deadlines=jumped).fault == 'future_stamp'

@@ -4,13 +4,13 @@ import logging
 
 import pytest
 
-from impatient_ros.perception.diagnostics import Diagnostics
+from impatient_ros.perception.diagnostics import Diagnostics, Feed
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
 from impatient_ros.perception.model_state import ModelState
 from impatient_ros.perception.monitor import Monitor
 from impatient_ros.planning.overrun_control import OverrunState
 
-TOPICS = {'front': '/front/image_raw', 'rear': '/rear/image_raw'}
+FEEDS = {'front': Feed('/front/image_raw', 921_600), 'rear': Feed('/rear/image_raw')}
 ACTIVE = ModelState(
     'active',
     active_for=60.0,
@@ -40,8 +40,8 @@ def clock():
 
 @pytest.fixture
 def monitor(clock):
-    monitor = Monitor(TOPICS, window=10.0, now=clock)
-    for camera in TOPICS:
+    monitor = Monitor(FEEDS, window=10.0, now=clock)
+    for camera in FEEDS:
         for index in range(20):
             monitor.record(
                 FrameRecord(
@@ -64,7 +64,7 @@ def by_name(statuses):
 
 
 def report(monitor, model=ACTIVE, diagnostics=None):
-    return (diagnostics or Diagnostics('perception')).build(monitor.snapshot(), model, TOPICS)
+    return (diagnostics or Diagnostics('perception')).build(monitor.snapshot(), model, FEEDS)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_there_is_a_status_per_camera_and_one_for_the_model(monitor, said):
 def test_a_camera_tells_rate_exits_slack_misses_slowdown_faults_and_losses(monitor, clock):
     monitor.record(FrameRecord('front', 1.0, Outcome.missed, 'none ready', fault='zero_stamp', slowdown=1.5))
     monitor.record(FrameRecord('front', 1.0, Outcome.dropped, 'truncated'))
-    monitor.not_received('front', 4)
+    monitor.not_received('front', 4)  # 4 of 26
     clock.time += 2.0
     status = by_name(report(monitor))['perception: front']
     told = status.values
@@ -100,13 +100,14 @@ def test_a_camera_tells_rate_exits_slack_misses_slowdown_faults_and_losses(monit
     assert (told['input_faults'], told['input_faults.zero_stamp']) == ('1', '1')
     assert told['dropped.truncated'] == '1'
     assert told['not_received'] == '4'
+    assert told['topic'] == '/front/image_raw'
     assert status.level == logging.WARNING
     for part in ('not received', 'truncated', 'zero_stamp'):
         assert part in status.text
 
 
 def test_a_camera_tells_which_paths_were_used_the_lowest_resolution_first(clock):
-    monitor = Monitor(TOPICS, now=clock)
+    monitor = Monitor(FEEDS, now=clock)
     several = {'resolutions': 2, 'exits': 2}
     for resolution, exit_index in ((160, 0), (96, 1), (160, 0), (96, 0), (1024, 0)):
         monitor.record(
@@ -121,7 +122,7 @@ def test_a_camera_tells_which_paths_were_used_the_lowest_resolution_first(clock)
 
 
 def test_a_camera_counts_unknown_answers_since_the_reset(clock):
-    monitor = Monitor(TOPICS, now=clock)
+    monitor = Monitor(FEEDS, now=clock)
     for unknown in (True, False, True):
         monitor.record(FrameRecord('front', 1.0, Outcome.answered, exit_index=0, unknown=unknown))
     clock.time += 100.0
@@ -138,7 +139,7 @@ def test_a_camera_tells_how_its_own_miss_rate_is_held(monitor):
 
 
 def test_a_camera_that_has_answered_nothing_yet_has_empty_values():
-    status = by_name(report(Monitor(TOPICS)))['perception: front']
+    status = by_name(report(Monitor(FEEDS)))['perception: front']
     told = status.values
     assert told['miss_rate'] == told['slack_p50_s'] == told['slowdown'] == ''
     assert told['paths_used'] == ''
@@ -160,7 +161,7 @@ def test_a_silent_camera_is_an_error_once_the_node_has_been_active_long_enough(m
     assert by_name(report(monitor, fresh))['perception: front'].level == logging.INFO
     found = report(monitor)
     assert by_name(found)['perception: front'].level == logging.ERROR
-    expected = [('ERROR', f'{camera}: no frame on {topic} for 60 s') for camera, topic in TOPICS.items()]
+    expected = [('ERROR', f'{camera}: no frame on {feed.topic} for 60 s') for camera, feed in FEEDS.items()]
     assert [(level, text.partition(':  ')[0].split(': is')[0]) for level, text in said()] == expected
 
 
@@ -186,5 +187,5 @@ def test_a_slow_machine_is_announced_once_and_when_it_recovers(monitor, said):
 
 
 def test_a_camera_that_the_monitor_does_not_know_yet_is_listed(clock):
-    found = Diagnostics('p').build(Monitor(now=clock).snapshot(), ACTIVE, {'new': '/new'})
+    found = Diagnostics('p').build(Monitor(now=clock).snapshot(), ACTIVE, {'new': Feed('/new')})
     assert list(by_name(found)) == ['p: new', 'p: model']

@@ -9,7 +9,7 @@ from answers import NOTHING, answer, path
 
 from impatient_ros.perception.deadlines import Deadline
 from impatient_ros.perception.frame_in_progress import FrameInProgress
-from impatient_ros.perception.frame_record import Outcome
+from impatient_ros.perception.frame_record import ARRIVED_LATE, Outcome
 from impatient_ros.perception.latest_frames import Frame
 from impatient_ros.perception.sending import Clocks, Sender
 from impatient_ros.perception.settings import CameraParameters, PerceptionParameters
@@ -123,6 +123,17 @@ def test_with_several_resolutions_an_infeasible_frame_had_too_little_for_the_che
     scene = Scene(resolutions=3)
     scene.current.finish(replace(NOTHING, infeasible=True))
     assert scene.ended().reason == 'budget below the cheapest path'
+
+
+def test_a_frame_that_arrived_after_its_deadline_is_called_that():
+    scene = Scene()
+    scene.current.move(Deadline(5 * SECOND))  # the instant of its arrival
+    scene.current.finish(replace(NOTHING, infeasible=True))
+    assert (scene.ended().outcome, scene.ended().reason) == (Outcome.infeasible, ARRIVED_LATE)
+    late = Scene(on_miss='late')
+    late.current.move(Deadline(4 * SECOND))
+    late.current.finish(answer(0))
+    assert (late.ended().outcome, late.ended().reason) == (Outcome.late, ARRIVED_LATE)
 
 
 def test_every_better_answer_is_published_where_that_is_wanted():

@@ -82,7 +82,7 @@ CALLBACKS = {
     (Perception, 'announce'): lambda robot: robot.announce(robot.now() + 10**9),
     (Perception, 'receive'): lambda robot: robot.send(),
     (TimeSource, 'clock_callback'): tell_time,
-    (PerceptionNode, '_clock_jumped'): tell_time,
+    (Perception, 'clock_jumped_back'): tell_time,
 }
 STEPS = {'configure': 'inactive', 'activate': 'active', 'deactivate': 'inactive', 'clean_up': 'unconfigured'}
 

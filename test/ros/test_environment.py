@@ -2,7 +2,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from impatient_ros.ros.environment import CAMERA_PROFILE, NODE_PROFILE, transport_environment
+from impatient_ros.ros.environment import (
+    CAMERA_PROFILE,
+    NODE_PROFILE,
+    shared_memory_problem,
+    transport_environment,
+)
 
 PROFILES = {'FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE'}
 MALLOC = {'MALLOC_MMAP_THRESHOLD_', 'MALLOC_TRIM_THRESHOLD_'}
@@ -48,3 +53,29 @@ def test_a_threshold_that_is_set_stays():
 
 def test_an_empty_value_counts_as_not_set():
     assert set(transport_environment(dict.fromkeys(PROFILES, ''))) == PROFILES | MALLOC
+
+
+def test_transports_that_are_chosen_by_name_are_respected():
+    assert set(transport_environment({'FASTDDS_BUILTIN_TRANSPORTS': 'UDPv4'})) == MALLOC
+    assert set(transport_environment({'FASTDDS_BUILTIN_TRANSPORTS': ''})) == PROFILES | MALLOC
+
+
+class Memory:
+    f_frsize = 4096
+
+    def __init__(self, size):
+        self.f_blocks = size // self.f_frsize
+
+
+def test_shared_memory_that_is_too_small_for_our_profiles_is_named(monkeypatch, tmp_path):
+    ours = transport_environment({}, NODE_PROFILE)
+    monkeypatch.setattr('os.statvfs', lambda folder: Memory(64 * MIB))
+    problem = shared_memory_problem(ours)
+    assert '/dev/shm has 67 MB' in problem
+    assert 'need 88: make it larger (docker run --shm-size=256m)' in problem
+    assert shared_memory_problem({'FASTRTPS_DEFAULT_PROFILES_FILE': '/mine.xml'}) == ''
+    assert shared_memory_problem({}) == ''
+    monkeypatch.setattr('os.statvfs', lambda folder: Memory(128 * MIB))
+    assert shared_memory_problem(ours) == ''
+    monkeypatch.undo()
+    assert 'mount a tmpfs there' in shared_memory_problem(ours, tmp_path / 'none')

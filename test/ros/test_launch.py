@@ -89,8 +89,8 @@ def launched(tmp_path, install):
     output = tmp_path / 'given.json'
     environ = install(STAND_IN.format(python=sys.executable, output=str(output)))
 
-    def launched(*arguments, **variables):
-        command = [sys.executable, '-c', LAUNCH, str(LAUNCH_FILE), *arguments]
+    def launched(*arguments, file=LAUNCH_FILE, **variables):
+        command = [sys.executable, '-c', LAUNCH, str(file), *arguments]
         done = subprocess.run(command, env=environ | variables, capture_output=True, text=True, timeout=60)
         assert done.returncode == 0, done.stderr
         return json.loads(output.read_text())
@@ -130,24 +130,116 @@ def test_arguments_that_are_given_override_the_file(launched, tmp_path):
     mine.write_text('/**:\n  ros__parameters:\n    model: from-the-file\n')
     given = launched(
         f'params_file:={mine}',
-        'model:=m.safetensors',
+        'checkpoint:=m.safetensors',
+        'name:=eyes',
         'namespace:=front',
+        'autostart:=false',
         'use_sim_time:=true',
         'log_level:=debug',
     )
-    (first, _), (_, second) = given['files']
+    (first, _), _ = given['files']
     assert first == str(mine)
-    (overrides,) = yaml.safe_load(second).values()
-    assert overrides == {'ros__parameters': {'model': 'm.safetensors', 'use_sim_time': True}}
+    expected = {'model': 'm.safetensors', 'autostart': False, 'use_sim_time': True}
+    assert overridden(given) == expected
     assert '__ns:=/front' in given['arguments']
-    assert given['arguments'][given['arguments'].index('--log-level') + 1] == 'debug'
+    assert '__node:=eyes' in given['arguments']
+    # The node's own logger: rcl's debug output is hundreds of lines.
+    assert given['arguments'][given['arguments'].index('--log-level') + 1] == 'front.eyes:=debug'
 
 
-def test_a_value_that_is_no_truth_value_is_refused(install, tmp_path):
-    command = [sys.executable, '-c', LAUNCH, str(LAUNCH_FILE), 'use_sim_time:=maybe']
+def overridden(given):
+    """The parameters that the arguments set."""
+    (parameters,) = yaml.safe_load(given['files'][1][1]).values()
+    return parameters['ros__parameters']
+
+
+@pytest.mark.parametrize(('topic', 'transport'), [('/front/image', 'raw'), ('/a/compressed', 'compressed')])
+def test_a_camera_is_one_argument(launched, topic, transport):
+    given = launched(f'image_topic:={topic}')
+    assert overridden(given) == {'cameras.camera.topic': topic, 'cameras.camera.transport': transport}
+    assert '--log-level' not in given['arguments']
+
+
+@pytest.mark.parametrize(
+    ('argument', 'said'),
+    [
+        ('use_sim_time:=maybe', 'use_sim_time'),
+        ('respawn:=often', 'respawn'),
+        ('log_level:=loud', 'log_level'),
+        ('params_file:=/nowhere/mine.yaml', 'params_file: there is no file /nowhere/mine.yaml'),
+        ('checkpoint:=$(find-pkg-share not_there)/m.safetensors', "package 'not_there' not found"),
+    ],
+)
+def test_what_cannot_be_meant_stops_the_launch(install, argument, said):
+    command = [sys.executable, '-c', LAUNCH, str(LAUNCH_FILE), argument]
     done = subprocess.run(command, env=install(''), capture_output=True, text=True, timeout=60)
     assert done.returncode != 0
-    assert 'use_sim_time' in done.stdout + done.stderr
+    assert said in done.stdout + done.stderr
+
+
+def test_paths_may_be_of_a_package_or_of_the_home(launched, tmp_path):
+    (tmp_path / 'mine.yaml').write_text(
+        '/**:  # "$(find-pkg-share impatient_ros)" and the like\n'
+        '  ros__parameters:\n    model: $(find-pkg-share impatient_ros)/m.safetensors\n    labels: []\n'
+    )
+    given = launched('params_file:=~/mine.yaml', 'checkpoint:=~/m.safetensors', HOME=str(tmp_path))
+    share = tmp_path / 'prefix' / 'share' / 'impatient_ros'
+    (parameters,) = yaml.safe_load(given['files'][0][1]).values()
+    assert parameters == {'ros__parameters': {'model': f'{share}/m.safetensors', 'labels': []}}
+    assert overridden(given) == {'model': str(tmp_path / 'm.safetensors')}
+
+
+# A robot's own launch file; {action} includes ours.
+PARENT = """
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, GroupAction, IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import PushROSNamespace
+
+OURS = PythonLaunchDescriptionSource({file!r})
+
+def generate_launch_description():
+    return LaunchDescription([
+        DeclareLaunchArgument('model', default_value='robot.urdf'),
+        DeclareLaunchArgument('namespace', default_value='robot1'),
+        {action},
+    ])
+"""
+IN_ITS_NAMESPACE = "PushROSNamespace('robot1'), IncludeLaunchDescription(OURS)"
+BELOW_IT = (
+    "PushROSNamespace('robot1'), "
+    "IncludeLaunchDescription(OURS, launch_arguments={'namespace': 'front'}.items())"
+)
+# As the README has it.
+ALONE = (
+    "GroupAction([PushROSNamespace('robot1'), IncludeLaunchDescription(OURS, launch_arguments="
+    "{'checkpoint': 'm.safetensors'}.items())], scoped=True, forwarding=False)"
+)
+
+
+@pytest.mark.parametrize(
+    ('action', 'namespace', 'files'),
+    [(IN_ITS_NAMESPACE, '/robot1', 1), (BELOW_IT, '/robot1/front', 1), (ALONE, '/robot1', 2)],
+)
+def test_included_it_takes_no_argument_for_another_and_no_namespace_twice(
+    launched, tmp_path, action, namespace, files
+):
+    parent = tmp_path / 'robot.launch.py'
+    parent.write_text(PARENT.replace('{file!r}', repr(str(LAUNCH_FILE))).replace('{action}', action))
+    given = launched(file=parent)
+    assert f'__ns:={namespace}' in given['arguments']
+    assert len(given['files']) == files
+    assert 'robot.urdf' not in str(given)
+
+
+def test_a_node_that_ends_is_started_again_where_that_is_asked_for(install, tmp_path):
+    starts = tmp_path / 'starts'
+    # Its second life ends the launch.
+    second = f'[ $(wc -l < {starts}) -ge 2 ] || exit 1\nkill -INT $PPID\nexec sleep 60\n'
+    environ = install(f'#!/bin/sh\necho start >> {starts}\n{second}')
+    command = [sys.executable, '-c', LAUNCH, str(LAUNCH_FILE), 'respawn:=true']
+    subprocess.run(command, env=environ, capture_output=True, timeout=60)
+    assert starts.read_text() == 'start\nstart\n'
 
 
 def interrupt_until_it_ends(pid):

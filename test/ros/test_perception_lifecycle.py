@@ -65,7 +65,10 @@ class TestLifecycle:
             robot.wait_until(lambda: robot.node.count_subscribers('/right/image_raw') > 0)
             assert node.stop() == 0, node.log
 
-    def test_a_model_that_cannot_be_loaded_is_named_and_can_be_replaced(self, robot, tiny_model, tmp_path):
+    def test_a_model_that_cannot_be_loaded_is_named_and_can_be_replaced(
+        self, robot, tiny_model, tmp_path, monkeypatch
+    ):
+        monkeypatch.setenv('HOME', str(tiny_model.parent))
         broken = tmp_path / 'broken.safetensors'
         broken.write_bytes(b'not a model')
         with NodeProcess(tmp_path / 'log', f'model:={broken}', 'budget.fixed:=20.0') as node:
@@ -75,7 +78,7 @@ class TestLifecycle:
             assert robot.state() == 'unconfigured'
             robot.wait_for(lambda: robot.diagnosis_of('model') and robot.diagnosis_of('model').level == ERROR)
             assert f'cannot configure: {broken}' in robot.diagnosis_of('model').message
-            assert robot.set(model=str(tiny_model)).successful
+            assert robot.set(model=f'~/{tiny_model.name}').successful
             assert robot.transition('configure')
             assert robot.transition('activate')
             robot.wait_for_node()

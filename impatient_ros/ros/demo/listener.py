@@ -10,11 +10,11 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.context import Context
 from rclpy.parameter import parameter_value_to_python
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from vision_msgs.msg import Classification
 
 from impatient_ros.demo.frame_log import FrameLog
 from impatient_ros.ros.executor_thread import ExecutorThread
+from impatient_ros.ros.initialization import initialize
 from impatient_ros.ros.messages import nanoseconds, parse_frame_status
 
 __all__ = ['DemoListener']
@@ -41,7 +41,7 @@ class DemoListener:
         self.problem = ''
         self.connected = threading.Event()
         self._context = Context()
-        rclpy.init(args=[], context=self._context, signal_handler_options=SignalHandlerOptions.NO)
+        initialize([], self._context)
         self._node = rclpy.create_node('demo', context=self._context)
         subscribe = self._node.create_subscription
         subscribe(Classification, f'/{node}/{camera}/classification', self._on_classification, KEEP_1000)
