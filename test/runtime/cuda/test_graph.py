@@ -88,7 +88,7 @@ def test_the_default_model_answers_as_the_cpu_at_every_resolution_long_after_it_
             wanted = network(torch.from_numpy(image))[0][0].numpy()
         run = runtime.start(image)
         run.stage(0)
-        assert np.abs(run.exit() - wanted).max() < 1e-3 * np.abs(wanted).max()
+        assert np.abs(run.exit() - wanted).max() < 5e-3 * np.abs(wanted).max()  # convolutions may be TF32
     del noise
 
 
