@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -170,15 +171,32 @@ def _checked(module: Any, path: str) -> nn.Module:
 
 
 def carry_over(network: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> Sequence[str]:
-    """Load what fits of a network of the same build; returns the names that start afresh. ValueError."""
+    """Load what fits of a network of the same classifier; returns the names that start afresh. ValueError.
+
+    Layers are found by their names in the classifier, wherever either network was cut.
+    """
     own = network.state_dict()
-    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    given = dict(zip(_layers(state), state.values(), strict=True))
+    fitting = {
+        name: given[layer]
+        for name, layer in zip(own, _layers(own), strict=True)
+        if layer in given and own[name].shape == given[layer].shape
+    }
     if not fitting:
         raise ValueError(f'{path}: nothing in it fits this network; it must be of the same build')
     network.load_state_dict({**own, **fitting})
     fresh = sorted(own.keys() - fitting.keys())
     log.info('%s: %d of %d tensors carried over', path, len(fitting), len(own))
     return fresh
+
+
+def _layers(names: Iterable[str]) -> list[str]:
+    """What tensors of a staged network are called in the uncut classifier; those of heads stay."""
+    names = list(names)
+    last = max((int(name.split('.')[1]) for name in names if name.startswith('exits.')), default=0)
+    # stages.2.layer4.weight, and the same within private.96, where / stands for the dot.
+    backbone = re.compile(rf'(?:stages[./]\d+|exits[./]{last})[./]')
+    return [backbone.sub('', name, count=1) for name in names]
 
 
 def memory_layout(network: nn.Module) -> torch.memory_format:

@@ -62,6 +62,18 @@ def test_a_start_for_other_classes_keeps_all_but_the_last_layers(tmp_path: Path)
     assert torch.equal(stem, before.state_dict()['stages.0.stem.weight'])
 
 
+@pytest.mark.parametrize('exits', [1, 2])
+def test_a_start_that_was_cut_elsewhere_keeps_the_whole_classifier(exits: int) -> None:
+    before = build(NetworkOptions(**OWN, exits=3), classes=10, image_size=(32, 32))
+    after = build(NetworkOptions(**OWN, exits=exits), classes=10, image_size=(32, 32))
+    fresh = carry_over(after, before.state_dict(), 'before')
+    heads = {f'exits.{t}.' for t in range(exits - 1)}
+    assert all(name.startswith(tuple(heads)) for name in fresh)
+    x = torch.randn(2, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(after.eval()(x)[-1], before.eval()(x)[-1])
+
+
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
