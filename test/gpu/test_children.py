@@ -10,7 +10,9 @@ def run(program, limit=60.0):
 
 
 def test_output_is_shown_as_it_comes_and_its_end_is_kept(capfd):
-    ended = run('import sys\nfor i in range(1000): print(i)\nprint("last", file=sys.stderr)')
+    ended = run(
+        'import sys\nfor i in range(1000): print(i)\nsys.stdout.flush()\nprint("last", file=sys.stderr)'
+    )
     lines = ended.output.split()
     assert ended.code == 0
     assert len(lines) == children.KEPT
