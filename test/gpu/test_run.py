@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -90,7 +91,7 @@ def test_its_deadlines_count_every_frame_once_and_claim_no_accuracy_that_nobody_
 
 def test_its_readme_shows_tests_speed_and_deadlines(dry):
     text = (dry[1] / 'README.md').read_text()
-    assert '`14/' in text, 'the last line of pytest'
+    assert re.search(r'`\d+/\d+ tests collected', text), 'the last line of pytest'
     assert '| shufflenet_v2_x0_5 | cpu, eager, f32 |' in text
     assert 'of 10 (' in text
 
