@@ -94,7 +94,7 @@ def _cuda_graph(source: Source, device: str, threads: int, memory_limit: float) 
     from impatient_ros.runtime.cuda.graph import CudaGraphRuntime
 
     network = _network(source, "runtime 'cuda_graph'", 'write device cpu')
-    return CudaGraphRuntime(network, chosen, sides=source.sides)
+    return CudaGraphRuntime(network, chosen, sides=source.sides, digest=source.digest)
 
 
 def _eager(source: Source, device: str, threads: int, memory_limit: float) -> Runtime:

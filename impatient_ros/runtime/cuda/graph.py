@@ -36,6 +36,7 @@ class CudaGraphRuntime(Runtime):
             f16 and bf16 that leaves the classes of every exit as they are, compared at the network's own
             resolution, and f32 where none does. What was chosen is the attribute of that name.
         sides: the resolutions, px, ascending, the last is the network's own; (): only that one.
+        digest: of the weights, under which the precision that 'auto' finds is kept in the user's cache.
 
     Raises:
         RuntimeUnavailableError: the device is none of CUDA's, or the network cannot be captured.
@@ -52,6 +53,7 @@ class CudaGraphRuntime(Runtime):
         *,
         precision: str = 'auto',
         sides: Sequence[int] = (),
+        digest: str | None = None,
     ) -> None:
         if device.type != 'cuda':
             raise RuntimeUnavailableError(
@@ -63,7 +65,7 @@ class CudaGraphRuntime(Runtime):
         self.exits = len(network.stages)
         network = network.eval().to(device)
         network.to(memory_format=torch.channels_last)
-        self.precision = chosen_precision(network, device) if precision == 'auto' else precision
+        self.precision = chosen_precision(network, device, digest) if precision == 'auto' else precision
         dtype = DTYPES[self.precision]
         self._stream = torch.cuda.Stream(device)
         self._prepare: dict[int, DevicePreparation] = {}  # by resolution

@@ -27,6 +27,28 @@ def test_auto_takes_the_first_of_f16_and_bf16_that_leaves_the_classes_as_they_ar
     assert chosen({f16: [0.003], bf16: [0.003]}, (9, 0)) == ('f32', [f16, bf16])
 
 
+def test_what_was_found_is_kept_for_a_model_on_a_gpu(monkeypatch, tmp_path):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    asked = []
+    monkeypatch.setattr(
+        precision, 'half_precision_disagreement', lambda network, *_: asked.append(network) or [0.0]
+    )
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (9, 0))
+    gpu = 'one'
+    monkeypatch.setattr(torch.cuda, 'get_device_name', lambda device: gpu)
+    for model in ('a', 'a', 'b'):
+        assert chosen_precision(model, torch.device('cuda'), digest=model) == 'f16'
+    assert asked == ['a', 'b']
+    [first, _] = sorted((tmp_path / 'impatient_ros' / 'precision').iterdir())
+    first.write_text('{"precision": "f64"}')  # damaged: made anew
+    for model in ('a', 'b'):
+        assert chosen_precision(model, torch.device('cuda'), digest=model) == 'f16'
+    assert len(asked) == 3
+    gpu = 'another'
+    chosen_precision('a', torch.device('cuda'), digest='a')
+    assert len(asked) == 4
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_16_bits_are_compared_exit_by_exit_where_the_network_stays_as_it_is(monkeypatch, dtype):
     monkeypatch.setattr(precision, 'PROBES', 8)
