@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,8 @@ class NetworkOptions:
         head_kind: whether heads end in the network's own final layer (shared) or one each (own); auto: shared
             for many classes.
         weights: pretrained ones of the backbone: DEFAULT or another name of the family's, or a state dict.
-        start: a checkpoint (.safetensors) of the same build to start from, exits included; layers whose shape
-            differs, such as those for other classes, start afresh.
+        start: a checkpoint (.safetensors) of the same classifier to start from, wherever it is cut; heads at
+            the same exits included. Layers whose shape differs, as for other classes, start afresh.
         family: whose classifier `backbone` is: torchvision, timm or an installed one.
         resolutions: sides of the pictures to learn at, px, ascending; the last is the network's own. Default:
             that one alone.
@@ -73,8 +74,13 @@ class NetworkOptions:
         return {key: value for key, value in asdict(self).items() if value not in (None, {}, [])}
 
 
-def build(options: NetworkOptions, *, classes: int, image_size: tuple[int, int]) -> ImpatientNetwork:
-    """The network with fresh heads, or with those of `options.start`. Raises ValueError, OSError."""
+def build(
+    options: NetworkOptions, *, classes: int, image_size: tuple[int, int], whole: bool = False
+) -> ImpatientNetwork:
+    """The network with fresh heads, or with those of `options.start`. Raises ValueError, OSError.
+
+    With `whole` all of its last exit's path has to come from there.
+    """
     if options.backbone is None and options.module is None and options.start is not None:
         options = _as_started(options)
     if (options.backbone is None) == (options.module is None):
@@ -112,7 +118,13 @@ def build(options: NetworkOptions, *, classes: int, image_size: tuple[int, int])
         )
     if options.start is not None:
         state = read_state(options.start)
-        carry_over(network, state, options.start)
+        fresh = carry_over(network, state, options.start)
+        own = ('stages.', f'exits.{len(network.exits) - 1}.')
+        if whole and (missing := [name for name in fresh if name.startswith(own)]):
+            raise ValueError(
+                f'{options.start} is of another network: it has no {missing[0]} that fits; leave out '
+                'model.network.backbone, or write the one that it was made with'
+            )
     if options.private:
         sides = options.resolutions[:-1] if options.private_sides is None else options.private_sides
         network.make_private(sides, options.private)  # copies of what was carried over
@@ -170,15 +182,33 @@ def _checked(module: Any, path: str) -> nn.Module:
 
 
 def carry_over(network: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> Sequence[str]:
-    """Load what fits of a network of the same build; returns the names that start afresh. ValueError."""
+    """Load what fits of a network of the same classifier; returns the names that start afresh. ValueError.
+
+    The classifier's own layers fit wherever either network is cut; heads where they stand at the same exit.
+    """
     own = network.state_dict()
-    fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
+    given = {plain: state[name] for name, plain in _plain_names(state).items()}
+    found = {name: given.get(plain) for name, plain in _plain_names(own).items()}
+    fitting = {
+        name: value for name, value in found.items() if value is not None and own[name].shape == value.shape
+    }
     if not fitting:
         raise ValueError(f'{path}: nothing in it fits this network; it must be of the same build')
     network.load_state_dict({**own, **fitting})
     fresh = sorted(own.keys() - fitting.keys())
     log.info('%s: %d of %d tensors carried over', path, len(fitting), len(own))
     return fresh
+
+
+def _plain_names(names: Iterable[str]) -> dict[str, str]:
+    """By its name in a network's state, what a tensor of the classifier itself, of its stages and last exit,
+    is called without them; those of heads stay as they are.
+    """
+    names = list(names)
+    last = max((int(stage[1]) for name in names if (stage := re.match(r'stages\.(\d+)\.', name))), default=0)
+    # Private tensors have / for the dot.
+    prefix = re.compile(rf'^(private\.\d+\.)?(?:stages[./]\d+|exits[./]{last})[./]')
+    return {name: prefix.sub(lambda found: f'{found[1] or ""}classifier.', name) for name in names}
 
 
 def memory_layout(network: nn.Module) -> torch.memory_format:
