@@ -122,6 +122,11 @@ class TrainingCLI(LightningCLI):
             raise ValueError(f'log is {own.log!r}: write one of {", ".join(LOGS)}')
         self.output = Path(own.output)
         if own.model.risk.method == 'distil' and own.data.labels_from is None:
+            if own.model.network.start is None:
+                raise ValueError(
+                    'method distil learns from the answers of a trained network: write which, '
+                    'model.network.start (a checkpoint, such as that of a run with method last)'
+                )
             own.data.labels_from = own.model.network.start
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
