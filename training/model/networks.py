@@ -119,8 +119,8 @@ def build(
     if options.start is not None:
         state = read_state(options.start)
         fresh = carry_over(network, state, options.start)
-        own = ('stages.', f'exits.{len(network.exits) - 1}.')
-        if whole and (missing := [name for name in fresh if name.startswith(own)]):
+        path = ('stages.', f'exits.{len(network.exits) - 1}.')
+        if whole and (missing := [name for name in fresh if name.startswith(path)]):
             raise ValueError(
                 f'{options.start} is of another network: it has no {missing[0]} that fits; leave out '
                 'model.network.backbone, or write the one that it was made with'
