@@ -8,15 +8,12 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
 import logging
 import os
 import shlex
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +24,13 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
-from impatient_ros.budgets import SUPPORT
-from impatient_ros.checkpoint import save
 from impatient_ros.standard_output import run_command
 from training.data.data_module import PictureData
 from training.model.callbacks import LearningCurve
-from training.model.resolutions import at_sides, macs_per_picture
 from training.model.training_module import ImpatientModule
-from training.scoring.exit_scores import evaluate
+from training.trained_checkpoint import write_checkpoint
 
-__all__ = ['TrainingCLI', 'main', 'write_checkpoint']
+__all__ = ['TrainingCLI', 'main']
 
 log = logging.getLogger(__name__)
 
@@ -122,6 +116,11 @@ class TrainingCLI(LightningCLI):
             raise ValueError(f'log is {own.log!r}: write one of {", ".join(LOGS)}')
         self.output = Path(own.output)
         if own.model.risk.method == 'distil' and own.data.labels_from is None:
+            if own.model.network.start is None:
+                raise ValueError(
+                    'method distil learns from the answers of a trained network: write which, '
+                    'model.network.start (a checkpoint, such as that of a run with method last)'
+                )
             own.data.labels_from = own.model.network.start
 
     def instantiate_trainer(self, **kwargs: Any) -> lightning.Trainer:
@@ -185,100 +184,6 @@ class TrainingCLI(LightningCLI):
                 )
         log.info('resuming from %s', state)
         return str(state)
-
-
-def write_checkpoint(
-    path: Path, module: ImpatientModule, data: PictureData, provenance: Mapping[str, Any]
-) -> None:
-    """Measure the trained network on the validation pictures and write it with what the node needs."""
-    network = module.kept.to(module.trainer.strategy.root_device)
-    sides = module.sides
-    evaluations = [
-        evaluate(
-            each, data.validation, data.preprocessing if each is network else data.preprocessing.at(side)
-        )
-        for side, each in zip(sides, at_sides(network, sides), strict=True)
-    ]
-    soft = None
-    if module.unlabelled:
-        # Accuracy is agreement with the full path, and confidences are to be its own.
-        full = evaluations[-1].logits[-1]
-        evaluations = [replace(each, target=full.argmax(1)) for each in evaluations]
-        soft = (full.double() / data.temperature).softmax(1)
-    network.cpu()
-    before = [error for each in evaluations for error in each.calibration_errors()]
-    after = [error for each in evaluations for error in each.held_out_calibration_errors()]
-    for side, each in zip(sides, evaluations, strict=True):
-        log.info('validation accuracy at %d px %s', side, _percent(each.accuracies))
-    log.info('calibration error %s before, %s after temperature', _percent(before), _percent(after))
-    accuracies = [each.accuracies for each in evaluations]
-    temperatures = [each.temperatures(soft) for each in evaluations]
-    several = len(sides) > 1
-    risk = module.risk_options
-    save(
-        network,
-        path,
-        labels=data.labels,
-        preprocessing=data.preprocessing,
-        resolutions=sides if several else (),
-        accuracies=accuracies if several else accuracies[0],
-        temperatures=temperatures if several else temperatures[0],
-        provenance={
-            **provenance,
-            'method': risk.method,
-            'trained_exits': list(module.trained),
-            'network': module.options.described(),
-            'budgets': _budgets(module),
-            'risk': {key: value for key, value in vars(risk).items() if value is not None},
-            'optimiser': vars(module.optimiser_options),
-            'data': f'{Path(data.source).name}{_digest(Path(data.source))}',
-            'training_pictures': len(data.pictures),
-            **_passes(module, data, provenance['epochs']),
-            'rejected_pictures': [*data.pictures.rejected, *data.validation.rejected],
-            'relative': module.unlabelled,
-            'accuracy': f'{data.validation_is}, {len(data.validation)} pictures, none of them trained on'
-            + (', agreement with the full path' if module.unlabelled else ''),
-            'temperature': 'fitted on the same pictures'
-            + (" to the full path's probabilities" if module.unlabelled else '')
-            + '; calibration errors by halves',
-            'calibration_error': [round(e, 4) for e in after],
-            'calibration_error_uncalibrated': [round(e, 4) for e in before],
-            'date': datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
-            'torch': torch.__version__,
-        },
-    )
-    log.info('wrote %s', path)
-
-
-def _passes(module: ImpatientModule, data: PictureData, epochs: int) -> dict[str, float]:
-    """How many pictures went through the network, each resolution counted, and what that cost, in MACs of the
-    forward passes; known where all exits are trained.
-    """
-    if module.risk_options.method not in ('joint', 'uniform'):
-        return {}
-    pictures = epochs * len(data.train_dataloader()) * min(data.batch_size, len(data.pictures))
-    macs = macs_per_picture(at_sides(module.kept, module.sides))
-    return {'processed_pictures': pictures * min(len(module.sides), 3), 'processed_macs': pictures * macs}
-
-
-def _budgets(module: ImpatientModule) -> str:
-    risk = module.risk_options
-    if module.exit_share is None:
-        return 'none: the exits are not weighted by budgets'
-    costs = 'MACs' if risk.costs == 'macs' else 'seconds'
-    support = '' if risk.budgets.endswith(('.yaml', '.yml')) else f' over 0 to {SUPPORT} of the last cost'
-    at = f' at {", ".join(map(str, module.sides))} px' if len(module.sides) > 1 else ''
-    shares = ' '.join(f'{w:.3f}' for w in module.exit_share)
-    return f'{risk.budgets}{support}, costs in {costs}, {risk.mode}; no answer and each exit{at}: {shares}'
-
-
-def _digest(path: Path) -> str:
-    """Identifies a zip; a folder has no digest."""
-    return f' sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}' if path.is_file() else ''
-
-
-def _percent(values: Sequence[float]) -> str:
-    return ' '.join(f'{100 * value:.1f}%' for value in values)
 
 
 def _flat(values: Any, prefix: str = '') -> dict[str, Any]:

@@ -22,7 +22,7 @@ from impatient_ros.images.errors import ImageError
 from impatient_ros.images.picture_files import MAX_FILE, PICTURE_SUFFIXES, read_picture_file
 from training.data.orientation import is_to_be_turned
 
-__all__ = ['DataError', 'PictureFiles', 'decode']
+__all__ = ['DataError', 'PictureFiles', 'decode', 'hidden', 'member_data']
 
 log = logging.getLogger(__name__)
 
@@ -132,29 +132,17 @@ class PictureFiles:
 
     def _data(self, name: str) -> bytes:
         try:
-            if not self._zipped:
-                return read_picture_file(self.source / name)
-            member = self._members[name]
-            if member.file_size > MAX_FILE:
-                raise ImageError(
-                    'too_large', f'the file takes {member.file_size} bytes, the limit is {MAX_FILE}'
-                )
-            with self._archive().open(member) as file:  # which gives no more than the announced bytes
-                return file.read()
+            if self._zipped:
+                return member_data(self._archive(), self._members[name])
+            return read_picture_file(self.source / name)
         except OSError as error:
             raise ImageError('data', f'{error.strerror}') from error
-        except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError) as error:
-            if isinstance(error, ImageError):
-                raise
-            raise ImageError('decode', f'it is damaged in the zip: {error}') from error
-        except Exception as error:  # zlib.error, LZMAError: each compression has its own
-            raise ImageError('decode', f'it is damaged in the zip: {error}') from error
 
     def _sort_into(self, entries: list[str]) -> None:
         top = _top_folder(entries)
         for entry in entries:
             *folders, name = entry.removeprefix(top).split('/')
-            if any(part.startswith(('.', '__MACOSX')) for part in (*folders, name)):
+            if hidden(entry.removeprefix(top)):
                 continue
             is_picture = name.lower().endswith(PICTURE_SUFFIXES)
             if len(folders) < 2:
@@ -168,6 +156,24 @@ class PictureFiles:
                 names.append(entry)
             elif name:
                 self._others.setdefault(split, Counter())[PurePosixPath(name).suffix.lower() or name] += 1
+
+
+def member_data(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
+    """What is in a zip's picture file. Raises ImageError where it is damaged or too large, OSError."""
+    if member.file_size > MAX_FILE:
+        raise ImageError('too_large', f'the file takes {member.file_size} bytes, the limit is {MAX_FILE}')
+    try:
+        with archive.open(member) as file:  # which gives no more than the announced bytes
+            return file.read()
+    except OSError:
+        raise
+    except Exception as error:  # BadZipFile, zlib.error, LZMAError: each compression has its own
+        raise ImageError('decode', f'it is damaged in the zip: {error}') from error
+
+
+def hidden(name: str) -> bool:
+    """Whether a zip's member or a folder's file, named with /, is one that nobody put there on purpose."""
+    return any(part.startswith(('.', '__MACOSX')) for part in name.split('/'))
 
 
 def decode(data: bytes) -> np.ndarray | None:

@@ -17,11 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from impatient_ros.images.errors import ImageError
+from impatient_ros.images.picture_files import PICTURE_SUFFIXES, read_picture_file
 from impatient_ros.images.raw import decode_compressed, to_rgb
 from impatient_ros.replay.frame import RawFrame, SourceError
-from impatient_ros.replay.pictures import PICTURE_SUFFIXES, picture_files
+from impatient_ros.replay.pictures import picture_files
 from training.data.labelled_pictures import Pictures, shrunk
-from training.data.picture_files import DataError, decode
+from training.data.picture_files import DataError, decode, hidden, member_data
 
 __all__ = ['read_unlabelled']
 
@@ -58,7 +59,7 @@ def read_unlabelled(
     if in_time:
         found = list(_frames(path, shorter_side, rejected))
     else:
-        found = list(_pictures(_entries(path, files, zips), shorter_side, rejected))
+        found = list(_pictures(path, files, zips, shorter_side, rejected))
     held = hold_out or max(1, round(HELD_OUT * len(found)))
     if len(found) <= held:
         raise DataError(f'{source}: {len(found)} readable pictures, of which {held} are to be held out')
@@ -85,29 +86,55 @@ def read_unlabelled(
 
 
 def _pictures(
-    entries: Iterator[tuple[str, bytes]], shorter_side: int, rejected: list[str]
+    path: Path, files: Sequence[Path], zips: Sequence[Path], shorter_side: int, rejected: list[str]
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Names and pictures of encoded files, several decoded at a time."""
+    entries = _entries(path, files, zips, rejected)
     with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
         while batch := list(islice(entries, DECODED_AHEAD)):
             names, data = zip(*batch, strict=True)
             for name, picture in zip(names, pool.map(decode, data), strict=True):
                 if picture is None:
-                    log.warning('%s is not a readable picture; left out', name)
-                    rejected.append(name)
+                    _leave_out(path, name, 'it cannot be decoded', rejected)
                 else:
                     yield name, shrunk(picture, shorter_side)
 
 
-def _entries(path: Path, files: Sequence[Path], zips: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
+def _entries(
+    path: Path, files: Sequence[Path], zips: Sequence[Path], rejected: list[str]
+) -> Iterator[tuple[str, bytes]]:
     """Names and contents of single files and of those in zips."""
     for file in files:
-        yield str(file.relative_to(path)), file.read_bytes()
+        name = file.relative_to(path).as_posix()
+        try:
+            data = read_picture_file(file)
+        except (OSError, ImageError) as error:
+            _leave_out(path, name, error, rejected)
+        else:
+            yield name, data
     for archive in zips:
-        with zipfile.ZipFile(archive) as opened:
-            for name in sorted(opened.namelist()):
-                if name.lower().endswith(PICTURE_SUFFIXES) and not name.startswith('__MACOSX'):
-                    yield f'{archive.name}/{name}', opened.read(name)
+        zipped = archive.name if archive == path else archive.relative_to(path).as_posix()
+        try:
+            opened = zipfile.ZipFile(archive)
+        except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+            _leave_out(path, zipped, error, rejected)
+            continue
+        with opened:
+            for member in sorted(opened.infolist(), key=lambda each: each.filename):
+                name = f'{zipped}/{member.filename}'
+                if hidden(member.filename) or not name.lower().endswith(PICTURE_SUFFIXES):
+                    continue
+                try:
+                    data = member_data(opened, member)
+                except (OSError, ImageError) as error:
+                    _leave_out(path, name, error, rejected)
+                else:
+                    yield name, data
+
+
+def _leave_out(path: Path, name: str, why: object, rejected: list[str]) -> None:
+    log.warning('%s: %s is not readable; left out (%s)', path, name, why)
+    rejected.append(name)
 
 
 def _frames(path: Path, shorter_side: int, rejected: list[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -122,8 +149,7 @@ def _frames(path: Path, shorter_side: int, rejected: list[str]) -> Iterator[tupl
                     raw = isinstance(frame.image, RawFrame)
                     picture = (to_rgb if raw else decode_compressed)(frame.image)
                 except ImageError as error:
-                    log.warning('%s: %s: %s; left out', path, name, error)
-                    rejected.append(name)
+                    _leave_out(path, name, error, rejected)
                 else:
                     yield name, np.array(shrunk(picture, shorter_side))  # not a view of the message
     except SourceError as error:

@@ -6,7 +6,9 @@ output of stage t is the average
 
     (w'_t / W_t) g_head_t + (W_{t+1} / W_t) g_from_stage_{t+1},
 
-and head parameters get their own unscaled gradient. The losses must then be added without weights.
+and head parameters get their own unscaled gradient. A layer that several exits share, such as the network's
+final one, gets the average of their gradients, weighted by the w' of these exits. The losses must then be
+added without weights.
 
 Source of the unweighted form: Li, Zhang, Qi, Yang, Huang, "Improved Techniques for Training Adaptive Deep
 Networks", ICCV 2019.
@@ -18,6 +20,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
+from torch.func import functional_call
 
 from impatient_ros.network import ImpatientNetwork
 
@@ -35,11 +39,35 @@ def shares(weights: Sequence[float]) -> tuple[tuple[float, float], ...]:
 def forward(network: ImpatientNetwork, x: torch.Tensor, weights: Sequence[float]) -> list[torch.Tensor]:
     """The logits of every exit, T x [N, classes], whose gradients mix as above."""
     logits = []
-    for stage, head, (own, later) in zip(network.stages, network.exits, shares(weights), strict=True):
+    shared = _shared(network, weights)
+    for t, (stage, head, (own, later)) in enumerate(
+        zip(network.stages, network.exits, shares(weights), strict=True)
+    ):
         x = stage(x)
-        logits.append(head(_Scaled.apply(x, own)))
+        parts = {name: _Scaled.apply(parameter, share) for name, parameter, share in shared[t]}
+        logits.append(functional_call(head, parts, (_Scaled.apply(x, own),)))
         x = _Scaled.apply(x, later)
     return logits
+
+
+def _shared(
+    network: ImpatientNetwork, weights: Sequence[float]
+) -> list[list[tuple[str, nn.Parameter, float]]]:
+    """Per exit the parameters that others have, too: name, parameter, the exit's share of its gradient."""
+    named = [dict(head.named_parameters()) for head in network.exits]
+    owners: dict[nn.Parameter, list[int]] = {}
+    for t, parameters in enumerate(named):
+        for parameter in parameters.values():
+            owners.setdefault(parameter, []).append(t)
+
+    def share(t: int, exits: Sequence[int]) -> float:
+        whole = sum(weights[s] for s in exits)
+        return weights[t] / whole if whole > 0 else 1 / len(exits)
+
+    return [
+        [(name, p, share(t, owners[p])) for name, p in parameters.items() if len(owners[p]) > 1]
+        for t, parameters in enumerate(named)
+    ]
 
 
 class _Scaled(torch.autograd.Function):

@@ -43,8 +43,8 @@ class NetworkOptions:
         head_kind: whether heads end in the network's own final layer (shared) or one each (own); auto: shared
             for many classes.
         weights: pretrained ones of the backbone: DEFAULT or another name of the family's, or a state dict.
-        start: a checkpoint (.safetensors) of the same build to start from, exits included; layers whose shape
-            differs, such as those for other classes, start afresh.
+        start: a checkpoint (.safetensors) of the same classifier to start from, wherever it is cut; heads at
+            the same exits included. Layers whose shape differs, as for other classes, start afresh.
         family: whose classifier `backbone` is: torchvision, timm or an installed one.
         resolutions: sides of the pictures to learn at, px, ascending; the last is the network's own. Default:
             that one alone.
@@ -74,8 +74,13 @@ class NetworkOptions:
         return {key: value for key, value in asdict(self).items() if value not in (None, {}, [])}
 
 
-def build(options: NetworkOptions, *, classes: int, image_size: tuple[int, int]) -> ImpatientNetwork:
-    """The network with fresh heads, or with those of `options.start`. Raises ValueError, OSError."""
+def build(
+    options: NetworkOptions, *, classes: int, image_size: tuple[int, int], whole: bool = False
+) -> ImpatientNetwork:
+    """The network with fresh heads, or with those of `options.start`. Raises ValueError, OSError.
+
+    With `whole` all of its last exit's path has to come from there.
+    """
     if options.backbone is None and options.module is None and options.start is not None:
         options = _as_started(options)
     if (options.backbone is None) == (options.module is None):
@@ -113,7 +118,13 @@ def build(options: NetworkOptions, *, classes: int, image_size: tuple[int, int])
         )
     if options.start is not None:
         state = read_state(options.start)
-        carry_over(network, state, options.start)
+        fresh = carry_over(network, state, options.start)
+        path = ('stages.', f'exits.{len(network.exits) - 1}.')
+        if whole and (missing := [name for name in fresh if name.startswith(path)]):
+            raise ValueError(
+                f'{options.start} is of another network: it has no {missing[0]} that fits; leave out '
+                'model.network.backbone, or write the one that it was made with'
+            )
     if options.private:
         sides = options.resolutions[:-1] if options.private_sides is None else options.private_sides
         network.make_private(sides, options.private)  # copies of what was carried over
@@ -173,14 +184,13 @@ def _checked(module: Any, path: str) -> nn.Module:
 def carry_over(network: nn.Module, state: Mapping[str, torch.Tensor], path: str | Path) -> Sequence[str]:
     """Load what fits of a network of the same classifier; returns the names that start afresh. ValueError.
 
-    Layers are found by their names in the classifier, wherever either network was cut.
+    The classifier's own layers fit wherever either network is cut; heads where they stand at the same exit.
     """
     own = network.state_dict()
-    given = dict(zip(_layers(state), state.values(), strict=True))
+    given = {plain: state[name] for name, plain in _plain_names(state).items()}
+    found = {name: given.get(plain) for name, plain in _plain_names(own).items()}
     fitting = {
-        name: given[layer]
-        for name, layer in zip(own, _layers(own), strict=True)
-        if layer in given and own[name].shape == given[layer].shape
+        name: value for name, value in found.items() if value is not None and own[name].shape == value.shape
     }
     if not fitting:
         raise ValueError(f'{path}: nothing in it fits this network; it must be of the same build')
@@ -190,13 +200,15 @@ def carry_over(network: nn.Module, state: Mapping[str, torch.Tensor], path: str 
     return fresh
 
 
-def _layers(names: Iterable[str]) -> list[str]:
-    """What tensors of a staged network are called in the uncut classifier; those of heads stay."""
+def _plain_names(names: Iterable[str]) -> dict[str, str]:
+    """By its name in a network's state, what a tensor of the classifier itself, of its stages and last exit,
+    is called without them; those of heads stay as they are.
+    """
     names = list(names)
-    last = max((int(name.split('.')[1]) for name in names if name.startswith('exits.')), default=0)
-    # stages.2.layer4.weight, and the same within private.96, where / stands for the dot.
-    backbone = re.compile(rf'(?:stages[./]\d+|exits[./]{last})[./]')
-    return [backbone.sub('', name, count=1) for name in names]
+    last = max((int(stage[1]) for name in names if (stage := re.match(r'stages\.(\d+)\.', name))), default=0)
+    # Private tensors have / for the dot.
+    prefix = re.compile(rf'^(private\.\d+\.)?(?:stages[./]\d+|exits[./]{last})[./]')
+    return {name: prefix.sub(lambda found: f'{found[1] or ""}classifier.', name) for name in names}
 
 
 def memory_layout(network: nn.Module) -> torch.memory_format:

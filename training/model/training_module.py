@@ -100,7 +100,7 @@ class ImpatientModule(lightning.LightningModule):
 
     def prepare(self, classes: int, image_size: tuple[int, int]) -> None:
         """Build the network and its risk. Raises ValueError, OSError."""
-        network = build(self.options, classes=classes, image_size=image_size)
+        network = build(self.options, classes=classes, image_size=image_size, whole=self.unlabelled)
         options, exits = self.risk_options, len(network.exits)
         self.sides = sides_of(self.options.resolutions, image_size)
         if len(self.sides) > 1:
@@ -211,7 +211,7 @@ class ImpatientModule(lightning.LightningModule):
                 features.append(x)
         logits = [self.network.exits[t](features[t]) for t in self.chosen]
         losses = self.risk.losses(logits, target, self.chosen, checked=self._checked(x))
-        # These exits share no part that learns: weights would only scale their learning rates.
+        # These exits share at most a fresh final layer: weights would only scale their learning rates.
         return losses.sum(), losses.detach()
 
     def _joint_risk_of(
@@ -253,7 +253,8 @@ class ImpatientModule(lightning.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.risk_options.mixed and self._backbone_first:
-            for parameter in self.network.exits[:-1].parameters():
+            learning = set(self.network.exits[-1].parameters())  # heads may share its final layer
+            for parameter in set(self.network.exits[:-1].parameters()) - learning:
                 parameter.grad = None  # otherwise weight decay and momentum would change these heads
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:

@@ -3,7 +3,7 @@
 | method | what learns |
 |---|---|
 | joint | all, every exit weighted by how often budgets end there |
-| distil | without labels: heads and private tensors, weighted as in joint; the full path stays as it was |
+| distil | without labels: heads and private parameters, weighted as in joint; the full path stays as it was |
 | uniform | all, every exit weighted alike |
 | separate | the heads only, each by itself, on a backbone that stays as it was given |
 | last | the backbone and its own classifier: the plain network |
@@ -82,10 +82,10 @@ def trainable(network: ImpatientNetwork, method: str, chosen: Sequence[int]) -> 
     """The parts of `network` that learn under `method`."""
     heads = [network.exits[t] for t in chosen]
     private = [part for name, part in network.named_children() if name == 'private']
-    if method == 'distil' and not heads and not private:
+    if method == 'distil' and not any(list(part.parameters()) for part in (*heads, *private)):
         raise ValueError(
-            'method distil has nothing to learn: write more exits (model.network.exits), or which tensors '
-            'smaller resolutions have for themselves (model.network.private)'
+            'method distil has nothing to learn: write more exits (model.network.exits), or which parameters '
+            'smaller resolutions have for themselves (model.network.private: affine, depthwise)'
         )
     stages = [] if method in FROZEN else list(network.stages[: max(chosen) + 1])
     return [*stages, *heads, *private]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ OWN = {
     'module': 'training.model.small_backbones.SmallResNet',
     'module_options': {'widths': [4, 8], 'blocks': 1},
 }
+SIZE: dict[str, Any] = {'classes': 3, 'image_size': (32, 32)}
 
 
 def test_torchvisions_classifiers_and_own_modules_become_networks() -> None:
@@ -72,6 +74,33 @@ def test_a_start_that_was_cut_elsewhere_keeps_the_whole_classifier(exits: int) -
     x = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(after.eval()(x)[-1], before.eval()(x)[-1])
+
+
+def test_a_start_is_carried_over_wherever_it_is_cut(tmp_path: Path) -> None:
+    before = build(NetworkOptions(**OWN, exits=2, private=['affine'], resolutions=[24, 32]), **SIZE)
+    with torch.no_grad():
+        for parameter in before.parameters():
+            parameter.add_(0.1)
+    torch.save(before.state_dict(), tmp_path / 'before.pth')
+    after = build(
+        NetworkOptions(
+            **OWN, exits=3, private=['affine'], resolutions=[24, 32], start=str(tmp_path / 'before.pth')
+        ),
+        **SIZE,
+        whole=True,
+    )
+    assert after.config['cuts'] != before.config['cuts']
+    x, small = torch.randn(2, 3, 32, 32), torch.randn(2, 3, 24, 24)
+    assert torch.equal(after.eval()(x)[-1], before.eval()(x)[-1])
+    assert torch.equal(after.at(24)(small)[-1], before.at(24)(small)[-1])
+
+
+def test_where_the_whole_classifier_has_to_be_carried_over_another_one_is_refused(tmp_path: Path) -> None:
+    before = build(NetworkOptions(**OWN, exits=2), classes=10, image_size=(32, 32))
+    torch.save(before.state_dict(), tmp_path / 'before.pth')
+    options = NetworkOptions(**OWN, exits=2, start=str(tmp_path / 'before.pth'))
+    with pytest.raises(ValueError, match=r'is of another network: it has no exits\.1'):
+        build(options, **SIZE, whole=True)
 
 
 @pytest.mark.parametrize(

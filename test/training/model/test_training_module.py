@@ -22,12 +22,15 @@ class Trainer:
     current_epoch = 0
 
 
-def module(risk: RiskOptions, sides: tuple[int, ...] = SIDES, exits: int = EXITS) -> ImpatientModule:
+def module(
+    risk: RiskOptions, sides: tuple[int, ...] = SIDES, exits: int = EXITS, head_kind: str = 'own'
+) -> ImpatientModule:
     torch.manual_seed(0)
     network = NetworkOptions(
         module='training.model.small_backbones.SmallResNet',
         module_options={'widths': [4, 8]},
         exits=exits,
+        head_kind=head_kind,
         resolutions=list(sides),
     )
     made = ImpatientModule(network, risk, OptimiserOptions(averaging=0.0))
@@ -113,6 +116,17 @@ def test_in_equilibrium_heads_get_the_average_over_the_resolutions() -> None:
         expected = torch.autograd.grad(loss, parameters)  # type: ignore[arg-type]
         for parameter, gradient in zip(parameters, expected, strict=True):
             torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_in_equilibrium_the_final_layer_that_heads_share_gets_the_average_over_the_paths() -> None:
+    made, (x, target) = module(RiskOptions(equilibrium=True), head_kind='shared'), batch()
+    made.risk_of(x, target)[0].backward()
+    weights = made.risk.weights
+    losses = [torch.nn.functional.cross_entropy(z, target) for z in logits_of(made, x)]
+    final = list(made.network.exits[-1].parameters())
+    loss = sum(w * each for w, each in zip(weights / weights.sum(), losses, strict=True))
+    for parameter, gradient in zip(final, torch.autograd.grad(loss, final), strict=True):  # type: ignore[arg-type]
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
 
 
 def test_in_equilibrium_the_last_stage_gets_the_average_over_the_paths_behind_it() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -80,6 +82,17 @@ def test_a_mixed_schedule_begins_with_the_backbone() -> None:
     assert all(p.grad is None for p in made.network.exits[:-1].parameters())
     made.trainer.current_epoch = 5  # type: ignore[misc]
     assert gradients(made) == ALL
+
+
+def test_at_first_heads_that_share_the_final_layer_leave_it_to_the_backbone() -> None:
+    network = replace(NETWORK, head_kind='shared')
+    made = module(RiskOptions(mixed=0.5), network)
+    final = set(made.network.exits[-1].parameters())
+    assert final < set(made.network.exits[0].parameters())
+    gradients(made)
+    made.on_before_optimizer_step(None)  # type: ignore[arg-type]
+    assert all(p.grad is not None and p.grad.any() for p in final)
+    assert all(p.grad is None for p in set(made.network.exits[:-1].parameters()) - final)
 
 
 def test_equilibrium_and_distillation_are_options_of_joint_training() -> None:
