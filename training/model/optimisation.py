@@ -10,7 +10,7 @@ import torch
 
 from impatient_ros.network import ImpatientNetwork
 
-__all__ = ['OptimiserOptions', 'optimiser_and_schedule']
+__all__ = ['OptimiserOptions', 'check_averaging', 'optimiser_and_schedule']
 
 
 MOMENTUM = 0.9  # of SGD with Nesterov's momentum, as residual networks are usually trained
@@ -36,6 +36,12 @@ class OptimiserOptions:
     weight_decay: float = 0.05
     warm_up: float = 0.1
     averaging: float = 0.996
+
+
+def check_averaging(options: OptimiserOptions) -> None:
+    """Raises ValueError."""
+    if not 0 <= options.averaging < 1:
+        raise ValueError(f'model.optimiser.averaging is {options.averaging}: write a decay below 1, or 0')
 
 
 def optimiser_and_schedule(

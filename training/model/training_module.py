@@ -22,21 +22,22 @@ from impatient_ros.network import ImpatientNetwork
 from training.model import gradient_equilibrium
 from training.model.averaging import RunningAverage
 from training.model.networks import NetworkOptions, build, memory_layout
-from training.model.optimisation import OptimiserOptions, optimiser_and_schedule
+from training.model.optimisation import OptimiserOptions, check_averaging, optimiser_and_schedule
 from training.model.path_scores import PathScores
 from training.model.resolutions import at_sides, path_names, resized, sandwich, sides_of
-from training.risk.costs import path_costs
-from training.risk.expected_accuracy import chosen_share, distribution_of, plain_share
 from training.risk.methods import (
     FROZEN,
+    check_options,
     check_several_resolutions,
     chosen_exits,
     fixed_weights,
     frozen,
+    set_modes,
     trainable,
 )
 from training.risk.objective import JointRisk, floored, teaching
 from training.risk.options import RiskOptions
+from training.risk.path_weights import BudgetedPaths, of_last_exits, within_exits
 
 __all__ = ['ImpatientModule']
 
@@ -63,17 +64,8 @@ class ImpatientModule(lightning.LightningModule):
         self.options = network
         self.risk_options = risk
         self.optimiser_options = optimiser
-        if not 0 <= self.risk_options.mixed < 1:
-            raise ValueError(f'model.risk.mixed is {risk.mixed}: write a share from 0 to below 1')
-        if not 0 <= self.optimiser_options.averaging < 1:
-            raise ValueError(
-                f'model.optimiser.averaging is {optimiser.averaging}: write a decay below 1, or 0'
-            )
-        if self.risk_options.method in FROZEN and not (network.start or network.weights):
-            raise ValueError(
-                f'method {risk.method} learns beside a frozen backbone: write which, model.network.start (a '
-                'checkpoint, such as that of a run with method last) or model.network.weights'
-            )
+        check_options(risk, frozen_from=network.start or network.weights)
+        check_averaging(optimiser)
         self.exit_share: tuple[float, ...] | None = None  # of the budgets, [R * T + 1]; joint training only
         self.exit_costs: tuple[float, ...] = ()  # of all paths, [R * T]
         self.sides: tuple[int, ...] = ()
@@ -110,21 +102,9 @@ class ImpatientModule(lightning.LightningModule):
         self.chosen = chosen_exits(options.method, exits, options.exit, classifier_given=given)
         weights = fixed_weights(options.method, self.chosen, exits)
         if weights is None:
-            self.exit_costs = path_costs(networks, options.costs, options.mode, options.overhead)
-            self._distribution, unit = distribution_of(options.budgets, self.exit_costs[-1])
-            if unit == 's' and options.costs == 'macs':
-                raise ValueError(
-                    f'{options.budgets} has budgets in seconds: write model.risk.costs, too (measured, a '
-                    'latency profile, or seconds per exit)'
-                )
-            # By the plain rule, the deepest exit that fits: accuracies are not known before training.
-            share = plain_share(self._distribution, self.exit_costs, exits)
-            if not share[1:].any():
-                raise ValueError(
-                    f'no budget of {options.budgets} reaches even the first exit, which costs '
-                    f'{min(self.exit_costs):g}: are they in the unit of model.risk.costs?'
-                )
-            self.exit_share = tuple(share.tolist())
+            self._budgeted = BudgetedPaths.of(networks, options)
+            self.exit_costs = self._budgeted.costs
+            self.exit_share = self._budgeted.plain_share()
             weights = floored(self.exit_share, options.floor)
         else:
             weights = tuple(w / len(networks) for _ in networks for w in weights)
@@ -182,11 +162,7 @@ class ImpatientModule(lightning.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         for network in self._learning:
-            network.train()
-            for stage in network.stages if self.risk_options.method in FROZEN else []:
-                stage.eval()
-            for t in set(range(len(network.exits))) - set(self.chosen):
-                network.exits[t].eval()
+            set_modes(network, self.risk_options.method, self.chosen)
         # Derived from the epoch's number, like the pictures' order, so that a resumed run repeats exactly.
         torch.manual_seed((self._seed * 100_003 + self.current_epoch) * 1009 + self.global_rank)
         self._exit_weights = self._weights_of_exits()
@@ -221,14 +197,10 @@ class ImpatientModule(lightning.LightningModule):
         weights = self.risk.weights.view(len(self.sides), -1)
         equilibrium = self.risk_options.equilibrium and not self._backbone_first
         if self._backbone_first:
-            counting = torch.zeros_like(weights)
-            counting[:, -1] = weights.sum(1) / weights.sum()
-        elif equilibrium:
-            # The gradients are weighted between the exits; here, an exit's losses at the resolutions are.
-            exits = weights.sum(0)
-            counting = torch.where(exits > 0, weights / exits, 1 / len(weights))
+            counting = of_last_exits(weights)
         else:
-            counting = weights
+            # In equilibrium the gradients are weighted between the exits.
+            counting = within_exits(weights) if equilibrium else weights
         logits: list[torch.Tensor] = []
         shares: list[torch.Tensor] = []
         paths: list[int] = []
@@ -303,8 +275,7 @@ class ImpatientModule(lightning.LightningModule):
         Exits of one network mostly get better with their cost, so that the plain rule serves for them. A path
         at a low resolution is dearer and better than one at a high resolution, or not, as it turns out.
         """
-        share = chosen_share(self._distribution, self.exit_costs, accuracies)
-        self.exit_share = tuple(share.tolist())
+        self.exit_share = self._budgeted.chosen_share(accuracies)
         weights = teaching(floored(self.exit_share, self.risk_options.floor), self._distillation)
         self.risk.weights.copy_(self.risk.weights.new_tensor(weights))
 

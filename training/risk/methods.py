@@ -17,14 +17,17 @@ from collections.abc import Sequence
 from torch import nn
 
 from impatient_ros.network import ImpatientNetwork
+from training.risk.options import RiskOptions
 
 __all__ = [
     'FROZEN',
     'METHODS',
+    'check_options',
     'check_several_resolutions',
     'chosen_exits',
     'fixed_weights',
     'frozen',
+    'set_modes',
     'trainable',
 ]
 
@@ -55,6 +58,20 @@ def chosen_exits(
         return (exits - 1,)
     own = method == 'distil' or (method == 'separate' and classifier_given and exits > 1)
     return tuple(range(exits - 1 if own else exits))
+
+
+def check_options(options: RiskOptions, frozen_from: str | None) -> None:
+    """Raises ValueError for options that do not fit together.
+
+    `frozen_from` is what a frozen backbone starts from.
+    """
+    if not 0 <= options.mixed < 1:
+        raise ValueError(f'model.risk.mixed is {options.mixed}: write a share from 0 to below 1')
+    if options.method in FROZEN and not frozen_from:
+        raise ValueError(
+            f'method {options.method} learns beside a frozen backbone: write which, model.network.start (a '
+            'checkpoint, such as that of a run with method last) or model.network.weights'
+        )
 
 
 def check_several_resolutions(method: str, mode: str) -> None:
@@ -101,3 +118,12 @@ def frozen(network: ImpatientNetwork, learning: Sequence[nn.Module], method: str
     for parameter in network.parameters():
         parameter.requires_grad_(id(parameter) in shared)
     return others
+
+
+def set_modes(network: ImpatientNetwork, method: str, chosen: Sequence[int]) -> None:
+    """Training mode for `network`, but for the parts whose running averages are to stay."""
+    network.train()
+    for stage in network.stages if method in FROZEN else []:
+        stage.eval()
+    for t in set(range(len(network.exits))) - set(chosen):
+        network.exits[t].eval()
