@@ -5,10 +5,10 @@ import sys
 from collections.abc import Sequence
 
 from impatient_ros.network import families
+from impatient_ros.network.assembly import image_sides
 from impatient_ros.network.cut_points import CutPoint, CutPoints, find_cut_points
 from impatient_ros.network.exit_placement import place_exits
 from impatient_ros.network.heads import plan_heads
-from impatient_ros.network.model import image_sides
 from impatient_ros.standard_output import run_command
 
 __all__ = ['main']

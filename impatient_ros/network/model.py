@@ -19,18 +19,15 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from impatient_ros.network import families
+from impatient_ros.network.assembly import assembled, image_sides, rebuilt
 from impatient_ros.network.cut_points import CutPoint, find_cut_points
-from impatient_ros.network.exit_placement import place_exits
-from impatient_ros.network.heads import HeadSpec, build_heads, plan_heads
 from impatient_ros.network.private_tensors import give, private_name, private_of, tensors_of
-from impatient_ros.network.resolutions import resized, share, sized
-from impatient_ros.network.splitting import cut
+from impatient_ros.network.resolutions import resized, share
 
-__all__ = ['ImpatientNetwork', 'image_sides']
+__all__ = ['ImpatientNetwork']
 
 
 class ImpatientNetwork(nn.Module):
@@ -141,7 +138,7 @@ class ImpatientNetwork(nn.Module):
         else:
             module = source.load(name, classes=classes, image_size=size, options=options, weights=weights)
         backbone = {'source': family, 'name': name, 'options': options}
-        return cls._assemble(module, (3, *size), exits, cuts, (head_share, head_kind), backbone)
+        return cls(*assembled(module, (3, *size), exits, cuts, (head_share, head_kind), backbone), module)
 
     @classmethod
     def from_module(
@@ -165,7 +162,8 @@ class ImpatientNetwork(nn.Module):
             raise ValueError('example_input is a tensor of images, such as torch.zeros(1, 3, 224, 224)')
         backbone = {'source': 'module', 'class': f'{type(module).__module__}.{type(module).__qualname__}'}
         shape = tuple(example_input.shape[1:])
-        return cls._assemble(module, shape, exits, cuts, (head_share, head_kind), backbone, classes)
+        made = assembled(module, shape, exits, cuts, (head_share, head_kind), backbone, classes)
+        return cls(*made, module)
 
     @classmethod
     def from_config(
@@ -176,56 +174,10 @@ class ImpatientNetwork(nn.Module):
         `module` is needed where the network was made by `from_module`. With `empty` parameters have no data
         yet. Raises ValueError, UnknownFamilyError where the classifier's family is not installed.
         """
-        backbone, shape = config['backbone'], config['input_shape']
-        if module is None:
-            if backbone['source'] == 'module':
-                raise ValueError(
-                    f'this network was made from a module, {backbone["class"]}: pass it as module='
-                )
-            module = families.find(backbone['source']).build(
-                backbone['name'],
-                classes=config['classes'],
-                image_size=(shape[1], shape[2]),
-                options=backbone['options'],
-                empty=empty,
-            )
-        *stages, classifier = cut(module, config['cuts'], shape)
-        with torch.device('meta' if empty else 'cpu'):
-            heads = build_heads(map(HeadSpec.from_dict, config['heads']), module)
-        network = cls(stages, [*heads, classifier], config, module)
+        stages, heads, module = rebuilt(config, module, empty)
+        network = cls(stages, heads, config, module)
         network._make_private()
         return network
-
-    @classmethod
-    def _assemble(
-        cls,
-        module: nn.Module,
-        input_shape: tuple[int, ...],
-        exits: int | None,
-        names: Sequence[str] | None,
-        head_options: tuple[float, str],
-        backbone: dict[str, Any],
-        classes: int | None = None,
-    ) -> ImpatientNetwork:
-        points = find_cut_points(module, input_shape)
-        if classes is not None and classes != points.classes:
-            what = type(module).__name__
-            raise ValueError(
-                f'{what} gives {points.classes} scores, not {classes}: replace its last layer first'
-            )
-        chosen = place_exits(points, exits, names)
-        specs = plan_heads(
-            chosen[:-1], points.classes, points.macs, input_shape[1:], *head_options, points.final
-        )
-        config: dict[str, Any] = {
-            'backbone': backbone,
-            'input_shape': list(input_shape),
-            'classes': points.classes,
-            'cuts': [point.name for point in chosen],
-            **sized(points, chosen, specs),
-        }
-        *stages, classifier = cut(module, config['cuts'], input_shape)
-        return cls(stages, [*build_heads(specs, module), classifier], config, module)
 
     def at(self, side: int) -> ImpatientNetwork:
         """This network for square images of `side` px: the same layers and parameters, other sizes.
@@ -312,10 +264,3 @@ class ImpatientNetwork(nn.Module):
         for stage in self.stages[: t + 1]:
             x = stage(x)
         return self.exits[t](x)
-
-
-def image_sides(image_size: int | Sequence[int]) -> tuple[int, int]:
-    sides = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(sides) != 2 or any(type(side) is not int or side < 1 for side in sides):
-        raise ValueError(f'image_size is {image_size!r}: write pixels, or (height, width)')
-    return sides[0], sides[1]

@@ -17,7 +17,6 @@ from functools import partial
 from typing import Any, NoReturn
 
 from diagnostic_msgs.msg import DiagnosticArray
-from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import ListParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -44,6 +43,7 @@ from impatient_ros.ros.messages import diagnostics_message
 from impatient_ros.ros.parameters import NodeParameters
 from impatient_ros.ros.process import leave, serve
 from impatient_ros.ros.requests import RequestRefusedError, guard_services
+from impatient_ros.ros.transitions import serve_transitions
 from impatient_ros.runtime import RuntimeUnavailableError
 
 __all__ = ['PerceptionNode', 'main', 'run']
@@ -89,10 +89,7 @@ class PerceptionNode(LifecycleNode):
         group = self._long_requests.group
         self.create_service(Trigger, '~/reprofile', self._reprofile, callback_group=group)
         self.create_service(Trigger, '~/reset_statistics', self._reset_statistics)
-        for service in self.services:
-            if service.srv_type is ChangeState:
-                service.callback_group = group
-                service.callback = partial(self._change_state, service.callback)
+        serve_transitions(self, self._long_requests)
         guard_services(self, self._faults)
         if self.parameters.current.autostart:
             self._autostart = self.create_timer(0.0, self._start, clock=steady)
@@ -170,24 +167,6 @@ class PerceptionNode(LifecycleNode):
             self.trigger_activate()
         else:
             self.get_logger().error('not started; after mending that, configure and activate the node')
-
-    async def _change_state(
-        self,
-        change: Callable[[ChangeState.Request, ChangeState.Response], ChangeState.Response],
-        request: ChangeState.Request,
-        response: ChangeState.Response,
-    ) -> ChangeState.Response:
-        """Serve a request with rclpy's `change`, which does not refuse every impossible transition."""
-        asked = request.transition
-        possible = {number: label for number, label, *_ in self._state_machine.available_transitions}
-        name = asked.label or possible.get(asked.id, f'transition {asked.id}')
-        if name not in possible.values():
-            raise RequestRefusedError(
-                f'{name} is not possible while {self._state_machine.current_state[1]}: '
-                f'possible are {", ".join(possible.values()) or "none"}'
-            )
-        job = partial(change, request, response)
-        return await self._long_requests.start(f'the transition {name}', job)
 
     def _load(self) -> LoadedModel:
         parameters = self.parameters.current
