@@ -186,7 +186,7 @@ def test_a_network_of_torchvision_starts_from_weights_and_heads_learn_on_the_fro
         ),
         (['--model.network.backbone', 'resnet18'], 'write either backbone'),
         (['--model.network.module', 'nowhere.Net'], 'cannot be imported'),
-        (['--model.risk.method', 'magic'], 'write one of joint, uniform'),
+        (['--model.risk.method', 'magic'], 'write one of joint, distil, uniform'),
         (['--model.risk.method', 'separate'], 'model.network.start'),
         (['--model.risk.method', 'truncated'], 'model.risk.exit'),
         (['--model.risk.budgets', 'never'], 'neither a distribution'),
