@@ -97,7 +97,9 @@ class Camera:
                 self._bad[name] = bad_frames(CAMERAS[name], self._random)
             bad = self._random.choice(self._bad[name])
             return bad.message(Time(sec=stamp[0], nanosec=stamp[1]), frame_id), bad.readable
-        fields = {key: array.array('B', value) if key == 'data' else value for key, value in GOOD[name].items()}
+        fields = {
+            key: array.array('B', value) if key == 'data' else value for key, value in GOOD[name].items()
+        }
         message = CAMERAS[name](**fields)
         message.header.stamp, message.header.frame_id = Time(sec=stamp[0], nanosec=stamp[1]), frame_id
         return message, True

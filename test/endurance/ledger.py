@@ -61,7 +61,15 @@ class Balance:
     faults: list[str] = field(default_factory=list)  # what the difference is made of
 
     def add(self, other: Balance) -> None:
-        for name in ('published', 'not_received', 'uncertain', 'edge', 'discarded', 'uncompared', 'difference'):
+        for name in (
+            'published',
+            'not_received',
+            'uncertain',
+            'edge',
+            'discarded',
+            'uncompared',
+            'difference',
+        ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.outcomes += other.outcomes
         self.faults += other.faults
@@ -111,7 +119,7 @@ class Ledger:
         *,
         running: int | None,
         uncertain: Sequence[tuple[float, float]] = (),
-        deactivated: bool = False,
+        deactivated: float | None = None,
     ) -> Balance:
         """Balance what happened since the mark before.
 
@@ -119,8 +127,12 @@ class Ledger:
             counts: the node's own, of now.
             running: the incarnation that still publishes.
             uncertain: times in which the node need not have counted what it did not receive.
-            deactivated: the node has ended its publishers; what is open will not be decided any more.
+            deactivated: when the node ended its publishers: later frames are no one's, and what is open will
+                not be decided any more.
         """
+        inactive = deactivated is not None
+        if deactivated is not None:
+            self._open = [frame for frame in self._open if frame.time <= deactivated]
         balance = Balance(outcomes=Counter(outcome for _, outcome in self._statuses))
         names = Counter(name for name, _ in self._statuses if name)
         headless = sum(not name for name, _ in self._statuses)
@@ -128,13 +140,13 @@ class Ledger:
         for name, count in names.items():
             balance.differ(count - 1, f'{name} has {count} records')
             balance.differ(int(name not in known), f'{name} is recorded and was not published, or before')
-        lost, still_open = self._sort(names, running if not deactivated else None, balance)
+        lost, still_open = self._sort(names, None if inactive else running, balance)
         unreadable = sum(not frame.readable for frame in self._open) - sum(not f.readable for f in still_open)
         balance.published = len(self._open) - len(still_open)
         lost = self._without_recorded(lost, headless, unreadable, balance)
         balance.not_received = len(lost)
         balance.uncertain = sum(any(a <= f.time <= b for a, b in uncertain) for f in lost)
-        self._compare(balance, counts, deactivated)
+        self._compare(balance, counts, inactive)
         self._open, self._statuses, self._counts = still_open, [], counts
         return balance
 

@@ -81,7 +81,9 @@ class MissRate:
 
 def miss_rate(outcomes: Sequence[str]) -> MissRate:
     """Of the outcomes of frames in the order in which they ended."""
-    misses = [outcome in ('late', 'missed') for outcome in outcomes if outcome in ('answered', 'late', 'missed')]
+    misses = [
+        outcome in ('late', 'missed') for outcome in outcomes if outcome in ('answered', 'late', 'missed')
+    ]
     edges = range(0, len(misses) + 1, BLOCK)
     shares = [float(np.mean(misses[start:end])) for start, end in pairwise(edges)]
     count = len(misses)

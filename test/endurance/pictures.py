@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import Image
 
 from impatient_ros.resources import resource_path
 

@@ -45,7 +45,9 @@ INVALID: dict[str, tuple[Any, ...]] = {
 def invalid_parameters() -> list[ParameterMessage]:
     """Each of them is to be refused while the node is active."""
     known = [
-        Parameter(name, value=value).to_parameter_msg() for name, values in INVALID.items() for value in values
+        Parameter(name, value=value).to_parameter_msg()
+        for name, values in INVALID.items()
+        for value in values
     ]
     unknown_types = [
         ParameterMessage(name=name, value=ParameterValue(type=kind, string_value='x'))

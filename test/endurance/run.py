@@ -19,6 +19,7 @@ import json
 import os
 import platform
 import random
+import signal
 import sys
 import tempfile
 import time
@@ -48,7 +49,7 @@ class Run:
 
     def __init__(self, minutes: float, seed: int, folder: Path) -> None:
         self.minutes, self.seed, self.folder = minutes, seed, folder
-        self.entries = {name: Entry() for name in ('none', *ATTACKS)}
+        self.entries = {name: Entry() for name in ('undisturbed', *ATTACKS)}
         self.failures: list[tuple[str, str]] = []
         self.samples: list[Resources] = []  # after each attack, from the second round on
         self._random = random.Random(seed)
@@ -63,8 +64,8 @@ class Run:
             before = self._undisturbed(arena)
             self._attack_until_the_end(arena)
             after = self._undisturbed(arena)
-        except AssertionError as error:
-            self.failures.append(('ended' if not arena.alive else 'answers', str(error)))
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  the report tells what came before, and this
+            self.failures.append(('ended' if not arena.alive else 'answers', repr(error)))
             before = after = (MissRate(0, 0, 1.0), None)
         finally:
             alive = arena.alive
@@ -89,7 +90,7 @@ class Run:
             ]
             for all_of_it in arena.observer.outcomes.values():
                 all_of_it.clear()
-        self._account('none', arena)
+        self._account('undisturbed', arena)
         return miss_rate(outcomes), resources_of(arena.pid, self._now())
 
     def _attack_until_the_end(self, arena: Arena) -> None:
@@ -163,7 +164,7 @@ class Run:
             'minutes': self._now() / 60,
             'seed': self.seed,
             'machine': f'{len(os.sched_getaffinity(0))} cores, {platform.platform()}',
-            'attacks_made': sum(entry.times for name, entry in self.entries.items() if name != 'none'),
+            'attacks_made': sum(entry.times for name, entry in self.entries.items() if name != 'undisturbed'),
             'published': sum(balance.published for balance in balances),
             'difference': sum(balance.difference for balance in balances),
             'ended': ended,
@@ -186,6 +187,8 @@ def main() -> int:
     folder.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault('ROS_DOMAIN_ID', str(free_domain()))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
+    # An end with a report of what came before, and with no process left behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     report = Run(options.minutes, options.seed, folder).go()
     (folder / 'report.json').write_text(json.dumps(report, indent=1))
     table = markdown(report)

@@ -1,4 +1,4 @@
-"""What a process that is killed leaves in shared memory: Fast DDS removes its segments only at a proper end."""
+"""What a killed process leaves in shared memory: Fast DDS removes its segments only at a proper end."""
 
 from __future__ import annotations
 
