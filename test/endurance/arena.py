@@ -179,12 +179,17 @@ class Arena:
         self._close_windows()
         return balances
 
+    def alone(self) -> bool:
+        """Whether the graph knows of this camera and no other; one that was killed stays in it for 20 s."""
+        known = self.observer.node.get_publishers_info_by_topic
+        ours = [f'camera_{self.camera.incarnation}']
+        return all([each.node_name for each in known(f'/{name}/image')] == ours for name in CAMERAS)
+
     def _close_windows(self) -> None:
         """End the uncertain times once the graph has had one publisher per topic for long enough."""
-        now, known = time.monotonic(), self.observer.node.get_publishers_info_by_topic
-        for name in CAMERAS:
-            if [each.node_name for each in known(f'/{name}/image')] != [f'camera_{self.camera.incarnation}']:
-                return
+        if not self.alone():
+            return
+        now = time.monotonic()
         self._uncertain = [
             [start, min(end, now + GRAPH_KNOWN)] for start, end in self._uncertain if end > now
         ]
