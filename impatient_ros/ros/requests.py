@@ -39,7 +39,7 @@ def _guarded(service: Service, faults: Faults) -> Callable[..., Any]:
 
     async def answer(request: Any) -> Any:
         try:
-            _require_known_types(request)
+            _require_well_formed(request)
             response = await await_or_execute(callback, request, kind.Response())
         except RequestRefusedError as error:
             faults.refused(_named(name, request), str(error))
@@ -73,9 +73,11 @@ def _named(service: str, request: Any) -> str:
     return f'{service} ({names[:LONGEST_NAMES]}):' if names else f'{service}:'
 
 
-def _require_known_types(request: Any) -> None:
+def _require_well_formed(request: Any) -> None:
     if isinstance(request, SetParameters.Request | SetParametersAtomically.Request):
         for each in request.parameters:
+            if not each.name:  # rclpy would declare it: its look for undeclared ones overlooks this name
+                raise RequestRefusedError('a parameter comes without a name: write which one is to be set')
             try:
                 Parameter.from_parameter_msg(each)
             except ValueError as error:

@@ -83,6 +83,11 @@ class TestParameters:
     def test_one_that_does_not_exist(self, node, robot):
         assert not robot.set(no_such_parameter=1).successful
 
+    def test_one_without_a_name(self, node, robot):
+        result = robot.set(**{'': 1})
+        assert not result.successful
+        assert 'without a name' in result.reason
+
     def test_the_log_says_why(self, node, robot):
         robot.wait_until(lambda: not robot.set(budget__fixed=-7.25).successful and '-7.25' in node.log)
         assert 'set_parameters_atomically (budget.fixed): refused: ' in node.log
