@@ -37,7 +37,20 @@ LIMITS = {'machine': 120.0, 'tests': 240.0, 'speed': 180.0, 'deadlines': 120.0}
 PYTEST = (
     # Without --strict-config: plugins that pyproject.toml has options for may be missing here. Warnings are
     # no errors: versions differ from those that we hold ourselves to.
-    *('-m', 'pytest', '-m', 'cuda', '-v', '-rs', '--tb=short', '-W', 'default', '-p', 'no:cacheprovider'),
+    *(
+        '-m',
+        'pytest',
+        '-m',
+        'cuda',
+        '-v',
+        '-rs',
+        '--tb=short',
+        '--no-header',
+        '-W',
+        'default',
+        '-p',
+        'no:cacheprovider',
+    ),
     *('-o', 'addopts=--import-mode=importlib --strict-markers', '--continue-on-collection-errors'),
 )
 

@@ -3,15 +3,22 @@
 import os
 import signal
 import sys
+from itertools import pairwise
 
 __all__ = ['INTERRUPTED', 'end_quietly_while_importing', 'interrupt_as_usual', 'starts_as_module']
 
 INTERRUPTED = 130  # the exit code, as shells have it: 128 + SIGINT
 
 
-def starts_as_module() -> bool:
-    """Whether the package that calls this while it is imported is the start of `python -m PACKAGE.MODULE`."""
-    return sys.argv[:1] == ['-m']  # what it is until the module was found
+def starts_as_module(package: str) -> bool:
+    """Whether `package`, which is being imported, is so as the start of `python -m PACKAGE.MODULE`."""
+    if sys.argv[:1] != ['-m']:  # what it is until the module was found
+        return False
+    for option, following in pairwise(sys.orig_argv):
+        if option.startswith('-') and 'm' in option:  # -m MODULE, -mMODULE, -um MODULE
+            module = option.partition('m')[2] or following
+            return module.partition('.')[0] == package
+    return False
 
 
 def end_quietly_while_importing() -> None:

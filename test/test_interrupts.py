@@ -76,3 +76,22 @@ def test_importing_the_package_changes_nothing_for_others():
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert done.stdout == 'True\n'
+
+
+@pytest.mark.parametrize('start', [['-m', 'theirs.main'], ['-mtheirs.main'], ['-um', 'theirs.main']])
+def test_nor_does_it_for_modules_of_others_that_import_it_early(tmp_path, start):
+    package = tmp_path / 'theirs'
+    package.mkdir()
+    (package / '__init__.py').write_text('import impatient_ros')
+    (package / 'main.py').write_text(
+        'import signal; print(signal.getsignal(2) is signal.default_int_handler)'
+    )
+    done = subprocess.run(
+        [sys.executable, *start],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    assert done.stdout == 'True\n'

@@ -111,7 +111,13 @@ def _budgets(module: ImpatientModule) -> str:
 
 def _digest(path: Path) -> str:
     """Identifies a zip; a folder has no digest."""
-    return f' sha256 {hashlib.sha256(path.read_bytes()).hexdigest()}' if path.is_file() else ''
+    if not path.is_file():
+        return ''
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):  # a recording does not fit into memory
+            digest.update(block)
+    return f' sha256 {digest.hexdigest()}'
 
 
 def _percent(values: Sequence[float]) -> str:

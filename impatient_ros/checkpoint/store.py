@@ -106,7 +106,7 @@ def save(
         sides = [each.input_shape[1] for each, _, _ in smaller]
         try:
             exported = {
-                side: export(each, tensors, same | each.private_names)
+                side: export(each, tensors, _same_at(each, same))
                 for side, (each, _, _) in zip(sides, smaller, strict=True)
             }
         except ExportError as error:
@@ -155,6 +155,12 @@ def _distinct(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str,
             # Copied, because tensors that overlap only in part cannot be stored.
             tensors[name] = tensor.detach().to('cpu', copy=True, memory_format=torch.contiguous_format)
     return tensors, same
+
+
+def _same_at(network: ImpatientNetwork, same: Mapping[str, str]) -> dict[str, str]:
+    """As `same`, where the resolution has tensors for itself: these, under all names of what they replace."""
+    own = network.private_names
+    return {alias: own.get(name, name) for alias, name in same.items()} | own
 
 
 def _at_each(network: ImpatientNetwork, resolutions: Sequence[int]) -> list[ImpatientNetwork]:

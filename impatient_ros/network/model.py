@@ -184,7 +184,8 @@ class ImpatientNetwork(nn.Module):
 
         The classifier is cut anew, so that whatever follows from the size of its input is right. What is
         shared are the modules themselves: training one network trains both, and `train()` and `eval()` of
-        either set the layers of both. Call it again after the network was moved to another device. Raises
+        either set the layers of both. Call it again after the network was moved to another device; of what it
+        returns, `at` knows nothing of tensors that are another resolution's alone. Raises
         ValueError, with the reason, where the network does not take images of that size.
         """
         if self.input_shape[1:] == (side, side):

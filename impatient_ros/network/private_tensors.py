@@ -9,6 +9,7 @@ Runtime Efficient Image Recognition", ECCV 2020.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-__all__ = ['KINDS', 'PrivateTensors', 'give', 'private_name', 'private_of', 'tensors_of']
+__all__ = ['KINDS', 'PrivateTensors', 'give', 'private_name', 'private_of', 'private_of_exits', 'tensors_of']
 
 
 def _is_depthwise(module: nn.Module) -> bool:
@@ -77,6 +78,16 @@ def private_of(network: nn.Module, config: Mapping[str, Any]) -> nn.ModuleDict:
         return nn.ModuleDict()
     shared = tensors_of(network, found['kinds'])
     return nn.ModuleDict({str(side): PrivateTensors(shared) for side in found['sides']})
+
+
+def private_of_exits(network: nn.Module, count: int) -> list[nn.Parameter]:
+    """The private parameters of the first `count` exits, at all resolutions."""
+    exits = re.compile(r'private\.\d+\.exits/(\d+)/')
+    return [
+        parameter
+        for name, parameter in network.named_parameters()
+        if (found := exits.match(name)) and int(found[1]) < count
+    ]
 
 
 def give(twin: nn.Module, private: nn.Module) -> list[str]:

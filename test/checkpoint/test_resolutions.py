@@ -386,6 +386,20 @@ def test_what_a_resolution_has_for_itself_is_stored_and_computed_with(tmp_path):
             close(graph, theirs)
 
 
+@torch.no_grad()
+def test_a_layer_in_several_stages_has_what_is_its_own_at_a_resolution_in_all_of_them(tmp_path):
+    network = randomised(shared_network(), SIZE)
+    network.make_private([SIZE - 8], ['affine'])
+    for tensor in network.private[str(SIZE - 8)].parameters():
+        tensor.mul_(1 + torch.rand(tensor.shape)).add_(0.3)
+    write(network, tmp_path / 'm.safetensors', resolutions=[SIZE - 8, SIZE])
+    for resolution in read(tmp_path / 'm.safetensors').resolutions:
+        x = image(resolution.side)
+        found = run(resolution.graph.part(0, [logits(t) for t in range(3)]), x.numpy())
+        for ours, theirs in zip(found, network.at(resolution.side)(x), strict=True):
+            close(ours, theirs)
+
+
 @pytest.mark.parametrize(
     'private', [3, {'sides': ['32'], 'kinds': []}, {'sides': [32]}, {'kinds': ['affine']}]
 )

@@ -47,22 +47,30 @@ def read_unlabelled(
         labels: of the network that answers for them.
         shorter_side: larger pictures are shrunk to it, px.
         hold_out: how many are held out; 0: a tenth.
-        limit: how many to learn from, evenly spaced; default all.
+        limit: how many to learn from, evenly spaced; default all. All of them are kept in memory, at
+            `shorter_side`: a long recording needs a limit.
 
     Raises DataError where there are too few pictures. Those that cannot be read are left out and named.
     """
     path = Path(source).expanduser()
     files = picture_files(path)[0] if path.is_dir() else []
-    zips = [path] if path.is_file() and zipfile.is_zipfile(path) else sorted(path.rglob('*.zip'))
+    zips = (
+        [path]
+        if path.is_file() and zipfile.is_zipfile(path)
+        else sorted(each for each in path.rglob('*') if each.suffix.lower() == '.zip')
+    )
     in_time = not files and not zips
     rejected: list[str] = []
     if in_time:
-        found = list(_frames(path, shorter_side, rejected))
+        found, held = _frames(path, shorter_side, hold_out, limit, rejected)
     else:
         found = list(_pictures(path, files, zips, shorter_side, rejected))
-    held = hold_out or max(1, round(HELD_OUT * len(found)))
+        held = _held(hold_out, len(found))
     if len(found) <= held:
-        raise DataError(f'{source}: {len(found)} readable pictures, of which {held} are to be held out')
+        raise DataError(
+            f'{source}: {len(found)} readable pictures, of which {held} are to be held out; add pictures, or '
+            'write a smaller data.hold_out'
+        )
     order = range(len(found)) if in_time else np.random.default_rng(0).permutation(len(found)).tolist()
     learn, validate = order[:-held], order[-held:]
     if limit is not None and limit < len(learn):
@@ -90,14 +98,19 @@ def _pictures(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Names and pictures of encoded files, several decoded at a time."""
     entries = _entries(path, files, zips, rejected)
+
+    def small(data: bytes) -> np.ndarray | None:
+        picture = decode(data)
+        return None if picture is None else shrunk(picture, shorter_side)
+
     with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
         while batch := list(islice(entries, DECODED_AHEAD)):
             names, data = zip(*batch, strict=True)
-            for name, picture in zip(names, pool.map(decode, data), strict=True):
+            for name, picture in zip(names, pool.map(small, data), strict=True):
                 if picture is None:
                     _leave_out(path, name, 'it cannot be decoded', rejected)
                 else:
-                    yield name, shrunk(picture, shorter_side)
+                    yield name, picture
 
 
 def _entries(
@@ -137,13 +150,30 @@ def _leave_out(path: Path, name: str, why: object, rejected: list[str]) -> None:
     rejected.append(name)
 
 
-def _frames(path: Path, shorter_side: int, rejected: list[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and pictures of a recording or a video, in time."""
+def _held(hold_out: int, count: int) -> int:
+    return hold_out or max(1, round(HELD_OUT * count))
+
+
+def _frames(
+    path: Path, shorter_side: int, hold_out: int, limit: int | None, rejected: list[str]
+) -> tuple[list[tuple[str, np.ndarray]], int]:
+    """Names and pictures of a recording or a video, in time, and how many of the last are held out.
+
+    Of those to learn from only `limit` are kept, evenly spaced, where the source says how many frames it has.
+    """
     from impatient_ros.replay.opening import open_source  # imports what reads recordings
 
+    found: list[tuple[str, np.ndarray]] = []
     try:
         with open_source(path) as source:
+            count = source.length
+            learn = 0 if count is None else count - _held(hold_out, count)
+            kept: set[int] = set()
+            if limit is not None and limit < learn:
+                kept = {*np.linspace(0, learn - 1, limit).round().astype(int).tolist()}
             for number, frame in enumerate(source.frames()):
+                if kept and number < learn and number not in kept:
+                    continue
                 name = frame.name or f'frame {number}'
                 try:
                     raw = isinstance(frame.image, RawFrame)
@@ -151,6 +181,8 @@ def _frames(path: Path, shorter_side: int, rejected: list[str]) -> Iterator[tupl
                 except ImageError as error:
                     _leave_out(path, name, error, rejected)
                 else:
-                    yield name, np.array(shrunk(picture, shorter_side))  # not a view of the message
+                    # A copy, not a view of the message.
+                    found.append((name, np.array(shrunk(picture, shorter_side))))
     except SourceError as error:
         raise DataError(str(error)) from error
+    return found, _held(hold_out, count if count is not None and kept else len(found))

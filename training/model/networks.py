@@ -127,6 +127,11 @@ def build(
             )
     if options.private:
         sides = options.resolutions[:-1] if options.private_sides is None else options.private_sides
+        if not sides or set(sides) - set(options.resolutions[:-1]):
+            raise ValueError(
+                f'model.network.private at {list(sides)} px: write model.network.resolutions, and '
+                f'private_sides among those below the largest; they are {list(options.resolutions)}'
+            )
         network.make_private(sides, options.private)  # copies of what was carried over
         if options.start is not None and any(name.startswith('private.') for name in state):
             carry_over(network, state, options.start)

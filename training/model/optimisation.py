@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from impatient_ros.network import ImpatientNetwork
+from impatient_ros.network.private_tensors import private_of_exits
 
 __all__ = ['OptimiserOptions', 'check_averaging', 'optimiser_and_schedule']
 
@@ -54,7 +55,7 @@ def optimiser_and_schedule(
     if options.kind not in KINDS:
         raise ValueError(f'model.optimiser.kind is {options.kind!r}: write one of {", ".join(KINDS)}')
     groups = []
-    heads = {id(parameter) for parameter in network.exits.parameters()}
+    heads = {id(p) for p in (*network.exits.parameters(), *private_of_exits(network, len(network.exits)))}
     learning = [p for p in network.parameters() if p.requires_grad]
     for of_heads in (False, True):
         for matrices in (True, False):

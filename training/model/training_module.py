@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from impatient_ros.network import ImpatientNetwork
+from impatient_ros.network.private_tensors import private_of_exits
 from training.model import gradient_equilibrium
 from training.model.averaging import RunningAverage
 from training.model.networks import NetworkOptions, build, memory_layout
@@ -83,6 +84,11 @@ class ImpatientModule(lightning.LightningModule):
             raise ValueError(
                 'method distil learns from pictures without labels, and no other method does: write '
                 'model.risk.method distil, model.network.start CHECKPOINT and data.source PICTURES'
+            )
+        if self.unlabelled and 'statistics' in self.options.private:
+            raise ValueError(
+                'method distil has nothing to learn in running averages, which it leaves as they are: leave '
+                'statistics out of model.network.private'
             )
         if self.options.resolutions and len(set(data.sizes)) > 1:
             raise ValueError(
@@ -226,7 +232,9 @@ class ImpatientModule(lightning.LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.risk_options.mixed and self._backbone_first:
             learning = set(self.network.exits[-1].parameters())  # heads may share its final layer
-            for parameter in set(self.network.exits[:-1].parameters()) - learning:
+            heads = self.network.exits[:-1]
+            own = private_of_exits(self.network, len(heads))
+            for parameter in {*heads.parameters(), *own} - learning:
                 parameter.grad = None  # otherwise weight decay and momentum would change these heads
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:

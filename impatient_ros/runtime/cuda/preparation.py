@@ -6,7 +6,6 @@ numbers, which is done there and not here: below three grey levels, half of one 
 
 from __future__ import annotations
 
-from functools import lru_cache
 from math import ceil, floor, log2
 from typing import NamedTuple
 
@@ -19,6 +18,8 @@ from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.images.resample import HALVE_BEYOND, PLAIN_SHRINK
 
 __all__ = ['DevicePreparation']
+
+KEPT = 8  # sizes of pictures, for each of which there is a grid on the device
 
 
 class _Sampling(NamedTuple):
@@ -46,7 +47,7 @@ class DevicePreparation:
         mean_over_std = [m / s for m, s in zip(preprocessing.mean, preprocessing.std, strict=True)]
         self._offset = torch.tensor(mean_over_std, device=device).view(1, 3, 1, 1)
         # A camera's pictures keep their size: where to sample is computed, and uploaded, once for each.
-        self._sampling = lru_cache(maxsize=8)(self._sampling_of)
+        self._samplings: dict[tuple[int, ...], _Sampling] = {}
 
     @torch.inference_mode()
     def __call__(self, rgb: NDArray[np.uint8]) -> torch.Tensor:
@@ -59,6 +60,14 @@ class DevicePreparation:
         if sampling.doubled:
             small = functional.avg_pool2d(small, 2)
         return torch.addcmul(-self._offset, small, self._scale)
+
+    def _sampling(self, height: int, width: int) -> _Sampling:
+        found = self._samplings.get((height, width))
+        if found is None:
+            if len(self._samplings) >= KEPT:
+                self._samplings.clear()
+            found = self._samplings[height, width] = self._sampling_of(height, width)
+        return found
 
     def _sampling_of(self, picture_height: int, picture_width: int) -> _Sampling:
         y, x, h, w = self.preprocessing.crop_box(picture_height, picture_width)

@@ -135,6 +135,13 @@ def test_a_start_of_another_build_is_refused() -> None:
         carry_over(network, {'other': torch.zeros(1)}, 'x.pth')
 
 
+@pytest.mark.parametrize('own', [{'private_sides': [20], 'resolutions': [24, 32]}, {}])
+def test_private_tensors_are_for_resolutions_that_there_are(own: dict) -> None:
+    options = NetworkOptions(**OWN, exits=2, private=['affine'], **own)
+    with pytest.raises(ValueError, match=r'write model\.network\.resolutions'):
+        build(options, classes=3, image_size=(32, 32))
+
+
 def test_only_modules_of_this_project_and_of_torchvision_are_trusted() -> None:
     assert trusted('training.model.small_backbones.SmallResNet')
     assert trusted('torchvision.models.resnet.ResNet')
