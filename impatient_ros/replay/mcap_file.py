@@ -156,7 +156,7 @@ class McapFile(RecordingFile):
         code, length = struct.unpack('<BQ', self._file.read(9))
         if offset + 9 + length > self._size:
             raise ValueError('it is cut off')
-        if code in (MESSAGE, CHUNK) and length > LARGEST_CHUNK:
+        if code in (SCHEMA, CHANNEL, MESSAGE, CHUNK) and length > LARGEST_CHUNK:
             raise ValueError(f'a part of it takes {length} bytes, at most {LARGEST_CHUNK} are read')
         return code, length
 

@@ -185,6 +185,14 @@ class TestMcap:
         with pytest.raises(SourceError, match=r'larger than 268435456 bytes'):
             numbers(open_source(path))
 
+    def test_a_definition_of_any_length_is_refused_before_it_is_read(self, tmp_path):
+        length = (1 << 29) + 1
+        path = tmp_path / 'definition.mcap'
+        path.write_bytes(b'\x89MCAP0\r\n' + struct.pack('<BQ', 0x03, length))
+        os.truncate(path, 17 + length)  # a file with a hole: nothing is on the disk
+        with pytest.raises(SourceError, match=f'takes {length} bytes, at most'):
+            numbers(open_source(path))
+
     def test_messages_compressed_one_by_one_need_no_metadata(self, tmp_path):
         folder = write_bag(tmp_path / 'one', {'/eye': (IMAGE, 3)}, compression=CompressionMode.MESSAGE)
         assert numbers(open_source(next(folder.glob('*.mcap')))) == [0, 1, 2]
