@@ -9,7 +9,8 @@ from PIL import Image
 
 from impatient_ros.images.raw import decode_compressed, to_rgb
 from impatient_ros.replay.pictures import Pictures
-from training.data.labelled_pictures import decode, read
+from training.data.labelled_pictures import read
+from training.data.picture_files import decode
 
 HEIGHT, WIDTH = 24, 40
 

@@ -12,14 +12,6 @@ from impatient_ros.network.private_tensors import tensors_of
 SIZE, SMALL, SMALLEST = 64, 56, 48
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def network():
     torch.manual_seed(0)

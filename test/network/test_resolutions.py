@@ -13,14 +13,6 @@ from impatient_ros.network.heads import Head, HeadSpec
 SIZE = 64
 
 
-@pytest.fixture(scope='module', autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def network():
     torch.manual_seed(0)

@@ -21,10 +21,10 @@ from torch.utils.data import get_worker_info
 
 from impatient_ros.images.errors import ImageError
 from training.data import torchvision_data
-from training.data.picture_files import DataError, PictureFiles, decode
+from training.data.picture_files import DataError, PictureFiles
 from training.data.torchvision_data import is_torchvision
 
-__all__ = ['DataError', 'Pictures', 'decode', 'labels_of', 'read', 'shrunk', 'splits_of']
+__all__ = ['DataError', 'Pictures', 'labels_of', 'read', 'shrunk', 'splits_of']
 
 log = logging.getLogger(__name__)
 
