@@ -28,6 +28,7 @@ from impatient_ros.replay.schedule import DueFrame, ReplayClock
 from impatient_ros.replay.transport import in_transport
 from impatient_ros.ros.deadline_announcer import ANNOUNCED_AHEAD, DeadlineAnnouncer
 from impatient_ros.ros.discovery import wait_until_known
+from impatient_ros.ros.stop_signals import StopFlag
 
 __all__ = ['FramePublisher']
 
@@ -57,13 +58,13 @@ class FramePublisher:
         frame_id: str = '',
         reliable: bool = True,
         with_clock: bool = False,
-        stop: threading.Event | None = None,
+        stop: StopFlag | None = None,
         event_log: EventLog | None = None,
         deadlines: DeadlineAnnouncer | None = None,
     ) -> None:
         self._node, self._transport, self._frame_id = node, transport, frame_id
         self.topic = image_topic
-        self._stop = stop or threading.Event()
+        self._stop = stop or StopFlag()
         self._event_log = event_log or EventLog(None)
         self._deadlines = deadlines
         self._announced: tuple[int, int] | None = None  # stamp and deadline of the next frame, ns

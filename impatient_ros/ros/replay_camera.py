@@ -13,7 +13,6 @@ import logging
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 
 import rclpy
@@ -29,6 +28,7 @@ from impatient_ros.ros.environment import transport_environment
 from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.frame_publisher import FramePublisher
 from impatient_ros.ros.initialization import StartError, initialize, own_arguments
+from impatient_ros.ros.stop_signals import StopFlag
 from impatient_ros.standard_output import discard_standard_output, run_command
 
 __all__ = ['main']
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except StartError as error:
         logger.error('%s', error)
         return 2
-    stop = threading.Event()
+    stop = StopFlag()
 
     def reader_gone() -> None:
         discard_standard_output()
@@ -75,7 +75,7 @@ def _replay(
     source: Source,
     options: argparse.Namespace,
     argv: Sequence[str],
-    stop: threading.Event,
+    stop: StopFlag,
     event_log: EventLog,
 ) -> int:
     # SIGINT, too: in a background job of a shell it is ignored from the start.
@@ -121,7 +121,7 @@ def _replay(
 
 
 def _publisher(
-    node: Node, source: Source, options: argparse.Namespace, stop: threading.Event, event_log: EventLog
+    node: Node, source: Source, options: argparse.Namespace, stop: StopFlag, event_log: EventLog
 ) -> FramePublisher:
     transport = options.transport or source.transport
     topic = options.image_topic or (IMAGE_TOPIC + '/compressed' if transport == COMPRESSED else IMAGE_TOPIC)

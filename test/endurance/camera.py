@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty, Queue
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,6 +31,8 @@ from endurance.pictures import GOOD, Bad, bad_frames  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from rclpy.signals import SignalHandlerOptions  # noqa: E402
 from sensor_msgs.msg import CompressedImage, Image  # noqa: E402
+
+from impatient_ros.ros.stop_signals import StopFlag  # noqa: E402
 
 CAMERAS = {'front': Image, 'rear': CompressedImage}
 RATE = 10.0  # Hz of each camera
@@ -49,9 +51,9 @@ class Camera:
             name: self._node.create_publisher(kind, f'/{name}/image', qos) for name, kind in CAMERAS.items()
         }
         self._numbers = dict.fromkeys(CAMERAS, 0)
-        self._commands: SimpleQueue[dict[str, Any]] = SimpleQueue()
+        self._commands: Queue[dict[str, Any]] = Queue()
         self._mode, self._rate, self._paused = 'good', RATE, True
-        self.ended = threading.Event()
+        self.ended = StopFlag()
         self._bad: dict[str, list[Bad]] = {}
         threading.Thread(target=self._read, daemon=True).start()
 

@@ -9,10 +9,9 @@ from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from endurance.camera import CAMERAS
-from endurance.camera_process import PATIENCE
 from endurance.ledger import Counts, Ledger, Published
 from rclpy.client import Client
-from robot import DEEP, NODE, Robot
+from robot import DEEP, NODE, Robot, ask
 
 __all__ = ['Observer', 'generic']
 
@@ -42,12 +41,7 @@ class Observer(Robot):
         """As a robot's, with one client per service: clients that come and go would be an attack, too."""
         if name not in self._clients:
             self._clients[name] = self.node.create_client(service_type, f'{NODE}/{name}')
-            assert self._clients[name].wait_for_service(PATIENCE), f'there is no service {name}'
-        done = threading.Event()
-        future = self._clients[name].call_async(request)
-        future.add_done_callback(lambda _: done.set())
-        assert done.wait(PATIENCE), f'{name} did not answer'
-        return future.result()
+        return ask(self._clients[name], request)
 
     def counts(self, name: str) -> Counts:
         """The node's own, from its latest diagnostics."""

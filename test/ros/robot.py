@@ -22,6 +22,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.time import Time
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
+from std_srvs.srv import Trigger
 from vision_msgs.msg import Classification, LabelInfo
 
 from impatient_ros.ros.environment import transport_environment
@@ -29,6 +30,8 @@ from impatient_ros.ros.executor_thread import ExecutorThread
 from impatient_ros.ros.messages import nanoseconds, parse_frame_status
 
 PATIENCE = 60  # seconds: these machines are slow and busy
+ATTEMPTS = 6  # at a request whose answer may be lost
+ONCE = (ChangeState, Trigger)  # services whose requests change something each time
 NODE = '/perception'
 DEEP = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -215,12 +218,7 @@ class Robot:
         """Call a service of the node."""
         client = self.node.create_client(service_type, f'{NODE}/{name}')
         try:
-            assert client.wait_for_service(PATIENCE)
-            done = threading.Event()
-            future = client.call_async(request)
-            future.add_done_callback(lambda _: done.set())
-            assert done.wait(PATIENCE), f'{name} did not answer'
-            return future.result()
+            return ask(client, request)
         finally:
             self.node.destroy_client(client)
 
@@ -244,6 +242,23 @@ class Robot:
         request = ChangeState.Request()
         request.transition.label = label
         return self.call(ChangeState, 'change_state', request).success
+
+
+def ask(client, request):
+    """The service's answer.
+
+    It is lost where the server has not yet discovered this client's reader (rmw waits 100 ms for it), so a
+    request that may be repeated is.
+    """
+    assert client.wait_for_service(PATIENCE), f'there is no service {client.srv_name}'
+    attempts = 1 if client.srv_type in ONCE else ATTEMPTS
+    done, futures = threading.Event(), []
+    for _ in range(attempts):
+        futures.append(client.call_async(request))
+        futures[-1].add_done_callback(lambda _: done.set())
+        if done.wait(PATIENCE / attempts):
+            return next(future for future in futures if future.done()).result()
+    raise AssertionError(f'{client.srv_name} did not answer')
 
 
 def image(header, picture=None, **fields):

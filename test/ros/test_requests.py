@@ -124,16 +124,14 @@ class TestTransitions:
 
 
 class TestMessages:
-    @pytest.mark.parametrize('message', [CLOCK_BEFORE_1970, b'\x00\x01'], ids=['before 1970', 'cut off'])
-    def test_a_clock_that_cannot_be(self, node, robot, message):
+    def test_a_clock_that_cannot_be(self, node, robot):
         assert robot.set(use_sim_time=True).successful
         clock = robot.node.create_publisher(Clock, '/clock', 10)
         robot.wait_until(lambda: clock.get_subscription_count() > 0)
-        before = int(robot.values_of('model')['refused_requests'])
 
         def refused():
-            clock.publish(message)  # bytes go out as they are
-            return int(robot.values_of('model')['refused_requests']) > before
+            clock.publish(CLOCK_BEFORE_1970)
+            return 'a message on /clock was refused' in node.log
 
         robot.wait_until(refused)
         robot.node.destroy_publisher(clock)

@@ -3,8 +3,11 @@
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
+
+from impatient_ros.ros.stop_signals import StopFlag
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -78,3 +81,34 @@ print('alive')
 """
     )
     assert (done.returncode, done.stdout.strip()) == (0, b'alive')
+
+
+def test_a_flag_may_be_set_by_a_handler_while_its_thread_waits_for_it():
+    """A `threading.Event` instead never got to the end."""
+    done = run(
+        """
+import faulthandler, random
+from impatient_ros.ros.stop_signals import StopFlag
+
+faulthandler.dump_traceback_later(30, exit=True)
+signal.signal(signal.SIGALRM, lambda *_: flag.set())
+for _ in range(1000):
+    flag = StopFlag()
+    assert not flag.is_set()
+    signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-6, 1e-3))
+    while not flag.wait(1e-5):
+        pass
+    assert flag.is_set()
+"""
+    )
+    assert (done.returncode, done.stderr) == (0, b'')
+
+
+def test_a_flag_that_nobody_sets_is_waited_for_until_the_timeout():
+    flag = StopFlag()
+    began = time.monotonic()
+    assert not flag.wait(0.05)
+    assert time.monotonic() - began >= 0.05
+    flag.set()
+    assert flag.wait(60)
+    assert time.monotonic() - began < 60

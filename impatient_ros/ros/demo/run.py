@@ -21,6 +21,7 @@ from impatient_ros.replay.event_log import read_events
 from impatient_ros.ros.demo.listener import DemoListener
 from impatient_ros.ros.demo.model import MODEL_PARAMETERS, Model, Pictures
 from impatient_ros.ros.demo.screen import ERRORS, Screen
+from impatient_ros.ros.stop_signals import StopFlag
 
 __all__ = ['Commands', 'DemoRun', 'Options']
 
@@ -83,7 +84,7 @@ class DemoRun:
         self._frame_log, self._lock = FrameLog(), threading.Lock()
         self._classes = KnownClasses([])
         self._stops = 0
-        self._stopped = threading.Event()
+        self._stopped = StopFlag()
         self._done = threading.Event()
         self._camera_error = ''
         self._busy = BusyProcesses()
