@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 from lz4.frame import LZ4FrameDecompressor
 
-from impatient_ros.replay.recording import LARGEST_MESSAGE, Channel, RecordingFile, unpacked, zstd
+from impatient_ros.replay.recording import LARGEST_CHUNK, Channel, RecordingFile, unpacked, zstd
 from impatient_ros.replay.recording_names import MAGIC_MCAP as MAGIC
 
 __all__ = ['McapFile']
@@ -26,7 +26,6 @@ __all__ = ['McapFile']
 FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK = 0x02, 0x03, 0x04, 0x05, 0x06
 CHUNK_INDEX, STATISTICS, DATA_END = 0x08, 0x0B, 0x0F
 FOOTER_SIZE = 9 + 20 + len(MAGIC)
-LARGEST_CHUNK = 2 * LARGEST_MESSAGE
 LARGEST_SUMMARY = 1 << 28  # bytes; 70 of them per chunk, and a day of recording has 100,000 chunks
 
 

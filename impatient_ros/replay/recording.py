@@ -16,10 +16,11 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-__all__ = ['LARGEST_MESSAGE', 'Channel', 'RecordingFile', 'unpacked']
+__all__ = ['LARGEST_CHUNK', 'LARGEST_MESSAGE', 'Channel', 'RecordingFile', 'unpacked']
 
 # Bytes; 64 million pixels of three bytes, which is what a picture may have at most, are 192 MB.
 LARGEST_MESSAGE = 1 << 28
+LARGEST_CHUNK = 2 * LARGEST_MESSAGE  # bytes of the messages that are stored together, decompressed
 
 
 @dataclass(frozen=True)

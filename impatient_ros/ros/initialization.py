@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,11 +78,22 @@ def log_folder_environment(environ: Mapping[str, str]) -> tuple[dict[str, str], 
         except OSError as error:
             reason = f'{folder} cannot be made ({error.strerror})'
     with contextlib.suppress(OSError):  # without any place for them, rcl says so
-        temporary = tempfile.mkdtemp(prefix='ros-log-')
+        temporary = _temporary_folder()
         return {
             'ROS_LOG_DIR': temporary
         }, f'log files go to {temporary}: {reason}; ROS_LOG_DIR names another folder'
     return {}, ''
+
+
+def _temporary_folder() -> str:
+    """The same at each start, as long as it is this user's alone; raises OSError."""
+    usual = Path(tempfile.gettempdir(), f'ros-log-{os.geteuid()}')
+    with contextlib.suppress(OSError):  # somebody else's link or file
+        usual.mkdir(mode=0o700, exist_ok=True)
+        found = usual.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not found.st_mode & 0o077:
+            return str(usual)
+    return tempfile.mkdtemp(prefix='ros-log-')
 
 
 def _one_line(error: Exception) -> str:

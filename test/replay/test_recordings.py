@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lz4 import frame as lz4
 from recordings import IMAGE, PERIOD, ROS2, START, message, write_bag
+from rosbags import rosbag1
 from rosbags.rosbag2 import CompressionMode
 
 from impatient_ros.replay import SourceError, open_source
@@ -405,6 +406,15 @@ def test_one_that_ros1_is_still_writing_names_the_command_that_helps(tmp_path):
     path.write_bytes(data)
     with pytest.raises(SourceError, match=r'not indexed.*`rosbag reindex x.bag.active`'):
         open_source(path)
+
+
+@pytest.mark.parametrize('packing', list(rosbag1.Writer.CompressionFormat))
+def test_a_chunk_of_ros1_that_inflates_without_end_is_refused(tmp_path, monkeypatch, packing):
+    path = write_bag(tmp_path / 'x.bag', {'/eye': (IMAGE, 3)}, format='bag', compression=packing)
+    assert numbers(open_source(path)) == [0, 1, 2]
+    monkeypatch.setattr('impatient_ros.replay.ros1_file.LARGEST_CHUNK', 100)
+    with pytest.raises(SourceError, match=r'larger than 100 bytes'):
+        numbers(open_source(path))
 
 
 @pytest.mark.parametrize('days', [-40 * 365, 5 * 365])

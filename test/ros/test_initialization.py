@@ -111,3 +111,14 @@ def test_where_they_cannot_be_written_they_go_to_a_temporary_folder(tmp_path, mo
     assert Path(added['ROS_LOG_DIR']).parent == tmp_path
     assert reason in said
     assert 'ROS_LOG_DIR names another folder' in said
+    assert log_folder_environment(environ)[0] == added  # not one more at each start
+
+
+def test_a_temporary_folder_that_others_can_change_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    usual = Path(log_folder_environment({})[0]['ROS_LOG_DIR'])
+    usual.chmod(0o777)
+    assert Path(log_folder_environment({})[0]['ROS_LOG_DIR']) != usual
+    usual.rmdir()
+    usual.symlink_to(tmp_path)
+    assert Path(log_folder_environment({})[0]['ROS_LOG_DIR']) != usual

@@ -123,7 +123,7 @@ class PictureFiles:
                 self.source,
                 name,
             )
-        return np.ascontiguousarray(decode_file(data))
+        return decode(data)
 
     @property
     def _leading(self) -> str:
@@ -176,15 +176,12 @@ def hidden(name: str) -> bool:
     return any(part.startswith(('.', '__MACOSX')) for part in name.split('/'))
 
 
-def decode(data: bytes) -> np.ndarray | None:
-    """The picture in an encoded file as RGB [H, W, 3] uint8; None where it is broken or cut off.
+def decode(data: bytes) -> np.ndarray:
+    """The picture in an encoded file as RGB [H, W, 3] uint8. Raises ImageError where it is broken or cut off.
 
     It is what the node would see in a message with this file: EXIF orientation is ignored.
     """
-    try:
-        return np.ascontiguousarray(decode_file(data))
-    except ImageError:
-        return None
+    return np.ascontiguousarray(decode_file(data))
 
 
 def _entries(

@@ -99,16 +99,18 @@ def _pictures(
     """Names and pictures of encoded files, several decoded at a time."""
     entries = _entries(path, files, zips, rejected)
 
-    def small(data: bytes) -> np.ndarray | None:
-        picture = decode(data)
-        return None if picture is None else shrunk(picture, shorter_side)
+    def small(data: bytes) -> np.ndarray | ImageError:
+        try:
+            return shrunk(decode(data), shorter_side)
+        except ImageError as error:
+            return error
 
     with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
         while batch := list(islice(entries, DECODED_AHEAD)):
             names, data = zip(*batch, strict=True)
             for name, picture in zip(names, pool.map(small, data), strict=True):
-                if picture is None:
-                    _leave_out(path, name, 'it cannot be decoded', rejected)
+                if isinstance(picture, ImageError):
+                    _leave_out(path, name, picture, rejected)
                 else:
                     yield name, picture
 

@@ -22,10 +22,9 @@ from training.data.picture_files import DataError, PictureFiles, decode
 def test_decoding_reads_png_and_refuses_garbage() -> None:
     picture = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
     data = bytes(cv2.imencode('.png', picture[:, :, ::-1])[1])
-    decoded = decode(data)
-    assert decoded is not None
-    np.testing.assert_array_equal(decoded, picture)
-    assert decode(b'\x89PNG\r\n') is None
+    np.testing.assert_array_equal(decode(data), picture)
+    with pytest.raises(ImageError, match='PNG'):
+        decode(b'\x89PNG\r\n')
 
 
 def test_a_zip_is_opened_once_and_read_by_several_threads(
