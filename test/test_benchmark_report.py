@@ -102,7 +102,7 @@ def test_targets_say_what_was_measured_and_whether_it_is_enough():
     records = [
         *network_records(),
         record('resnet18', 'cpu', 'openvino', 'speedup', exit_index=1, ratio=1.4),
-        record('', 'cpu', 'openvino', 'node', [0.002], image='vga', transport='raw'),
+        record('', 'cpu', 'openvino', 'node', [0.002], ratio=1.4, image='vga', transport='raw'),
         record('', 'cpu', '', 'not_received', count=1, frames=300, image='vga', transport='raw'),
         record('', 'cpu', '', 'memory', ratio=0.002, frames=10_000),
         record('', 'cpu', 'openvino', 'accuracy', exit_index=0, ratio=-0.3),
@@ -115,6 +115,7 @@ def test_targets_say_what_was_measured_and_whether_it_is_enough():
     assert rows['openvino: interruptible / plain <= 1.15'] == [' resnet18 1.10 ', ' yes ']
     assert rows['resnet18, cpu: plain eager torchvision / ours >= 1.5'] == [' 1.40 ', ' **no** ']
     assert rows['node overhead, vga raw <= 2.5 ms p50'] == [' 2.00 ms ', ' yes ']
+    assert rows['node overhead / bare relay, vga raw <= 1.3'] == [' 1.40 ', ' **no** ']
     assert rows['not received at 30 Hz: none'] == [' vga raw 1 of 300 ', ' **no** ']
     assert rows['memory over 10000 frames grows by less than 1%'] == [' +0.20% ', ' yes ']
     assert rows['openvino: accuracy within 0.1 points of eager at each exit'] == [

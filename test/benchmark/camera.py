@@ -4,7 +4,8 @@
 
 Needs ROS 2. Prints a line of JSON per image kind: seconds from just before an image is published to the
 instant at which its answer was published (the answer's source timestamp) and to the answer's arrival here,
-exits, and how many frames the node never saw. Runs in a process of its own, as a camera driver does.
+exits, and how many frames the node never saw. With "relay" raw images go to `relay.py` as well, in turns with
+the node, a line of its own each. Runs in a process of its own, as a camera driver does.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import array
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +35,21 @@ from impatient_ros.ros.messages import nanoseconds, parse_frame_status  # noqa: 
 
 PATIENCE = 120.0  # seconds until the node must be there
 SETTLE = 1.0  # seconds for the last answers
+RECEIVERS = ('perception', 'relay')
+TURNS = 6  # of each receiver, so that both have the same of what else the machine does
 SEGMENT = 64 * 2**20  # bytes of shared memory; until each was used once, pages are new on both sides
 
 
 class Camera:
     """Publishes one kind of image and notes when each was sent and answered."""
 
-    def __init__(self, node: Any, name: str, width: int, height: int, transport: str) -> None:
+    def __init__(
+        self, node: Any, name: str, width: int, height: int, transport: str, to: str = 'perception'
+    ) -> None:
         self.camera = f'camera_{name}_{transport}'
+        self.to = to
         self._node = node
-        topic = f'/{self.camera}/image'
+        topic = f'/{self.camera}/image' if to == 'perception' else f'/{to}/{self.camera}/image'
         self._message = message(width, height, transport)
         qos = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
         self._publisher = node.create_publisher(type(self._message), topic, qos)
@@ -53,12 +60,8 @@ class Camera:
         self.exits: dict[int, int] = {}
         self.seen: set[int] = set()
         deep = QoSProfile(depth=1000, reliability=ReliabilityPolicy.RELIABLE)
-        node.create_subscription(
-            Classification, f'/perception/{self.camera}/classification', self._on_answer, deep
-        )
-        node.create_subscription(
-            DiagnosticArray, f'/perception/{self.camera}/frame_status', self._on_status, deep
-        )
+        node.create_subscription(Classification, f'/{to}/{self.camera}/classification', self._on_answer, deep)
+        node.create_subscription(DiagnosticArray, f'/{to}/{self.camera}/frame_status', self._on_status, deep)
 
     def frames_in(self, size: int) -> int:
         """How many messages fill a shared-memory segment."""
@@ -68,7 +71,7 @@ class Camera:
         until = time.monotonic() + PATIENCE
         while not self.seen:
             if time.monotonic() > until:
-                raise RuntimeError(f'the node answered nothing on {self.camera}')
+                raise RuntimeError(f'{self.to} answered nothing on {self.camera}')
             if self._publisher.get_subscription_count():
                 self._send()
             time.sleep(0.2)
@@ -89,6 +92,7 @@ class Camera:
         known = [stamp for stamp in self.sent if stamp in self.answered and stamp in self.exits]
         return {
             'camera': self.camera,
+            'to': self.to,
             'published': [(self.answered[stamp] - self.sent[stamp]) * 1e-9 for stamp in known],
             'received': [(self.arrived[stamp] - self.sent[stamp]) * 1e-9 for stamp in known],
             'exits': [self.exits[stamp] for stamp in known],
@@ -106,6 +110,9 @@ class Camera:
         stamp = nanoseconds(message.header.stamp)
         self.arrived.setdefault(stamp, time.time_ns())
         self.answered.setdefault(stamp, info['source_timestamp'])
+        if self.to != 'perception':  # which says nothing but its answer
+            self.exits[stamp] = -1
+            self.seen.add(stamp)
 
     def _on_status(self, message: DiagnosticArray) -> None:
         stamp = nanoseconds(message.header.stamp)
@@ -127,6 +134,15 @@ def message(width: int, height: int, transport: str) -> Any:
     return Image(width=width, height=height, encoding='bgr8', step=3 * width, data=array.array('B', data))
 
 
+def joined(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Several runs of one camera as one."""
+    summed = {
+        key: [each for part in parts for each in part[key]] for key in ('published', 'received', 'exits')
+    }
+    counts = {key: sum(part[key] for part in parts) for key in ('frames', 'not_received')}
+    return {**{key: parts[0][key] for key in ('camera', 'to')}, **summed, **counts}
+
+
 def resident(pid: int) -> int:
     """Bytes of memory that a process holds."""
     return int(Path(f'/proc/{pid}/statm').read_text().split()[1]) * 4096
@@ -136,7 +152,10 @@ def main() -> None:
     options = json.loads(sys.argv[1])
     rclpy.init()
     node = rclpy.create_node('benchmark_camera')
-    cameras = [Camera(node, *kind) for kind in options['images']]
+    pairs = [
+        [Camera(node, *kind, to) for to in RECEIVERS[: 1 + bool(options.get('relay') and kind[-1] == 'raw')]]
+        for kind in options['images']
+    ]
     executor = ExecutorThread(node)
     executor.start()
     memory: dict[int, int] = {}
@@ -145,11 +164,18 @@ def main() -> None:
         if index % 500 == 499:
             memory[index + 1] = resident(options['pid'])
 
-    for camera in cameras:
-        camera.wait_for_node()
-        camera.run(10 if options['frames'] < 100 else 10 + camera.frames_in(SEGMENT), 30.0)
-        found = camera.run(options['frames'], options['rate'], watch if options.get('pid') else None)
-        print(json.dumps({**found, 'memory': memory}), flush=True)
+    for pair in pairs:
+        for camera in pair:
+            camera.wait_for_node()
+            camera.run(10 if options['frames'] < 100 else 10 + camera.frames_in(SEGMENT), 30.0)
+        turns = 1 if len(pair) == 1 else TURNS
+        found = [
+            [camera.run(options['frames'] // turns, options['rate'], watch if options.get('pid') else None)
+             for camera in pair]
+            for _ in range(turns)
+        ]  # fmt: skip
+        for parts in zip(*found, strict=True):
+            print(json.dumps({**joined(parts), 'memory': memory}), flush=True)
     executor.stop()
     node.destroy_node()
     rclpy.try_shutdown()

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmark.models import SHIPPED
 from benchmark.report import Record, record
 
 from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.demo.processes import free_domain
+from impatient_ros.resources import resource_path
 from impatient_ros.ros.environment import transport_environment
 
 IMAGES = [
@@ -27,65 +29,76 @@ IMAGES = [
     ('1080p', 1920, 1080, 'raw'),
     ('1080p', 1920, 1080, 'compressed'),
 ]
+MODEL = 'clothing10'  # what is subtracted is small beside the overhead
 BUDGET = 0.5  # s: enough for the most accurate exit, so that every frame costs the same
 GRACE = 20.0  # s for the node to end
 
 
-def measure_node(classifier: AnytimeClassifier, *, frames: int, rate: float = 30.0) -> list[Record]:
-    """Overhead and lost frames.
+def measure_node(device: str = 'cpu', *, frames: int, rate: float = 30.0) -> list[Record]:
+    """Overhead, what a bare relay takes, and lost frames, with the model of the least work.
 
     Overhead: from just before the image is published to the instant at which the middleware was given the
-    answer, minus what the stages take at that rate (caches are cold and threads asleep between two frames:
-    about 1.5 times the profile, which is measured back to back). The records have more: `ms_received_p50` to
-    the answer's arrival in the camera's process, `ms_profile_p50` with the profile's stages instead.
+    answer, minus what preparing the picture and the stages take at that rate (caches are cold and threads
+    asleep between two frames: about 1.5 times the profile, which is measured back to back). The records have
+    more: `ms_received_p50` to the answer's arrival in the camera's process, `ms_profile_p50` with the
+    profile's stages instead; for raw images `ratio` to a relay in rclpy that takes the same images in turns
+    with the node and publishes a small message for each (what: relay).
 
     Without ROS 2 there is nothing to measure: an empty list.
     """
+    model = resource_path('models', SHIPPED[MODEL])
+    classifier = AnytimeClassifier.from_checkpoint(model, device=device, mode='contract')
     records = []
     costs = classifier.profiles[-1].costs('contract')
     last = max(range(len(costs)), key=lambda t: (classifier.checkpoint.accuracies[t], -t))
-    stages = stages_at(classifier, last, rate)
-    with _node(IMAGES) as (_, environment):
-        wanted = {'images': IMAGES, 'frames': frames, 'rate': rate}
-        for (name, _, _, transport), found in zip(IMAGES, _camera(wanted, environment), strict=True):
-            what = {'image': name, 'transport': transport}
-            runtime, device = classifier.runtime.name, classifier.runtime.device
-            extra = {
-                'ms_stages': round(stages * 1e3, 4),
-                'ms_received_p50': round(1e3 * (float(np.median(found['received'])) - stages), 4),
-                'ms_profile_p50': round(1e3 * (float(np.median(found['published'])) - costs[last]), 4),
-            }
-            overheads = [latency - stages for latency in found['published']]
-            records.append(record('default', device, runtime, 'node', overheads, **what, **extra))
-            records.append(
-                record(
-                    'default',
-                    device,
-                    runtime,
-                    'not_received',
-                    ratio=found['not_received'] / found['frames'],
-                    count=found['not_received'],
-                    frames=found['frames'],
-                    **what,
-                )
-            )
+    runtime = classifier.runtime.name
+    sizes = {name: (height, width) for name, width, height, _ in IMAGES}
+    work = {name: work_at(classifier, last, rate, size) for name, size in sizes.items()}
+    profiled = {name: preparing + costs[last] for name, (preparing, _) in work.items()}
+    with _node(IMAGES, model=str(model), device=device) as (_, environment), _relay(environment):
+        wanted = {'images': IMAGES, 'frames': frames, 'rate': rate, 'relay': True}
+        found = {(each['to'], each['camera']): each for each in _camera(wanted, environment)}
+    for name, _, _, transport in IMAGES:
+        what = {'image': name, 'transport': transport}
+        camera = f'camera_{name}_{transport}'
+        ours, relay = found['perception', camera], found.get(('relay', camera))
+        busy = sum(work[name])
+        extra = {
+            'ms_work': round(busy * 1e3, 4),
+            'ms_received_p50': round(1e3 * (float(np.median(ours['received'])) - busy), 4),
+            'ms_profile_p50': round(1e3 * (float(np.median(ours['published'])) - profiled[name]), 4),
+        }
+        overheads = [latency - busy for latency in ours['published']]
+        if relay is not None:
+            extra['ratio'] = float(np.median(overheads) / np.median(relay['published']))
+            records.append(record('', '', 'rclpy', 'relay', relay['published'], **what))
+        records.append(record(MODEL, device, runtime, 'node', overheads, **what, **extra))
+        lost = {'count': ours['not_received'], 'frames': ours['frames']}
+        share = lost['count'] / lost['frames']
+        records.append(record(MODEL, device, runtime, 'not_received', ratio=share, **lost, **what))
     return records
 
 
-def stages_at(classifier: AnytimeClassifier, target: int, rate: float, frames: int = 60) -> float:
-    """Seconds (median) that the stages up to exit `target` take when frames come at `rate` per second."""
-    picture = np.zeros((480, 640, 3), np.uint8)
+def work_at(
+    classifier: AnytimeClassifier, target: int, rate: float, size: tuple[int, int], frames: int = 60
+) -> tuple[float, float]:
+    """Seconds (medians) that preparing a picture of that size, [H, W], and the stages up to exit `target`
+    take when frames come at `rate` per second.
+    """
+    picture = np.zeros((*size, 3), np.uint8)
     durations = []
     for _ in range(frames):
         time.sleep(1 / rate)
-        tensor = classifier.checkpoint.preprocessing(picture)
         begin = time.perf_counter()
+        tensor = classifier.checkpoint.preprocessing(picture)
+        prepared = time.perf_counter()
         run = classifier.runtime.start(tensor)
         while run.position <= target:
             run.stage(target)
         run.exit()
-        durations.append(time.perf_counter() - begin)
-    return float(np.median(durations))
+        durations.append((prepared - begin, time.perf_counter() - prepared))
+    preparing, stages = np.median(durations, axis=0)
+    return float(preparing), float(stages)
 
 
 def measure_memory(classifier: AnytimeClassifier, *, frames: int, rate: float = 100.0) -> Record:
@@ -109,23 +122,42 @@ def measure_memory(classifier: AnytimeClassifier, *, frames: int, rate: float = 
 
 
 @contextmanager
-def _node(images: Sequence[tuple[str, int, int, str]]) -> Iterator[tuple[int, dict[str, str]]]:
+def _node(images: Sequence[tuple[str, int, int, str]], **more: str) -> Iterator[tuple[int, dict[str, str]]]:
     """A running node with a camera per kind of image; its process id, and the environment to meet it in."""
     environment = {**os.environ, **transport_environment(os.environ)}
     environment |= {'ROS_DOMAIN_ID': str(free_domain()), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}
     names = [f'camera_{name}_{transport}' for name, _, _, transport in images]
-    parameters = {'camera_names': f'[{", ".join(names)}]', 'mode': 'contract', 'budget.fixed': str(BUDGET)}
+    parameters = {
+        'camera_names': f'[{", ".join(names)}]',
+        'mode': 'contract',
+        'budget.fixed': str(BUDGET),
+    } | more
     for name, (*_, transport) in zip(names, images, strict=True):
         parameters[f'cameras.{name}.topic'] = f'/{name}/image'
         parameters[f'cameras.{name}.transport'] = transport
     command = [sys.executable, '-m', 'impatient_ros.ros.perception_node', '--ros-args']
     for key, value in parameters.items():
         command += ['-p', f'{key}:={value}']
+    with _process(command, environment) as pid:
+        yield pid, environment
+
+
+@contextmanager
+def _relay(environment: dict[str, str]) -> Iterator[int]:
+    """A bare relay beside the node, for the raw images."""
+    cameras = [f'camera_{name}_{transport}' for name, _, _, transport in IMAGES if transport == 'raw']
+    command = [sys.executable, str(Path(__file__).with_name('relay.py')), json.dumps(cameras)]
+    with _process(command, environment) as pid:
+        yield pid
+
+
+@contextmanager
+def _process(command: Sequence[str], environment: dict[str, str]) -> Iterator[int]:
     root = Path(__file__).resolve().parents[2]
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(command, env=environment, cwd=root, stdout=log, stderr=log)
         try:
-            yield process.pid, environment
+            yield process.pid
         finally:
             process.send_signal(signal.SIGINT)
             try:

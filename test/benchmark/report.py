@@ -97,9 +97,9 @@ def markdown(records: Sequence[Record], machine: str) -> str:
     if node:
         lines += [
             '',
-            '| node, image published to answer published, minus stages | p50 | p99 | p50 to answer received '
-            '| not received |',
-            '|---|---|---|---|---|',
+            '| node, image published to answer published, minus preparing and stages | p50 | p99 '
+            '| / bare relay | p50 to answer received | not received |',
+            '|---|---|---|---|---|---|',
         ]
         for each in (r for r in node if r['what'] == 'node'):
             missing = _one(
@@ -110,7 +110,8 @@ def markdown(records: Sequence[Record], machine: str) -> str:
             )
             lines.append(
                 f'| {each["image"]} {each["transport"]} | {each["ms_p50"]:.2f} | {each["ms_p99"]:.2f} '
-                f'| {each["ms_received_p50"]:.2f} | {missing["count"]} of {missing["frames"]} |'
+                f'| {_number(each["ratio"])} | {each["ms_received_p50"]:.2f} '
+                f'| {missing["count"]} of {missing["frames"]} |'
             )
     prepared = [r for r in records if r['what'] == 'preprocess']
     if prepared:
@@ -232,3 +233,7 @@ def _one(found: Iterable[Record]) -> Record:
 
 def _ms(each: Record) -> str:
     return f'{each["ms_p50"]:.2f}'
+
+
+def _number(ratio: float | None) -> str:
+    return '' if ratio is None else f'{ratio:.2f}'

@@ -8,11 +8,12 @@ interruptible mode executes it: passes of several resolutions in turn.
 
 OUT is a list of flat records: model, device, runtime, precision (f32 | f16 | bf16; '' where it plays no
 part), what (plain | truncated | contract | interruptible | path_plain | path | passes | preprocess |
-decision | node | not_received | speedup | accuracy | memory | failed), exit (from 1), ms_p50, ms_p99 and
-ratio: to the network truncated at that exit (contract), to the plain one (interruptible), to the plain one at
-that resolution (path), to that at the largest (passes), all on the same runtime in the same precision; of
-speedup, plain eager torchvision / ours to the last exit. Durations include the way of the image to the device
-and of the scores back. `--report FILE.json` makes table and plot from a run that was kept.
+decision | node | relay | not_received | speedup | accuracy | memory | failed), exit (from 1), ms_p50, ms_p99
+and ratio: to the network truncated at that exit (contract), to the plain one (interruptible), to the plain
+one at that resolution (path), to that at the largest (passes), all on the same runtime in the same precision;
+to a bare relay (node); of speedup, plain eager torchvision / ours to the last exit. Durations include the way
+of the image to the device and of the scores back. `--report FILE.json` makes table and plot from a run that
+was kept.
 """
 
 from __future__ import annotations
@@ -170,7 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.node and importlib.util.find_spec('rclpy') is not None:
         from benchmark.node import measure_memory, measure_node
 
-        add(iter(measure_node(classifier, frames=60 if options.quick else 300)))
+        add(iter(measure_node(devices[-1], frames=60 if options.quick else 300)))
         if options.memory:
             add(iter([measure_memory(classifier, frames=options.memory)]))
     elif options.node:

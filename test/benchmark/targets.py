@@ -14,6 +14,7 @@ INTERRUPTIBLE = {'eager': 1.10, 'openvino': 1.15, 'cuda_graph': 1.10}
 SPEEDUP = {'resnet18': 1.5, 'mobilenet_v3_large': 2.5}  # plain eager torchvision / ours, on the CPU
 SPEEDUP_CUDA = 3.0
 OVERHEAD = {('vga', 'raw'): 2.5, ('1080p', 'raw'): 12.0}  # ms, p50
+RELAY = 1.3  # the node's overhead / what a bare relay in rclpy takes
 GROWTH = 0.01
 POINTS = {'openvino': 0.1, 'cuda_graph': 0.2}
 
@@ -65,6 +66,9 @@ def _node(records: Sequence[Record]) -> Iterator[Row]:
         if limit is not None:
             target = f'node overhead, {r["image"]} {r["transport"]} <= {limit} ms p50'
             yield target, f'{r["ms_p50"]:.2f} ms', r['ms_p50'] <= limit
+        if r['what'] == 'node' and r.get('ratio') is not None:
+            target = f'node overhead / bare relay, {r["image"]} {r["transport"]} <= {RELAY}'
+            yield target, f'{r["ratio"]:.2f}', r['ratio'] <= RELAY
     streams = [r for r in records if r['what'] == 'not_received']
     if streams:
         found = ', '.join(f'{r["image"]} {r["transport"]} {r["count"]} of {r["frames"]}' for r in streams)
