@@ -26,7 +26,7 @@ from typing import Any
 import yaml
 
 from impatient_ros.standard_output import run_command
-from training.reporting.experiment_table import load_runs, markdown, summary
+from training.reporting.experiment_table import AFTERWARDS, BEFORE, load_runs, markdown, summary
 from training.reporting.path_table import KINDS, load_path_runs, path_markdown, path_summary
 
 __all__ = ['Run', 'main', 'path_plan', 'plan']
@@ -37,8 +37,9 @@ JOINT = ('uniform', 'normal', 'early', 'late', 'bimodal')
 # The runs that every seed has; the others are there for the first seed only. These are compared most closely.
 SEVERAL = ('uniform-weights', 'joint-uniform', 'joint-early', 'joint-late', 'last', 'separate')
 COMPARISONS = ('methods', 'paths')
+EPOCHS = '--trainer.max_epochs'
 VARIED = (
-    '--trainer.max_epochs',
+    EPOCHS,
     '--model.network.resolutions',
     '--model.network.exits',
     '--model.risk.budgets',
@@ -60,25 +61,43 @@ class Run:
         return f'{self.name}-{self.seed}'
 
 
-def plan(exits: int, seeds: Sequence[int], several: Iterable[str] = SEVERAL) -> list[Run]:
+def plan(
+    exits: int,
+    seeds: Sequence[int],
+    epochs: int,
+    several: Iterable[str] = SEVERAL,
+    distributions: Sequence[str] = JOINT,
+) -> list[Run]:
     """All runs of a table, those that others need and those that several seeds share first.
 
     joint-*: joint training for each named distribution; uniform-weights: jointly, all exits alike; last: the
-    plain network; separate: heads on that network's frozen backbone; truncated-*: a plain network per exit.
+    plain network; truncated-*: a plain network per exit; half: a plain network, for half of the `epochs`.
+    From it begin, for the other half, separate: heads on its frozen backbone, and plain-then-joint-*:
+    everything, jointly. So each row has processed as many pictures, those before it included.
     """
+    if epochs < 2:
+        raise ValueError(f"trainer.max_epochs is {epochs}: write 2 or more, half are a plain network's")
     several = set(several)
-    method = '--model.risk.method'
-    kinds: list[tuple[str, tuple[str, ...], bool]] = [('last', (method, 'last'), False)]
-    kinds += [(f'joint-{name}', ('--model.risk.budgets', name), False) for name in JOINT]
-    kinds += [('uniform-weights', (method, 'uniform'), False), ('separate', (method, 'separate'), True)]
-    kinds += [
-        (f'truncated-{t}', (method, 'truncated', '--model.risk.exit', str(t)), False) for t in range(1, exits)
+    method, length, budgets = '--model.risk.method', '--trainer.max_epochs', '--model.risk.budgets'
+    whole, half, rest = ((length, str(count)) for count in (epochs, epochs // 2, epochs - epochs // 2))
+    kinds: list[tuple[str, tuple[str, ...], bool]] = [
+        (BEFORE, (method, 'last', *half), False),
+        ('last', (method, 'last', *whole), False),
     ]
+    kinds += [(f'joint-{name}', (budgets, name, *whole), False) for name in distributions]
+    kinds += [('uniform-weights', (method, 'uniform', *whole), False)]
+    kinds += [('separate', (method, 'separate', *rest), True)]
+    kinds += [(f'{AFTERWARDS}{name}', (budgets, name, *rest), True) for name in distributions]
+    kinds += [
+        (f'truncated-{t}', (method, 'truncated', '--model.risk.exit', str(t), *whole), False)
+        for t in range(1, exits)
+    ]
+    needed = {BEFORE} if several & {name for name, _, after in kinds if after} else set()
     runs = [
-        Run(name, seed, options, f'last-{seed}' if after else None)
+        Run(name, seed, options, f'{BEFORE}-{seed}' if after else None)
         for number, seed in enumerate(seeds)
         for name, options, after in kinds
-        if number == 0 or name in several
+        if number == 0 or name in several | needed
     ]
     # Long runs first, so that no core is idle at the end: heads on a frozen backbone train fast.
     return sorted(runs, key=lambda run: (run.after is not None, run.name.startswith('truncated')))
@@ -216,15 +235,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print('experiments: write --data, the data set', file=sys.stderr)
         return 2
     seeds = [int(seed) for seed in given.seeds.split(',')]
-    several = () if given.several is None else (given.several.split(','),)
+    several = {} if given.several is None else {'several': given.several.split(',')}
+    configuration = yaml.safe_load(Path(given.config).read_text(encoding='utf-8'))
     if given.comparison == 'paths':
         varied = [option for option in more if option.partition('=')[0] in VARIED]
         if varied:
             print(f'experiments: the runs differ in {varied[0]}: write it into --config', file=sys.stderr)
             return 2
-        runs = path_plan(yaml.safe_load(Path(given.config).read_text(encoding='utf-8')), seeds, *several)
+        runs = path_plan(configuration, seeds, **several)
     else:
-        runs = plan(given.exits, seeds, *several)
+        own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        own.add_argument(EPOCHS, dest='epochs', type=int, default=configuration['trainer']['max_epochs'])
+        found, more = own.parse_known_args(more)
+        try:
+            runs = plan(given.exits, seeds, found.epochs, distributions=given.budgets.split(','), **several)
+        except ValueError as error:
+            print(f'experiments: {error}', file=sys.stderr)
+            return 2
     if given.only:
         runs = [run for run in runs if run.name in given.only.split(',')]
     experiment = Experiment(given.config, given.data, given.split, output, tuple(more), given.comparison)
@@ -253,6 +280,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--seeds', default='0,1,2', help='default: %(default)s')
     parser.add_argument(
         '--several', help=f'runs (or distributions) that all seeds have; default: {",".join(SEVERAL)}'
+    )
+    parser.add_argument(
+        '--budgets', default=','.join(JOINT), help='that joint training is for; default: %(default)s'
     )
     parser.add_argument('--only', help='names of runs, such as joint-early,separate; default: all')
     parser.add_argument('--processes', type=int, default=os.cpu_count() or 1, help='at a time')

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -54,12 +55,50 @@ def written(folder: Path, runs: dict[str, dict[str, Any]]) -> Path:
 
 
 def test_some_runs_have_all_seeds_and_the_others_one() -> None:
-    runs = plan(5, (0, 1, 2))
+    runs = plan(5, (0, 1, 2), 6)
     names = [run.name for run in runs]
-    assert len({run.folder for run in runs}) == len(runs) == 24
-    assert all(names.count(name) == 3 for name in SEVERAL)
+    assert len({run.folder for run in runs}) == len(runs) == 32
+    assert all(names.count(name) == 3 for name in (*SEVERAL, 'half'))
     assert [names.count(f'truncated-{t}') for t in range(1, 6)] == [1, 1, 1, 1, 0]
-    assert all(run.after == f'last-{run.seed}' for run in runs if run.name == 'separate')
+    later = [run for run in runs if run.name == 'separate' or run.name.startswith('plain-then-joint-')]
+    assert len(later) == 8
+    assert all(run.after == f'half-{run.seed}' for run in later)
+
+
+def test_a_plain_network_that_nothing_of_a_seed_begins_from_is_not_trained() -> None:
+    assert [run.seed for run in plan(5, (0, 1), 6, ('last',)) if run.name == 'half'] == [0]
+
+
+@pytest.mark.parametrize('epochs', [2, 7, 15])
+def test_all_process_as_many_pictures_with_what_they_began_from(epochs: int) -> None:
+    runs = {run.folder: run for run in plan(3, (0,), epochs)}
+
+    def processed(run: Run) -> int:
+        own = int(run.options[run.options.index('--trainer.max_epochs') + 1])
+        return own + (processed(runs[run.after]) if run.after else 0)
+
+    assert {name: processed(run) for name, run in runs.items() if name != 'half-0'} == dict.fromkeys(
+        set(runs) - {'half-0'}, epochs
+    )
+
+
+def test_one_epoch_cannot_be_halved(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(ValueError, match='write 2 or more'):
+        plan(3, (0,), 1)
+    assert main(['--data', 'x', '--output', str(tmp_path), '--trainer.max_epochs', '1']) == 2
+    assert 'max_epochs is 1' in capsys.readouterr().err
+
+
+def test_what_a_run_cost_includes_what_it_began_from(tmp_path: Path) -> None:
+    def cost(epochs: int, seconds: float) -> dict[str, Any]:
+        about = {'epochs': epochs, 'training_pictures': 1000, 'seconds': seconds}
+        return {**RUNS['joint-early-0'], 'provenance': about}
+
+    runs = {'half-0': cost(3, 60), 'separate-0': cost(3, 30), 'joint-early-0': cost(6, 120)}
+    found = summary(load_runs(written(tmp_path, runs), 'evaluation.json'))
+    assert found['effort']['separate'] == {'epochs': [3, 3], 'pictures': 6000, 'minutes': 1.5}
+    assert found['effort']['joint-early'] == {'epochs': [6], 'pictures': 6000, 'minutes': 2.0}
+    assert '| separate | 3 + 3 | 6,000 | 1.5 |' in markdown(found)
 
 
 def test_exits_alone_are_trained_for_as_many_pictures_as_three_resolutions() -> None:
@@ -121,7 +160,7 @@ broken = ''
 
 def test_what_is_there_is_not_made_again_and_what_needs_another_waits(tmp_path: Path) -> None:
     done.clear()
-    runs = plan(3, (0, 1))
+    runs = plan(3, (0, 1), 4)
     written(tmp_path, {'last-0': RUNS['last-0']})
     experiment = Fake('c', 'd', 'test', tmp_path)
     assert run_all(experiment, runs, 3) == []
@@ -135,9 +174,11 @@ def test_a_run_that_fails_takes_only_those_that_need_it_along(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done.clear()
-    monkeypatch.setattr(sys.modules[__name__], 'broken', 'last-0')
-    runs = plan(3, (0, 1))
-    assert sorted(run_all(Fake('c', 'd', 'test', tmp_path), runs, 2)) == ['last-0', 'separate-0']
+    monkeypatch.setattr(sys.modules[__name__], 'broken', 'half-0')
+    runs = plan(3, (0, 1), 4)
+    assert sorted(run_all(Fake('c', 'd', 'test', tmp_path), runs, 2)) == sorted(
+        ['half-0', 'separate-0', *(f'plain-then-joint-{name}-0' for name in DISTRIBUTIONS)]
+    )
     assert 'separate-1' in done
 
 
@@ -182,9 +223,11 @@ def test_exits_resolutions_and_both_are_really_made(shapes: Path, tmp_path: Path
 def test_a_plain_network_and_heads_on_it_are_really_made(shapes: Path, tmp_path: Path) -> None:
     command = [sys.executable, '-m', 'training.experiments', '--config', 'config/train/smoke.yaml']
     command += ['--data', str(shapes), '--split', 'validation', '--output', str(tmp_path), '--exits', '3']
-    command += ['--seeds', '0', '--only', 'last,separate,truncated-1', '--processes', '2']
-    done = subprocess.run([*command, '--trainer.max_epochs', '1'], cwd=ROOT, capture_output=True, text=True)
+    command += ['--seeds', '0', '--only', 'half,separate,truncated-1', '--processes', '2']
+    done = subprocess.run([*command, '--trainer.max_epochs', '2'], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert '| separate |' in done.stdout
+    costs = re.findall(r'^\| ([a-z-]+-1|separate) \| (2|1 \+ 1) \| ([\d,]+) \|', done.stdout, re.MULTILINE)
+    assert {name for name, _, _ in costs} == {'separate', 'truncated-1'}
+    assert len({pictures for _, _, pictures in costs}) == 1
     found = json.loads((tmp_path / 'truncated-1-0' / 'evaluation.json').read_text())
     assert [row['trained'] for row in found['exits']] == [True, False, False]

@@ -1,6 +1,7 @@
 """The table of an experiment: expected accuracy by distribution, mean and standard deviation over seeds.
 
-Differences are paired by seed: only seeds that both sides have are compared.
+Differences are paired by seed: only seeds that both sides have are compared. What a run cost includes the
+run that it began from.
 """
 
 from __future__ import annotations
@@ -14,8 +15,20 @@ from typing import Any
 from impatient_ros.budgets import named_distribution
 from training.risk.expected_accuracy import chosen_share, expected_accuracy
 
-__all__ = ['DISTRIBUTIONS', 'Runs', 'cell', 'load_runs', 'markdown', 'spread', 'summary']
+__all__ = [
+    'AFTERWARDS',
+    'BEFORE',
+    'DISTRIBUTIONS',
+    'Runs',
+    'cell',
+    'load_runs',
+    'markdown',
+    'spread',
+    'summary',
+]
 
+BEFORE = 'half'  # the plain network that others begin from
+AFTERWARDS = 'plain-then-joint-'
 DISTRIBUTIONS = ('uniform', 'normal', 'early', 'late', 'bimodal')
 Runs = dict[str, dict[int, dict[str, Any]]]  # name -> seed -> evaluation
 
@@ -35,12 +48,14 @@ def summary(runs: Runs) -> dict[str, Any]:
     found: dict[str, Any] = {
         'seeds': {name: sorted(by_seed) for name, by_seed in runs.items()},
         'exits': _exits(runs),
+        'effort': _effort(runs),
         'expected': {},
         'difference': {},
     }
     for name in DISTRIBUTIONS:
         rows: dict[str, dict[int, float]] = {
             'joint': _expected(runs.get(f'joint-{name}'), name),
+            'plain, then joint': _expected(runs.get(f'{AFTERWARDS}{name}'), name),
             'uniform weights': _expected(runs.get('uniform-weights'), name),
             'separate heads': _expected(runs.get('separate'), name),
             'best fixed network': _best_fixed(runs, name),
@@ -107,6 +122,23 @@ def _exits(runs: Runs) -> dict[str, list[dict[str, Any]]]:
     return table
 
 
+def _effort(runs: Runs) -> dict[str, dict[str, Any]]:
+    """Per run epochs, training pictures that went through the network, and minutes by the clock."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, by_seed in runs.items():
+        begun = runs.get(BEFORE, runs.get('last', {})) if name == 'separate' else {}
+        begun = runs.get(BEFORE, {}) if name.startswith(AFTERWARDS) else begun
+        seeds = [seed for seed, run in by_seed.items() if 'seconds' in run.get('provenance', {})]
+        parts = [[each['provenance'] for each in (by_seed[s], begun.get(s)) if each] for s in seeds]
+        if parts:
+            found[name] = {
+                'epochs': [part['epochs'] for part in reversed(parts[0])],
+                'pictures': sum(part['epochs'] * part['training_pictures'] for part in parts[0]),
+                'minutes': mean(sum(part['seconds'] for part in run) for run in parts) / 60,
+            }
+    return found
+
+
 def _targets(runs: Runs) -> dict[str, Any]:
     """What else the experiment has targets for; differences of accuracy are in percentage points."""
     targets: dict[str, Any] = {}
@@ -143,7 +175,7 @@ def spread(values: Sequence[float], scale: float = 100) -> dict[str, float | int
 
 def markdown(found: Mapping[str, Any]) -> str:
     """`summary` as Markdown tables."""
-    rows = ('joint', 'uniform weights', 'separate heads', 'best fixed network')
+    rows = ('joint', 'plain, then joint', 'uniform weights', 'separate heads', 'best fixed network')
     text = [
         'Expected accuracy, %: mean ± standard deviation over seeds (their number).',
         '',
@@ -176,6 +208,13 @@ def markdown(found: Mapping[str, Any]) -> str:
         for name, rows_of in exits.items():
             cells = {row['exit']: f'{cell(row["accuracy"])} [{row["ece"]:.3f}]' for row in rows_of}
             text.append(f'| {name} | {" | ".join(cells.get(t + 1, "–") for t in range(count))} |')
+        text.append('')
+    if found['effort']:
+        text += ['What a run cost, the plain network that it began from included.', '']
+        text += ['| run | epochs | pictures processed | minutes |', '|---|---|---|---|']
+        for name, effort in found['effort'].items():
+            epochs = ' + '.join(map(str, effort['epochs']))
+            text.append(f'| {name} | {epochs} | {effort["pictures"]:,} | {effort["minutes"]:.1f} |')
         text.append('')
     for name, value in found['targets'].items():
         shown = cell(value, '+') if isinstance(value, Mapping) else f'{value:.3f}'
