@@ -24,6 +24,9 @@ __all__ = ['OUTPUT_QOS', 'NodeOutputs']
 
 # Reliable, since a best-effort publisher never reaches a reliable subscriber.
 OUTPUT_QOS = QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE)
+# A message that gets lost on the way is sent again after Fast DDS' heartbeat, up to 3 s later. An answer is
+# useless by then, but a status is the only record of its frame: kept for 3 s of frames at 30 Hz.
+STATUS_QOS = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED_QOS = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
@@ -60,7 +63,7 @@ class NodeOutputs:
             name: _Camera(
                 node.create_publisher(Classification, f'~/{name}/classification', OUTPUT_QOS),
                 node.create_publisher(LabelInfo, f'~/{name}/label_info', LATCHED_QOS),
-                node.create_publisher(DiagnosticArray, f'~/{name}/frame_status', OUTPUT_QOS),
+                node.create_publisher(DiagnosticArray, f'~/{name}/frame_status', STATUS_QOS),
                 node.create_publisher(Image, f'~/{name}/annotated', OUTPUT_QOS),
             )
             for name in cameras
