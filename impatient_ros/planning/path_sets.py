@@ -57,15 +57,15 @@ class PathSet:
     first_gain: float
 
 
-# The same once more as plain tuples, which a decision unpacks: that takes a third of the time of reading
-# attributes, and right after inference has emptied the caches fewer objects have to be fetched.
+# The same once more as plain tuples, which a decision unpacks faster than it reads attributes; and fewer
+# objects have to be fetched right after inference has emptied the caches.
 
-# A path alone: depth, cost, decisions, and the resolution for which the picture has to be prepared (-1: none).
+# A path alone: depth, cost, decisions, the resolution for which the picture has to be prepared (-1: none).
 Alone: TypeAlias = tuple[int, float, int, int]
 # A set of one path: what it adds, the index of its completion, the set's paths.
 Single: TypeAlias = tuple[float, int, tuple[int, ...]]
 # Of a set of several paths, what is looked up of few only: what all add, (completion, gain) of each but the
-# first, the set's paths.
+# first one, the set's paths.
 Rest: TypeAlias = tuple[float, tuple[tuple[int, float], ...], tuple[int, ...]]
 # A set of several paths: the completion of the first one alone, what that one adds, what the others add.
 Several: TypeAlias = tuple[int, float, float, Rest]
