@@ -82,6 +82,16 @@ class ErrorWindow:
             self.shares = _shares(len(self.factors))
         self._high_and_spread = None
 
+    def add_at_least(self, error: float) -> float:
+        """Note an error that is only known to be at least so large. Returns what it counts as: the median of
+        those that were larger, for it could be any of them (redistribution to the right; Efron, "The two
+        sample problem with censored data", 1967); itself where none was.
+        """
+        larger = bisect_right(self._ordered, error)
+        counted = self._ordered[(larger + len(self._ordered)) // 2] if larger < len(self._ordered) else error
+        self.add(counted)
+        return counted
+
     def quantile(self, probability: float) -> float:
         """The quantile of the errors, linear between them."""
         return quantile(self._ordered, probability)
