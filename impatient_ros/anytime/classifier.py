@@ -20,8 +20,9 @@ from pathlib import Path as FilePath
 import numpy as np
 
 from impatient_ros.answer import Answer
-from impatient_ros.anytime.execution import FrameExecution, answer_along
+from impatient_ros.anytime.execution import FrameExecution
 from impatient_ros.anytime.loading import loaded
+from impatient_ros.anytime.one_path import answer_along
 from impatient_ros.anytime.paths import Paths
 from impatient_ros.anytime.profile import Progress, cached_or_measured, run_all_exits, used
 from impatient_ros.anytime.request import FrameObserver, FrameRequest, FrameSettings, Image, no_deadline

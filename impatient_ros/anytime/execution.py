@@ -10,18 +10,18 @@ import numpy as np
 
 from impatient_ros.answer import Answer
 from impatient_ros.anytime.frame_planner import FramePlanner
-from impatient_ros.anytime.request import FrameObserver, FrameRequest, Image
-from impatient_ros.planning.frame_timing import FrameTiming
+from impatient_ros.anytime.request import FrameObserver, FrameRequest
+from impatient_ros.planning.frame_timing import CutShort, FrameTiming
 from impatient_ros.planning.planner import Plan, Planner
 from impatient_ros.planning.preparation_cost import PreparationCost
+from impatient_ros.runtime.base import RunCancelledError
 
 if TYPE_CHECKING:
     from impatient_ros.anytime.paths import Paths
-    from impatient_ros.checkpoint import Path
     from impatient_ros.runtime import Runtime
     from impatient_ros.runtime.base import Run
 
-__all__ = ['FrameExecution', 'answer_along']
+__all__ = ['FrameExecution']
 
 ROUNDING = 1e-9  # s: what sums of floats may differ by
 
@@ -72,7 +72,7 @@ class FrameExecution:
 
     def run(self) -> Answer:
         """Run the frame; returns the best answer that there is when it ends."""
-        finish_late, threshold = self._settings.finish_late, self._settings.confidence_threshold
+        finish_late = self._settings.finish_late
         left = self._planning.left(self._clock()) - self._preparation.decode
         if not finish_late and not self._planning.worthwhile(left, None):
             return self._answer(self._clock(), infeasible=True)
@@ -85,7 +85,26 @@ class FrameExecution:
         if self._observer is not None:
             planned, protected = (self._paths.named(path) for path in (self._planned, self._protected))
             self._observer.planned(planned, protected, self._assumed_slowdown)
-        while plan.paths:
+        with self._request.cancellation.covering(self._runtime):
+            try:
+                run = self._execute(picture, run, plan)
+            except RunCancelledError as cut:
+                elapsed = self._clock() - self._timing.start
+                self._timing.cut = CutShort(cut.position, elapsed, cut.scores)
+        if self._best is not None and self._observer is not None:
+            self._observer.completed(self._best)  # before learning from the frame: the answer is waited for
+        self._learn(run)
+        return self._best or self._answer(self._clock())
+
+    def _execute(self, picture: np.ndarray, run: Run, plan: Plan) -> Run:
+        """Execute what is planned until nothing is any more. Returns the pass in progress.
+
+        Raises:
+            RunCancelledError: it was stopped on its way.
+        """
+        finish_late, threshold = self._settings.finish_late, self._settings.confidence_threshold
+        cancellation = self._request.cancellation
+        while plan.paths and not cancellation.requested:
             resolution, exit_index = self._paths.split(plan.paths[0])
             if resolution != self._timing.resolution:
                 run, now = self._prepare(picture, resolution)
@@ -101,10 +120,7 @@ class FrameExecution:
                 break
             if not run.ready:
                 plan = self._replan(plan, run, now)
-        if self._best is not None and self._observer is not None:
-            self._observer.completed(self._best)  # before learning from the frame: the answer is waited for
-        self._learn(run)
-        return self._best or self._answer(self._clock())
+        return run
 
     @property
     def _timing(self) -> FrameTiming:
@@ -227,7 +243,7 @@ class FrameExecution:
             abandoned = None  # an earlier answer was sure: the protected path was not needed
         if abandoned is not None:
             self._count(overrun=True)
-        if not self._timing.exit_times and run.position > 0:
+        if not self._timing.exit_times and run.position > 0 and self._timing.cut is None:
             # A pass abandoned on its way says how long the stages took that it did execute.
             run.wait()
             self._timing.abandoned(self._clock())
@@ -262,31 +278,3 @@ class FrameExecution:
             protected_exit_index=None if protected is None else protected.exit_index,
             overrun=self._overrun,
         )
-
-
-def answer_along(
-    paths: Paths,
-    runtime: Runtime,
-    path: Path,
-    image: Image,
-    unknown_below: float,
-    clock: Callable[[], float],
-) -> Answer:
-    """The answer of exactly one path, whatever it takes. Raises ValueError where it is not one of `paths`."""
-    number = paths.numbered(path)
-    resolution, exit_index = paths.split(number)
-    start = clock()
-    picture = image() if callable(image) else image
-    run = runtime.begin(picture, paths.preprocessing[resolution])
-    while run.position <= exit_index:
-        run.stage(exit_index)
-    logits = run.exit()
-    return Answer(
-        **paths.classification(number, logits, unknown_below),
-        planned_exit_index=path.exit_index,
-        planned_resolution=path.resolution,
-        elapsed=clock() - start,
-        slack=None,
-        met=True,
-        stages_executed=run.position,
-    )

@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from impatient_ros.answer import Answer
+from impatient_ros.anytime.cancellation import Cancellation
 from impatient_ros.checkpoint import Path
 from impatient_ros.planning.options import MODES
 
@@ -67,6 +68,7 @@ class FrameRequest:
         settings: of this frame.
         time_share: while other frames wait, how many of the seconds that are left the network may take
             beyond the first exit; asked before every decision (see `impatient_ros.perception.time_sharing`).
+        cancellation: through which another thread may stop it.
     """
 
     image: Image
@@ -75,6 +77,7 @@ class FrameRequest:
     camera: str = ''
     settings: FrameSettings = field(default_factory=FrameSettings)
     time_share: Callable[[float], float] | None = None
+    cancellation: Cancellation = field(default_factory=Cancellation)
 
 
 class FrameObserver(Protocol):

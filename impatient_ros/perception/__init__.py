@@ -19,11 +19,13 @@ turns: the classifier tells the frame in progress what it plans and answers, and
 - The *classifying* thread takes frames, decodes, runs the network and learns from it (`Perception._work`). It
   holds the classifier's lock for a whole frame, so that profiling anew waits for the frame in progress.
 - The *delivering* thread sends at deadlines, and the records of frames that nobody took (`Delivery._work`).
+  It owns the deadline of the frame in progress. Once that has ended, what is still executed for it is of no
+  use: it is cancelled where another frame waits, or by the receiving thread when one comes.
 
 **Shared between them**, each with one lock: the waiting frames (`LatestFrames`), the announcements
 (`Deadlines`), the frame in progress with the records that wait (`Delivery`; it is held while an answer is
-published), the counts (`Monitor`, `Faults`). Locks are taken in this order only: the classifier's, then the
-waiting frames' or the delivery's (never both), then the announcements' or the counts'.
+published), what may be cancelled (`Cancellation`), the counts (`Monitor`, `Faults`). Locks are taken in this
+order only: the classifier's, then the waiting frames' or the delivery's (never both), then one of the others.
 
 **Replaced as a whole, without a lock**, by the node's thread: the parameters, and how many publishers each
 image topic has. Both are read by the other threads and never changed in place. A frame keeps the parameters

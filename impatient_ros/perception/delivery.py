@@ -26,14 +26,21 @@ class Delivery:
 
     Args:
         priority: real-time priority of the thread that sends at deadlines, 0 for none.
+        waiting: whether frames wait to be picked up; must not take a lock.
     """
 
     def __init__(
-        self, outputs: Outputs, clocks: Clocks, priority: int = 0, faults: Faults | None = None
+        self,
+        outputs: Outputs,
+        clocks: Clocks,
+        priority: int = 0,
+        faults: Faults | None = None,
+        waiting: Callable[[], bool] = lambda: False,
     ) -> None:
         self._clocks = clocks
         self._priority = priority
         self._faults = faults or Faults()
+        self._waiting = waiting
         self._sender = Sender(outputs, clocks, self._faults)
         self._changed = threading.Condition()
         self._current: FrameInProgress | None = None
@@ -100,6 +107,16 @@ class Delivery:
             self._discarded.append((frame, bare_record(frame, outcome, reason)))
             self._changed.notify_all()
 
+    def frame_waits(self) -> None:
+        """A frame has come to wait; from any thread, without the lock.
+
+        What is still executed for one that has ended is of no use to anybody but the forecast. While no other
+        frame waits, it goes on for that.
+        """
+        current = self._current
+        if current is not None and current.ended:
+            current.cancellation.cancel()
+
     def _wake(self) -> None:
         """Wake the thread where something is due before it wakes by itself; with the lock held."""
         if self._due() < self._wakes_at:
@@ -135,6 +152,9 @@ class Delivery:
                 self._wakes_at = -math.inf
             if self._current is not None and self._due() <= self._clocks.steady():
                 self._expire(self._current)
+                # It may have come to wait before this one had ended.
+                if self._waiting():
+                    self.frame_waits()
             if self._closed and not self._discarded:
                 return False
         # Without the lock: these frames have ended, and the frame in progress need not wait for them.

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from impatient_ros.answer import Answer
+from impatient_ros.anytime.cancellation import Cancellation
 from impatient_ros.perception.deadlines import Deadline
 from impatient_ros.perception.frame_record import (
     ARRIVED_LATE,
@@ -44,6 +45,9 @@ class FrameInProgress:
         exits, resolutions: how many the network has.
         lock: that of `Delivery`; re-entrant.
         due_changed: called with the lock held when `due` may have become earlier.
+
+    Attributes:
+        cancellation: stops what is still executed for it.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class FrameInProgress:
         self.frame = frame
         self.parameters = parameters
         self.reserve = reserve
+        self.cancellation = Cancellation()
         self._exits, self._resolutions = exits, resolutions
         self._sender = sender
         self._clocks = sender.clocks
@@ -85,6 +90,11 @@ class FrameInProgress:
     def camera(self) -> CameraParameters:
         """The parameters of its camera."""
         return self.parameters.camera(self.frame.camera)
+
+    @property
+    def ended(self) -> bool:
+        """Whether its record is out; from any thread."""
+        return self._record is not None
 
     # -- the thread that classifies
 

@@ -74,6 +74,11 @@ class LatestFrames:
             chosen = min(self._frames.values(), key=_urgency)
             return self._frames.pop(chosen.camera)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a frame; a glance without the lock."""
+        return bool(self._frames)
+
     def deadlines(self) -> list[Deadline]:
         """The deadlines of the waiting frames, in no order."""
         with self._changed:

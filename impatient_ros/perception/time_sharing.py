@@ -9,7 +9,7 @@ earliest first (`latest_frames`).
   1 / (n + 1) of what is left until the last of their deadlines. All run the same network, in which every
   further exit gains less per second than the one before, so equal parts give the most accuracy per second.
   A part is fixed when the frame begins; only further frames make it smaller. Exits that are unlikely to be
-  done in it are not tried: a stage that is launched cannot be stopped.
+  done in it are not tried: before its deadline, a stage that is launched is not stopped.
 
 So an overload takes the deep exits from all cameras alike before it takes the first one from any. Where there
 is not even time for all first exits, frames are late in the order of their deadlines and newer frames

@@ -65,7 +65,11 @@ class Perception:
         self._frames = LatestFrames()
         self._deadlines = Deadlines()
         self._delivery = Delivery(
-            outputs, Clocks(ros_now_ns, steady_now), parameters().realtime_priority, self._faults
+            outputs,
+            Clocks(ros_now_ns, steady_now),
+            parameters().realtime_priority,
+            self._faults,
+            waiting=lambda: self._frames.waiting,
         )
         self._gaps: dict[str, SequenceGaps] = {}
         self._warm = threading.Event()
@@ -137,6 +141,7 @@ class Perception:
             closed = older is frame
             outcome, reason = (Outcome.dropped, 'deactivated') if closed else (Outcome.superseded, '')
             self._delivery.discard(older, outcome, reason)
+        self._faults.guarded('intake', self._delivery.frame_waits)()
         self._faults.guarded('intake', self._count_lost)(camera, sequence, publishers)
 
     def _count_lost(self, camera: str, sequence: int | None, publishers: int) -> None:
@@ -208,6 +213,7 @@ class Perception:
             camera=camera.name,
             settings=current.parameters.frame_settings(camera),
             time_share=self._share if len(current.parameters.cameras) > 1 else None,
+            cancellation=current.cancellation,
         )
         answer = self._classifier.run(request, current)
         record = current.finish(answer)

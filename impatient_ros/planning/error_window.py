@@ -6,14 +6,16 @@ The window answers two questions: how likely a path is done in time, and how far
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable
+from functools import cache
 
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.quantile import quantile
 
-__all__ = ['ErrorWindow']
+__all__ = ['HICCUP_RATE', 'ErrorWindow']
 
 GOLDEN_RATIO = (math.sqrt(5) - 1) / 2
 
@@ -35,6 +37,10 @@ class ErrorWindow:
     Args:
         initial: what was known before the first frame.
         size: how many are kept.
+
+    Attributes:
+        factors: the errors as factors on the forecast, ascending.
+        shares: the share of frames that is taken to be within a factor that so many of these do not exceed.
     """
 
     def __init__(self, initial: Iterable[float], size: int) -> None:
@@ -42,7 +48,8 @@ class ErrorWindow:
         self._ordered = sorted(self._latest)
         # The same as factors. Decisions are made right after inference has emptied the caches, where even the
         # exponential's code has to be fetched: they only multiply, divide and compare.
-        self._factors = [math.exp(error) for error in self._ordered]
+        self.factors = array('d', map(math.exp, self._ordered))
+        self.shares = _shares(len(self.factors))
         self._high_and_spread: tuple[float, float] | None = None
 
     @classmethod
@@ -66,12 +73,24 @@ class ErrorWindow:
         """Note an error; the oldest one leaves a full window."""
         if len(self._latest) == self._latest.maxlen:
             oldest = bisect_left(self._ordered, self._latest[0])
-            del self._ordered[oldest], self._factors[oldest]
+            del self._ordered[oldest], self.factors[oldest]
         self._latest.append(error)
         place = bisect_right(self._ordered, error)
         self._ordered.insert(place, error)
-        self._factors.insert(place, math.exp(error))
+        self.factors.insert(place, math.exp(error))
+        if len(self.factors) != len(self.shares) - 1:
+            self.shares = _shares(len(self.factors))
         self._high_and_spread = None
+
+    def add_at_least(self, error: float) -> float:
+        """Note an error that is only known to be at least so large. Returns what it counts as: the median of
+        those that were larger, for it could be any of them (redistribution to the right; Efron, "The two
+        sample problem with censored data", 1967); itself where none was.
+        """
+        larger = bisect_right(self._ordered, error)
+        counted = self._ordered[(larger + len(self._ordered)) // 2] if larger < len(self._ordered) else error
+        self.add(counted)
+        return counted
 
     def quantile(self, probability: float) -> float:
         """The quantile of the errors, linear between them."""
@@ -102,9 +121,12 @@ class ErrorWindow:
         """
         if factor == math.inf:
             return 1.0  # there is no deadline
-        factors = self._factors
-        below = bisect_right(factors, factor)
-        if not below:
-            return 0.0
-        share = (below + 0.5) / (len(factors) + 1)  # rule of succession
+        # `Search` spells this out: there, the call would take as long as the rest.
+        share = self.shares[bisect_right(self.factors, factor)]
         return share * (1 - (HICCUP_RATE / factor if factor > 1 else HICCUP_RATE))
+
+
+@cache
+def _shares(count: int) -> tuple[float, ...]:
+    """By how many of `count` samples are within: none makes it impossible, else by the rule of succession."""
+    return (0.0, *((below + 0.5) / (count + 1) for below in range(1, count + 1)))

@@ -25,7 +25,12 @@ from typing import NamedTuple
 
 from impatient_ros.planning.depths import Depths
 from impatient_ros.planning.error_window import ErrorWindow
-from impatient_ros.planning.frame_timing import FrameTiming, ObservedBoundary, observed_boundaries
+from impatient_ros.planning.frame_timing import (
+    FrameTiming,
+    ObservedBoundary,
+    observed_boundaries,
+    stopped_on_its_way,
+)
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.slowdown import MAX_LOG, SlowdownEstimate, bounded
 
@@ -45,11 +50,12 @@ MAX_FACTOR = math.exp(MAX_LOG)
 
 class DepthError(NamedTuple):
     """The depth (see `Depths`) at which a frame was seen, and by how much (logarithm) it was later than
-    forecast.
+    forecast; `at_least` by so much where it was stopped on its way there.
     """
 
     depth: int
     error: float
+    at_least: bool = False
 
 
 class Forecast:
@@ -133,31 +139,45 @@ class Forecast:
     def learn(self, timing: FrameTiming, *, more_follows: bool = False) -> list[DepthError]:
         """Note what a frame took at one resolution. Returns the error at every depth at which it was seen.
 
+        A run that was stopped on its way took at least so long (a censored observation): it counts where that
+        says more than what was seen before it.
+
         Args:
             more_follows: whether another pass of the same frame will be learned from. Only the last one of
                 them moves the slowdown: two passes that agree are no two frames, they may be one hiccup.
         """
         boundaries = observed_boundaries(timing)
-        if not boundaries:
+        stopped = stopped_on_its_way(timing, boundaries)
+        reached = boundaries if stopped is None else [*boundaries, stopped]
+        if not reached:
             return []
         profile, first = self.profiles[timing.resolution], self.depths.place(timing.resolution, 0)
         stepwise, fused = self._stepwise_costs[timing.resolution], self._fused_costs[timing.resolution]
         found: list[DepthError] = []
         slowdown = self._slowdown.now
         forecast = 0.0  # on a machine of slowdown 1, without the decisions on the way
+        observed, error, depth = slowdown, 0.0, first  # of the last one that says more than those before it
         seen = set()
-        for boundary in boundaries:
+        for boundary in reached:
             cumulative = stepwise if boundary.position - boundary.previous == 1 else fused
             forecast += cumulative[boundary.position] - cumulative[boundary.previous]
             if boundary.evaluated:
                 forecast += profile.head_cost(boundary.position - 1)
             expected = forecast + boundary.calls * self.decision_cost
-            observed = bounded(math.log(max(boundary.completed, 1e-9) / expected))
-            error = bounded(observed - slowdown)
-            depth = first + boundary.position
-            found.append(DepthError(depth, error))
-            self.errors[depth].add(error)
-            seen.add(depth)
+            shown = bounded(math.log(max(boundary.completed, 1e-9) / expected))
+            this = DepthError(first + boundary.position, bounded(shown - slowdown), boundary is stopped)
+            found.append(this)
+            seen.add(this.depth)
+            window = self.errors[this.depth]
+            if not this.at_least:
+                window.add(this.error)
+                observed, error, depth = shown, this.error, this.depth
+                continue
+            counted = window.add_at_least(this.error)
+            if this.error > error:
+                observed, error, depth = shown, counted, this.depth
+            elif not boundaries:
+                return found  # stopped before its forecast had passed: that tells nothing more
         for other, cost in enumerate(self._depth_costs):
             # A frame's error is much the same at all depths. Without it, choosing shallow exits would leave
             # the deep ones with the errors from before a change.
@@ -166,12 +186,13 @@ class Forecast:
         self._learn_on_the_way(boundaries, timing)
         # A decision during which another process got the core is no measure of decisions.
         decision = min(
-            timing.deciding / boundaries[-1].calls / self.slowdown,
+            timing.deciding / reached[-1].calls / self.slowdown,
             3 * self.decision_cost + FIRST_DECISION,
         )
         self.decision_cost += DECISION_WEIGHT * (decision - self.decision_cost)
         if not more_follows:
-            self._absolute_errors.append(abs(math.expm1(observed - slowdown)))
+            if stopped is None:
+                self._absolute_errors.append(abs(math.expm1(observed - slowdown)))
             self._slowdown.learn(observed, self.errors[first + 1].spread)
             self.frames += 1
             self._update()

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-__all__ = ['ExitTime', 'FrameTiming', 'ObservedBoundary', 'observed_boundaries']
+__all__ = [
+    'CutShort',
+    'ExitTime',
+    'FrameTiming',
+    'ObservedBoundary',
+    'observed_boundaries',
+    'stopped_on_its_way',
+]
 
 
 class ExitTime(NamedTuple):
@@ -14,6 +22,16 @@ class ExitTime(NamedTuple):
 
     exit_index: int
     time: float
+
+
+class CutShort(NamedTuple):
+    """A call that was stopped on its way to boundary `position`, and to the `scores` there if that is true,
+    `time` seconds from the frame's start: it would have taken at least so long.
+    """
+
+    position: int
+    time: float
+    scores: bool
 
 
 @dataclass(slots=True)
@@ -28,6 +46,7 @@ class FrameTiming:
         exit_times: the exits that were evaluated, ascending.
         deciding: seconds spent between what was executed, in which decisions were made.
         stages: seconds that the stages took, without heads.
+        cut: where it was stopped on its way, if it was.
     """
 
     start: float = 0.0
@@ -36,6 +55,7 @@ class FrameTiming:
     exit_times: list[ExitTime] = field(default_factory=list)
     deciding: float = 0.0
     stages: float = 0.0
+    cut: CutShort | None = field(default=None, kw_only=True)
     _latest: float = 0.0  # seconds to the latest boundary or scores
 
     def decided(self, now: float) -> None:
@@ -102,3 +122,16 @@ def observed_boundaries(timing: FrameTiming) -> list[ObservedBoundary]:
         found.append(ObservedBoundary(position, previous, reached, completed, scored is not None, calls))
         previous = position
     return found
+
+
+def stopped_on_its_way(
+    timing: FrameTiming, boundaries: Sequence[ObservedBoundary]
+) -> ObservedBoundary | None:
+    """The boundary that a frame was stopped on its way to, as if it had been reached then; None: it was not
+    stopped. `boundaries` are those that it reached.
+    """
+    if timing.cut is None:
+        return None
+    position, time, scores = timing.cut
+    previous, calls = (boundaries[-1].position, boundaries[-1].calls) if boundaries else (0, 0)
+    return ObservedBoundary(position, previous, math.nan, time, scores, calls + 1)

@@ -16,8 +16,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import groupby
+from typing import NamedTuple
 
 from impatient_ros.planning.depths import Depths
 from impatient_ros.planning.latency_profile import LatencyProfile
@@ -38,8 +38,7 @@ FUSED_SAVING = 0.06
 PASS_GROWTH = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Where a frame stands: `resolution` is the index of the pass' (None: no picture is prepared), `position`
     the stages executed on it, `answered` the path that was evaluated last.
     """
@@ -82,13 +81,16 @@ class OptionTable:
         self._costs = [cost for profile in self.profiles for cost in profile.costs('contract')]
         self.targets = undominated(self._costs, self.accuracies)
         self.sequence = self._sequence()
-        self._candidates = {place: self._candidates_at(place) for place in self._all_places()}
+        # By _Place, as the plain tuple that it is: making one takes longer than looking it up.
+        self._candidates: dict[tuple[int | None, int, int | None], Candidates] = {
+            place: self._candidates_at(place) for place in self._all_places()
+        }
 
     def at(self, resolution: int | None, position: int, answered: int | None) -> Candidates:
         """The candidates on a pass at that resolution (None: none has begun), after `position` stages of it,
         with the answer of the path `answered`, if any, in hand.
         """
-        return self._candidates[_Place(resolution, position, answered)]
+        return self._candidates[resolution, position, answered]
 
     def _all_places(self) -> list[_Place]:
         T = self.exits

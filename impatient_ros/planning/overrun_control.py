@@ -113,8 +113,11 @@ class OverrunControl:
         if not self._was_protected:
             self._protected_offset *= DECAY
         self._was_protected = False
-        for depth, error in errors:
-            self._reached(depth, error > self._depth_log_margins[depth])
+        for depth, error, at_least in errors:
+            late = error > self._depth_log_margins[depth]
+            # Of a run that was stopped before its margin had passed, nobody knows.
+            if (late or not at_least) and depth != abandoned:
+                self._reached(depth, late)
         if abandoned is not None:
             self._reached(abandoned, late=True)
         self._update()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 
+from impatient_ros.planning.error_window import HICCUP_RATE
 from impatient_ros.planning.forecast import Forecast
 from impatient_ros.planning.overrun_control import OverrunControl
 from impatient_ros.planning.path_sets import Candidates
@@ -14,6 +16,7 @@ __all__ = ['WORTH', 'Search']
 # Expected accuracy that a set must add to be taken instead of another one. A tenth of a point is less than
 # forecasts know, and many sets need not be looked at then.
 WORTH = 1e-3
+ROUNDING = 1e-12  # what sums of gains may differ by
 
 
 class Search:
@@ -25,8 +28,8 @@ class Search:
     """
 
     __slots__ = (
-        '_budget', '_candidates', '_chances', '_completions', '_decision_cost', '_errors', '_factors',
-        '_margins', '_preparation', '_slowdown',
+        '_answered', '_budget', '_chances', '_decision_cost', '_errors', '_factors', '_margins',
+        '_preparation', '_slowdown', '_walk',
     )  # fmt: skip
 
     def __init__(
@@ -38,18 +41,25 @@ class Search:
         slowdown: float,
         preparation: Sequence[float],
     ) -> None:
-        self._candidates = candidates
-        self._completions = candidates.completions
+        self._answered = candidates.answered
+        walk = self._walk = candidates.walk
         self._budget, self._slowdown, self._preparation = budget, slowdown, preparation
         self._errors, self._margins = forecast.errors, control.margins()
-        self._decision_cost = forecast.decision_cost
-        # What is known of each completion so far; most are never asked for.
-        self._factors: list[float | None] = [None] * len(self._completions)
-        self._chances: list[float | None] = [None] * len(self._completions)
+        decision_cost = self._decision_cost = forecast.decision_cost
+        left = [budget - seconds for seconds in preparation]
+        left.append(budget)  # -1: nothing has to be prepared
+        # How many times the forecast of each path alone there is time for.
+        self._factors = [
+            left[prepares] / (slowdown * (cost + decisions * decision_cost))
+            for _, cost, decisions, prepares in walk.alone
+        ]
+        # P(in time) of each completion, as far as it was asked for; most never are.
+        unknown = 1.0 if budget == math.inf else None
+        self._chances: list[float | None] = [unknown] * len(walk.completions)
 
     def protected(self, index: int) -> bool:
         """Whether a path alone is in time at the accepted miss rate; by the index of its completion."""
-        return self._margins[self._completions[index].depth] <= self._factor(index)
+        return self._margins[self._walk.alone[index][0]] <= self._factors[index]
 
     def best(self, min_chance: float, *, protected: bool = False) -> tuple[int, ...]:
         """The paths of the set that adds most to the expected accuracy, if any; after an answer it must add
@@ -58,57 +68,74 @@ class Search:
         Args:
             protected: whether sets must begin with a path that is protected, or with one of any chance.
         """
-        chances, chance_of = self._chances, self._chance
+        walk, answered, margins = self._walk, self._answered, self._margins
+        factors, chances, chance_of = self._factors, self._chances, self._chance_alone
+        # Which paths no set may begin with.
+        shut = [
+            protected and margins[depth] > factor
+            for (depth, _, _, _), factor in zip(walk.alone, factors)  # noqa: B905
+        ]
         best: tuple[int, ...] = ()
-        best_value = WORTH if self._candidates.answered else -math.inf
-        for path_set in self._candidates.path_sets:
-            if path_set.max_gain <= best_value:
-                if path_set.optional and not self._candidates.answered:
-                    break  # nor do the pairs after it add more
+        best_value = WORTH if answered else -math.inf
+        least = min_chance if answered else 0.0  # after an answer, single paths are optional, too
+        for max_gain, index, paths in walk.singles:
+            if max_gain <= best_value:
+                break  # nor do those after it add more
+            if shut[index]:
                 continue
+            chance = chances[index]
+            if chance is None:
+                chance = chance_of(index)
+            value = chance * max_gain
+            if value > best_value and chance >= least and (protected or chance):
+                best, best_value = paths, value + WORTH
+        for most, last, most_first, group in walk.groups:
+            if most <= best_value:
+                break
             # All paths of a set take at least what its last one takes alone, and chances of paths alone are
             # shared by many sets: most of them fall by these before anything else of them is looked up.
-            upper = chances[path_set.last]
+            upper = chances[last]
             if upper is None:
-                upper = chance_of(path_set.last)
-            if path_set.optional:
-                if upper < min_chance:
+                upper = chance_of(last)
+            if upper < min_chance or upper * most + (1 - upper) * most_first <= best_value - ROUNDING:
+                continue
+            for first, first_gain, rest, others in group:
+                if shut[first]:
                     continue
-                certain = chances[path_set.first]
+                certain = chances[first]
                 if certain is None:
-                    certain = chance_of(path_set.first)
-                rest = path_set.max_gain - path_set.first_gain
-                if certain * path_set.first_gain + min(certain, upper) * rest <= best_value:
+                    certain = chance_of(first)
+                value = certain * first_gain
+                if value + (upper if upper < certain else certain) * rest <= best_value:
                     continue
-            if protected and not self.protected(path_set.first):
-                continue
-            value, certain = 0.0, 1.0
-            for gain in path_set.gains:
-                chance = chances[gain.completion]
-                if chance is None:
-                    chance = chance_of(gain.completion)
-                if chance < certain:
-                    certain = chance  # a path is done only if those before it are
-                value += certain * gain.accuracy
-            if value <= best_value or (path_set.optional and certain < min_chance):
-                continue
-            if protected or chances[path_set.first]:
-                best, best_value = path_set.paths, value + WORTH
+                max_gain, more, paths = others
+                if max_gain <= best_value:
+                    continue
+                for completion, accuracy in more:
+                    chance = chances[completion]
+                    if chance is None:
+                        chance = self._chance(completion)
+                    if chance < certain:
+                        certain = chance  # a path is done only if those before it are
+                    value += certain * accuracy
+                if value > best_value and certain >= min_chance and (protected or chances[first]):
+                    best, best_value = paths, value + WORTH
         return best
 
-    def _factor(self, index: int) -> float:
-        """How many times the forecast of a completion there is time for."""
-        factor = self._factors[index]
-        if factor is None:
-            path, left = self._completions[index], self._budget
-            for r in path.prepares:
-                left -= self._preparation[r]
-            factor = left / (self._slowdown * (path.cost + path.decisions * self._decision_cost))
-            self._factors[index] = factor
-        return factor
+    def _chance_alone(self, index: int) -> float:
+        """P(in time) of a path alone, as `ErrorWindow.chance`."""
+        window, factor = self._errors[self._walk.alone[index][0]], self._factors[index]
+        share = window.shares[bisect_right(window.factors, factor)]
+        chance = self._chances[index] = share * (1 - (HICCUP_RATE / factor if factor > 1 else HICCUP_RATE))
+        return chance
 
     def _chance(self, index: int) -> float:
-        """P(in time)."""
-        chance = self._errors[self._completions[index].depth].chance(self._factor(index))
-        self._chances[index] = chance
+        """P(in time) of any completion, as `ErrorWindow.chance`."""
+        depth, cost, decisions, prepares = self._walk.completions[index]
+        window, left, preparation = self._errors[depth], self._budget, self._preparation
+        for r in prepares:
+            left -= preparation[r]
+        factor = left / (self._slowdown * (cost + decisions * self._decision_cost))
+        share = window.shares[bisect_right(window.factors, factor)]
+        chance = self._chances[index] = share * (1 - (HICCUP_RATE / factor if factor > 1 else HICCUP_RATE))
         return chance

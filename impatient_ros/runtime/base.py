@@ -12,11 +12,24 @@ import numpy as np
 
 from impatient_ros.runtime.machine import processor_name
 
-__all__ = ['Run', 'Runtime', 'RuntimeUnavailableError']
+__all__ = ['Run', 'RunCancelledError', 'Runtime', 'RuntimeUnavailableError']
 
 
 class RuntimeUnavailableError(RuntimeError):
     """The runtime or device that was asked for does not exist on this machine; the message says what does."""
+
+
+class RunCancelledError(Exception):
+    """What was being executed was stopped by `Runtime.cancel`.
+
+    Attributes:
+        position: the boundary that it would have reached.
+        scores: whether it would have had the scores there, too.
+    """
+
+    def __init__(self, position: int, *, scores: bool) -> None:
+        super().__init__(f'stopped on the way to boundary {position}')
+        self.position, self.scores = position, scores
 
 
 class Runtime(ABC):
@@ -51,6 +64,12 @@ class Runtime(ABC):
 
     def wait(self) -> None:
         """Return when everything launched has been executed."""
+        return
+
+    def cancel(self) -> None:
+        """From any thread: stop what is being executed at the next operator, where the runtime can; whoever
+        executes it gets `RunCancelledError`. Nothing happens where nothing is being executed.
+        """
         return
 
     def describe(self) -> dict[str, Any]:

@@ -277,3 +277,41 @@ def test_the_record_follows_every_answer_whichever_thread_sends_it():
         delivery.stop()
         assert out.count('record') == 1
         assert out[-1] == 'record'
+
+
+class TestStopping:
+    """What is still executed for a frame that has ended is stopped for one that waits."""
+
+    def test_one_that_waits_stops_what_has_ended_and_nothing_else(self, scene):
+        delivery, outputs, _ = scene
+        delivery.frame_waits()  # there is none in progress
+        current = begin(delivery, 3600.0)
+        delivery.frame_waits()
+        assert not current.cancellation.requested, 'it has its time'
+        current.finish(NOTHING)
+        delivery.frame_waits()
+        assert current.cancellation.requested
+        assert len(outputs.records) == 1
+
+    @pytest.mark.parametrize('waits', [True, False])
+    def test_at_its_deadline_it_is_stopped_where_one_waits(self, waits):
+        outputs = Recorder()
+        delivery = Delivery(outputs, Clocks(RosClock(), time.perf_counter), waiting=lambda: waits)
+        delivery.start()
+        current = begin(delivery, 0.02)
+        outputs.wait_for(lambda: outputs.records)
+        delivery.stop()  # after the step in which it ended
+        assert current.cancellation.requested == waits
+        assert [record.outcome for record in outputs.records] == [Outcome.missed]
+
+    def test_a_late_answer_that_is_wanted_is_waited_for(self):
+        outputs = Recorder()
+        delivery = Delivery(outputs, Clocks(RosClock(), time.perf_counter), waiting=lambda: True)
+        current = begin(delivery, 0.0, on_miss='late')
+        current.expire()
+        delivery.frame_waits()
+        assert not current.cancellation.requested
+        late = answer(1)
+        current.completed(late)
+        current.finish(late)
+        assert outputs.answers == [late]

@@ -204,6 +204,31 @@ def test_what_waits_is_superseded_by_newer_frames_and_accounted_for_at_the_end(s
     assert len(outcomes) == 3
 
 
+def test_what_is_executed_for_a_frame_that_has_ended_is_cancelled_for_a_newer_one():
+    classifier, outputs = Classifier(), Outputs()
+    parameters = parse({'camera_names': ['front'], 'budget.fixed': 0.05})
+    perception = Perception(classifier, lambda: parameters, outputs, lambda: NOW)
+    cancelled = threading.Event()
+    runtime = SimpleNamespace(cancel=cancelled.set)
+
+    def execute(decode):
+        classifier.script = lambda decode: answer()
+        with classifier.requests[-1].cancellation.covering(runtime):
+            assert cancelled.wait(10)
+        return answer(infeasible=True)
+
+    classifier.script = execute
+    perception.start()
+    perception.receive('front', image(), None)
+    assert outputs.wait_for(1).outcome is Outcome.missed  # its deadline has come
+    assert not cancelled.is_set(), 'nobody waits for the processor'
+    perception.receive('front', image(), None)
+    assert cancelled.wait(10)
+    outputs.wait_for(2)
+    perception.stop()
+    assert len(outputs.records) == 2, 'one for each frame'
+
+
 def test_a_message_that_cannot_be_read_is_dropped_with_its_reason(scene):
     perception, classifier, outputs, warnings = scene
     classifier.script = lambda decode: (decode(), answer())[1]

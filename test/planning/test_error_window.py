@@ -28,6 +28,15 @@ class TestErrorWindow:
         assert 0 <= kept.chance(low) <= kept.chance(high) < 1
         assert (kept.chance(low) == 0) == (low < math.exp(min(start)))
 
+    @given(errors, st.floats(-3, 3))
+    def test_what_was_at_least_so_much_counts_as_one_of_those_that_were_more(self, start, bound):
+        kept = ErrorWindow(start, 100)
+        larger = [error for error in start if error > bound]
+        counted = kept.add_at_least(bound)
+        assert counted == (sorted(larger)[len(larger) // 2] if larger else bound)
+        for probability in (0.1, 0.5, 0.9):
+            assert kept.quantile(probability) == pytest.approx(np.quantile([*start, counted], probability))
+
     def test_spread_reaches_from_the_median_to_the_high_quantile_and_is_never_nothing(self):
         kept = ErrorWindow([0.0, 0.2, 0.4, 0.6, 0.8, 1.0], 10)
         assert kept.high == pytest.approx(0.9)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from simulation import STAGES, frame, fused_frame, profile, timing
 
 from impatient_ros.planning.forecast import Forecast
+from impatient_ros.planning.frame_timing import CutShort
 
 
 class TestSlowdown:
@@ -158,3 +159,48 @@ class TestHiccups:
         f = self.run(every=10, factor=5.0)
         worst = [errors.quantile(1.0) for errors in f.errors[1:5]]
         assert worst == sorted(worst, reverse=True)
+
+
+class TestStoppedOnItsWay:
+    """A run that was stopped took at least so long."""
+
+    @staticmethod
+    def stopped(time, position=4, *, boundaries=(0.0,), scores=True):
+        made = timing(boundaries, [])
+        made.cut = CutShort(position, time, scores)
+        return made
+
+    @given(st.floats(0.5, 20.0), st.floats(0.1, 1.0))  # within MAX_LOG
+    def test_it_shows_no_more_than_the_same_run_would_have_shown_in_the_end(self, factor, share):
+        whole, part = Forecast([profile()]), Forecast([profile()])
+        took = factor * 0.041
+        whole.learn(fused_frame(took))
+        [error] = part.learn(self.stopped(share * took))
+        assert error.at_least
+        assert error.error == pytest.approx(math.log(share * factor))
+        assert 1.0 <= part.slowdown <= max(1.0, whole.slowdown + 1e-9)
+        assert (part.slowdown > 1.0) == (error.error > 0.0)
+
+    def test_one_that_ended_before_its_forecast_tells_nothing(self):
+        f = Forecast([profile()])
+        f.learn(self.stopped(0.02))
+        assert f.slowdown == 1.0
+        assert f.frames == 0
+        assert f.median_error() is None
+        assert all(window.quantile(1.0) == 0.0 for window in f.errors)
+
+    def test_two_in_a_row_are_a_change(self):
+        f = Forecast([profile()])
+        for _ in range(2):
+            f.learn(self.stopped(3 * 0.041))
+        assert f.slowdown == pytest.approx(3.0, rel=0.15)
+
+    def test_the_boundaries_before_it_are_observed_as_ever(self):
+        f, other = Forecast([profile()]), Forecast([profile()])
+        reached = timing([0.0, 2 * STAGES[0], 2 * (STAGES[0] + STAGES[1])], [])
+        exact = other.learn(reached)
+        found = f.learn(self.stopped(0.041, 3, boundaries=reached.boundary_times, scores=False))
+        assert found[:2] == exact
+        assert [error.at_least for error in found] == [False, False, True]
+        assert found[2].error < found[1].error  # a moment after the boundary: it knows less than that
+        assert f.slowdown == pytest.approx(other.slowdown)

@@ -110,3 +110,8 @@ def test_stages_alone_cost_less_fused_than_with_stops():
     fused, stepwise = LatencyProfile.from_dict(tables).cumulative_stage_costs()
     assert fused == pytest.approx([0.0, 0.01, 0.02, 0.03, 0.03])
     assert stepwise == pytest.approx([0.0, 0.01, 0.02, 0.03, 0.04])
+
+
+def test_samples_are_plain_floats_whatever_they_are_given_as():
+    known = LatencyProfile([[[np.float64(0.1)]], [[np.float64(0.01)]]], [[[np.float64(0.1)]]])
+    assert type(known.expected_cost(0, [0])) is float

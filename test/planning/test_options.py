@@ -64,6 +64,23 @@ def test_every_set_knows_its_first_and_last_path_alone(mode, place):
         assert (each.first, each.last) == (found.alone[each.paths[0]], found.alone[each.paths[-1]])
 
 
+@given(st.sampled_from(MODES), places)
+def test_what_a_search_walks_through_are_the_same_sets(mode, place):
+    found = candidates(mode, *place)
+    walk = found.walk
+    assert len(walk.alone) == len(found.alone)
+    assert [paths for _, _, paths in walk.singles] == [s.paths for s in found.path_sets if len(s.paths) == 1]
+    walked = [(most, last, *row) for most, last, _, group in walk.groups for row in group]
+    several = [s for s in found.path_sets if len(s.paths) > 1]
+    assert len(walked) == len(several)
+    for (most, last, first, first_gain, more_gain, (gain, more, paths)), each in zip(
+        walked, several, strict=True
+    ):
+        assert most >= gain == each.max_gain == pytest.approx(first_gain + more_gain)
+        assert (paths, first, last, first_gain) == (each.paths, each.first, each.last, each.gains[0].accuracy)
+        assert more == tuple((g.completion, g.accuracy) for g in each.gains[1:])
+
+
 def test_decisions_are_counted_one_before_everything_that_is_executed():
     tables = profile().to_dict()
     for t in range(1, 4):  # much quicker without stops

@@ -184,3 +184,16 @@ def test_margins_stay_finite(factors):
     for factor in factors:
         control.learn(forecast.learn(frame(factor)))
     assert all(math.isfinite(margin) for margin in control.margins())
+
+
+def test_of_a_run_that_was_stopped_only_what_is_certain_counts():
+    def margin(*errors, abandoned=None):
+        control = OverrunControl(spread_forecast(), 0.01)
+        control.learn(errors, abandoned)
+        return control.margins()[2]
+
+    late, early = DepthError(2, 3.0), DepthError(2, 0.0)
+    assert margin(early) < margin() < margin(late)
+    assert margin(early._replace(at_least=True)) == margin()
+    assert margin(late._replace(at_least=True)) == margin(late)
+    assert margin(late._replace(at_least=True), abandoned=2) == margin(late), 'it is one overrun'

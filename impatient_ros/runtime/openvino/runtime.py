@@ -13,11 +13,12 @@ import numpy as np
 
 from impatient_ros.cache import CacheFile, cache_folder
 from impatient_ros.checkpoint.graph import boundary
-from impatient_ros.runtime.base import RuntimeUnavailableError
+from impatient_ros.runtime.base import RunCancelledError, RuntimeUnavailableError
 from impatient_ros.runtime.machine import process_memory, usable_cores
 from impatient_ros.runtime.memory_limit import prepare_within
 from impatient_ros.runtime.openvino.branches import Branch, compile_joined, groups
 from impatient_ros.runtime.openvino.cutting import cut
+from impatient_ros.runtime.openvino.gpu import integrated_gpu
 from impatient_ros.runtime.openvino.models import read_model, read_sharing
 from impatient_ros.runtime.packages import import_package
 from impatient_ros.runtime.pieces import Piece, PieceRuntime
@@ -60,6 +61,7 @@ class OpenVinoRuntime(PieceRuntime):
 
     Features and scores have fixed places, which the next run overwrites.
     The calling thread computes, together with OpenVINO's one pool of threads; they sleep between runs.
+    Another one may cancel it, between two operators: joined models (see `branches`) are one to their end.
 
     Args:
         graphs: the whole network, at each resolution, ascending.
@@ -93,11 +95,13 @@ class OpenVinoRuntime(PieceRuntime):
         self.exits = graphs[-1].exits
         self.sides = tuple(graph.input_shape[1] for graph in graphs)
         self._core = self._openvino.Core()
-        self._target = self._integrated_gpu() if device == 'igpu' else 'CPU'
+        self._target = integrated_gpu(self._core) if device == 'igpu' else 'CPU'
         self._cache = cache if device == 'igpu' or len(graphs) == 1 else None
         # By resolution: by kind and index of the piece.
         self._prepared: dict[int, dict[tuple[str, int], _Prepared]] = {}
         self._current: dict[tuple[str, int], _Prepared] = {}  # of the frame's resolution
+        self._running: Any = None  # the request that is being executed
+        self._cancelled = False  # whether that was cancelled
         before = process_memory()
         try:
             read = (
@@ -128,8 +132,22 @@ class OpenVinoRuntime(PieceRuntime):
         request, entry, given, features, scores = self._current[kind, index]
         if value is not given:  # an image; features are where they always are
             request.set_input_tensor(entry, value)
-        request.infer(share_outputs=True)
+        self._cancelled, self._running = False, request
+        try:
+            # `cancel` ends this as it ends an asynchronous call.
+            request.infer(share_outputs=True)
+        except RuntimeError as error:
+            if not self._cancelled:
+                raise
+            raise RunCancelledError(index + 1, scores=kind != 'stage') from error
+        finally:
+            self._running = None
         return features, scores[0].copy()
+
+    def cancel(self) -> None:
+        if (request := self._running) is not None:
+            self._cancelled = True
+            request.cancel()
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -138,16 +156,6 @@ class OpenVinoRuntime(PieceRuntime):
             'openvino': self._openvino.__version__,
             'target': self._core.get_property(self._target, 'FULL_DEVICE_NAME'),
         }
-
-    def _integrated_gpu(self) -> str:
-        for name in self._core.available_devices:
-            if name.startswith('GPU') and 'INTEGRATED' in str(self._core.get_property(name, 'DEVICE_TYPE')):
-                return name
-        raise RuntimeUnavailableError(
-            f"device 'igpu': OpenVINO finds no integrated GPU of Intel's here, only "
-            f'{", ".join(self._core.available_devices)}; install its OpenCL driver (intel-opencl-icd) and '
-            'allow access to /dev/dri, or write device cpu'
-        )
 
     def _options(self, threads: int) -> dict[str, Any]:
         options: dict[str, Any] = {

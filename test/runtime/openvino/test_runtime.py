@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from functools import cache, partial
 
@@ -15,6 +16,7 @@ from impatient_ros.checkpoint import load, read
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.resources import resource_path
 from impatient_ros.runtime import RuntimeUnavailableError
+from impatient_ros.runtime.base import RunCancelledError
 from impatient_ros.runtime.memory_limit import prepare_within
 from impatient_ros.runtime.openvino import runtime as module
 from impatient_ros.runtime.openvino.models import SMALL, read_sharing
@@ -26,6 +28,11 @@ DEFAULT = resource_path('models', 'clothing10.safetensors')
 @pytest.fixture(scope='module')
 def small():
     return network()
+
+
+@pytest.fixture(scope='module')
+def large():
+    return network('resnet18', size=224, exits=3)
 
 
 @pytest.fixture(scope='module')
@@ -331,3 +338,63 @@ class TestCache:
 
     def test_what_has_no_digest_is_not_kept(self):
         assert compiled_cache(None) is None
+
+
+class TestCancelling:
+    """Stopped by another thread, a run ends at the next operator, and the next one computes rightly."""
+
+    @pytest.mark.parametrize('threads', [1, 2])
+    def test_a_run_is_stopped_and_the_next_ones_answer_as_in_torch(self, large, threads, tmp_path):
+        runtime = OpenVinoRuntime([graph(large, tmp_path)], threads=threads)
+        picture = image(large)
+        began, over = threading.Event(), threading.Event()
+
+        def cancel():
+            began.wait()
+            while not over.wait(1e-4):  # what comes before it is being executed has no effect
+                runtime.cancel()
+
+        def run_until_stopped(toward):
+            nonlocal run
+            while True:
+                run = runtime.start(picture)
+                run.stage(toward)
+
+        for toward, wanted in ((2, (3, True)), (None, (1, False)), (0, (1, True))):
+            began.clear()
+            over.clear()
+            thread = threading.Thread(target=cancel)
+            thread.start()
+            run = runtime.start(picture)
+            began.set()
+            try:
+                with pytest.raises(RunCancelledError) as stopped:
+                    run_until_stopped(toward)
+            finally:
+                over.set()
+                thread.join()
+            assert (stopped.value.position, stopped.value.scores) == wanted
+            assert (run.position, run.ready) == (0, False)
+        check_every_way(large, runtime)
+
+    def test_nothing_happens_where_nothing_is_executed(self, small, runtime):
+        runtime.cancel()
+        check_every_way(small, runtime)
+        runtime.cancel()
+        check_every_way(small, runtime)
+
+    def test_other_errors_stay_what_they_are(self, small, small_graph):
+        runtime = OpenVinoRuntime([small_graph])
+        run = runtime.start(image(small))
+        runtime.cancel()
+        for key, prepared in runtime._prepared[runtime.sides[0]].items():
+            runtime._current[key] = prepared._replace(request=_Broken())
+        with pytest.raises(RuntimeError, match='no memory'):
+            run.stage(0)
+
+
+class _Broken:
+    def set_input_tensor(self, *arguments): ...
+
+    def infer(self, **options):
+        raise RuntimeError('no memory')
