@@ -59,7 +59,7 @@ def parse(values: Mapping[str, Any]) -> PerceptionParameters:
     converted = {name: _converted(name, definition, values, wrong) for name, definition in known.items()}
     for camera in names:
         wrong += _roi_problems(f'cameras.{camera}.roi', converted[f'cameras.{camera}.roi'])
-    wrong += _core_problems(converted['cpu_affinity'])
+    wrong += _core_problems(converted['cpu_affinity'], converted['cpu_threads'])
     if wrong:
         raise ParameterError(wrong)
     budget = BudgetParameters(**{name: converted[f'budget.{name}'] for name in _BUDGET})
@@ -105,7 +105,7 @@ def _roi_problems(name: str, roi: tuple[int, ...]) -> list[str]:
     return [f'{name} is {list(roi)}: write {_CAMERA["roi"].expected}']
 
 
-def _core_problems(cores: tuple[int, ...]) -> list[str]:
+def _core_problems(cores: tuple[int, ...], threads: int) -> list[str]:
     permitted, existing = permitted_processors(os.getpid()), os.cpu_count() or 1
     usable = ', '.join(map(str, permitted))
     wrong = []
@@ -117,4 +117,9 @@ def _core_problems(cores: tuple[int, ...]) -> list[str]:
         else:
             continue
         wrong.append(f'cpu_affinity has {core}: {why}; write some of {usable}, or [] for all of them')
+    if 0 < len(cores) < threads:
+        # They spin while they wait for each other: in real time, on one core, the other one would never run.
+        wrong.append(
+            f'cpu_threads is {threads}: cpu_affinity has {len(cores)} cores, write at most that, or 0'
+        )
     return wrong

@@ -155,6 +155,13 @@ def test_cores_are_those_that_the_process_may_use(monkeypatch):
     assert 'cpu_affinity has 3: this process may not run there' in refusal(cpu_affinity=[3])
 
 
+def test_no_more_threads_than_cores_for_them(monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: {0, 1, 2})
+    assert 'cpu_threads is 3: cpu_affinity has 2 cores' in refusal(cpu_affinity=[0, 1], cpu_threads=3)
+    assert parse({'cpu_affinity': [0, 1], 'cpu_threads': 2}).cpu_threads == 2
+    assert parse({'cpu_threads': 64}).cpu_threads == 64
+
+
 def test_real_time_changes_while_inactive_and_cores_while_no_model_is_loaded():
     locks = {name: each.locked for name, each in node_definitions().items()}
     assert locks['realtime_priority'] == locks['realtime_limit'] == 'active'
