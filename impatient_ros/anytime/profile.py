@@ -14,6 +14,7 @@ from impatient_ros.checkpoint import CheckpointFile, Resolution
 from impatient_ros.planning.latency_profile import LatencyProfile
 from impatient_ros.planning.profiling import PAUSE, measure
 from impatient_ros.runtime import Runtime
+from impatient_ros.runtime.machine import permitted_processors
 
 __all__ = ['Progress', 'cached_or_measured', 'run_all_exits', 'used']
 
@@ -42,6 +43,7 @@ def cached_or_measured(
     tensors = [np.zeros((1, 3, *each.preprocessing.size), np.float32) for each in resolutions]
     sides = [each.side for each in resolutions]
     key = {**runtime.describe(), 'model': checkpoint.digest, 'resolutions': sides, 'pause': PAUSE}
+    key['processors'] = permitted_processors()  # not all of a machine's are equally fast
     file = cache_file('latency', key, suffix='.json', keep=KEPT)
 
     def decode(content: bytes) -> tuple[LatencyProfile, ...]:

@@ -8,7 +8,7 @@ each camera (`latest_frames`). The thread that classifies takes the most urgent 
 turns: the classifier tells the frame in progress what it plans and answers, and that sends an answer
 (`sending`) or leaves it to `delivery` to have it sent at the deadline.
 
-**Threads.** There are five, and each owns something:
+**Threads.** There are five, a sixth with `realtime_priority`, and each owns something:
 
 - The *node's* thread (the executor: parameters, services, timers, deadline topics) replaces the parameters as
   a whole, announces deadlines and reads statistics. It decides what the next one does.
@@ -21,11 +21,14 @@ turns: the classifier tells the frame in progress what it plans and answers, and
 - The *delivering* thread sends at deadlines, and the records of frames that nobody took (`Delivery._work`).
   It owns the deadline of the frame in progress. Once that has ended, what is still executed for it is of no
   use: it is cancelled where another frame waits, or by the receiving thread when one comes.
+- The *watchdog* counts what the threads that compute and deliver take of each core, and puts them back to
+  ordinary scheduling where that is too much (`RealTime._watch`).
 
 **Shared between them**, each with one lock: the waiting frames (`LatestFrames`), the announcements
 (`Deadlines`), the frame in progress with the records that wait (`Delivery`; it is held while an answer is
-published), what may be cancelled (`Cancellation`), the counts (`Monitor`, `Faults`). Locks are taken in this
-order only: the classifier's, then the waiting frames' or the delivery's (never both), then one of the others.
+published), what may be cancelled (`Cancellation`), the counts (`Monitor`, `Faults`), how threads are
+scheduled (`RealTime`; nothing is locked under it). Locks are taken in this order only: the classifier's, then
+the waiting frames' or the delivery's (never both), then one of the others.
 
 **Replaced as a whole, without a lock**, by the node's thread: the parameters, and how many publishers each
 image topic has. Both are read by the other threads and never changed in place. A frame keeps the parameters

@@ -225,6 +225,13 @@ MODEL_ALERTS = (
     ),
     Alert(
         level=logging.WARNING,
+        measure=lambda s: len(s.scheduling.problem),
+        raise_at=1,
+        settle_below=1,
+        text=lambda s: s.scheduling.problem,
+    ),
+    Alert(
+        level=logging.WARNING,
         measure=lambda s: s.slowdown,
         raise_at=1.5,
         settle_below=1.25,

@@ -14,7 +14,7 @@ from impatient_ros.perception.frame_record import FrameRecord, Outcome
 from impatient_ros.perception.latest_frames import Frame
 from impatient_ros.perception.sending import Clocks, Outputs, Sender, bare_record
 from impatient_ros.perception.settings import PerceptionParameters
-from impatient_ros.perception.thread_priority import prefer_this_thread
+from impatient_ros.perception.thread_priority import RealTime
 
 __all__ = ['Delivery']
 
@@ -25,7 +25,7 @@ class Delivery:
     Its lock guards the frame in progress, the records that wait and what sending has taken so far.
 
     Args:
-        priority: real-time priority of the thread that sends at deadlines, 0 for none.
+        realtime: schedules the thread that sends at deadlines.
         waiting: whether frames wait to be picked up; must not take a lock.
     """
 
@@ -33,12 +33,12 @@ class Delivery:
         self,
         outputs: Outputs,
         clocks: Clocks,
-        priority: int = 0,
+        realtime: RealTime | None = None,
         faults: Faults | None = None,
         waiting: Callable[[], bool] = lambda: False,
     ) -> None:
         self._clocks = clocks
-        self._priority = priority
+        self._realtime = realtime or RealTime()
         self._faults = faults or Faults()
         self._waiting = waiting
         self._sender = Sender(outputs, clocks, self._faults)
@@ -136,7 +136,7 @@ class Delivery:
             current.fail()
 
     def _work(self) -> None:
-        prefer_this_thread(self._priority)
+        self._realtime.enter('delivery', above=1)
         self._faults.keep_running(self._deliver, 'delivery')
 
     def _deliver(self) -> bool:

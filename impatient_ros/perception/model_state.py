@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from impatient_ros.anytime import AnytimeClassifier
 from impatient_ros.perception.faults import FaultCounts
+from impatient_ros.perception.thread_priority import RealTimeState
 from impatient_ros.planning.overrun_control import OverrunState
 
 __all__ = ['LoadedModel', 'ModelState', 'model_state']
@@ -29,6 +30,7 @@ class ModelState:
     reserve: float | None = None  # kept for waking up and publishing
     prediction_error: float | None = None  # median of |observed / forecast - 1|
     overruns: Mapping[str, OverrunState] = field(default_factory=dict)  # by camera: how its miss rate is held
+    scheduling: RealTimeState = field(default_factory=RealTimeState)
     clock_missing: bool = False  # simulated time is waited for, and none has come
     failure: str = ''  # why the latest step of the lifecycle failed
     faults: FaultCounts = field(default_factory=FaultCounts)
@@ -69,6 +71,7 @@ def model_state(
     active_for: float,
     mode: str,
     reserve: float | None,
+    scheduling: RealTimeState | None = None,
     clock_missing: bool = False,
     failure: str = '',
     faults: FaultCounts | None = None,
@@ -92,6 +95,7 @@ def model_state(
         reserve=reserve,
         prediction_error=learned.error,
         overruns=learned.cameras,
+        scheduling=scheduling or RealTimeState(),
         clock_missing=clock_missing,
         failure=failure,
         faults=faults,

@@ -5,6 +5,7 @@ settings.camera('front').budget.fixed    # 0.05, the node's
 settings.camera('front').budget.reserve  # 0.001, its own
 """
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -12,6 +13,7 @@ from typing import Any
 
 from impatient_ros.perception.parameter_definition import Definition, ParameterError, definitions
 from impatient_ros.perception.settings import BudgetParameters, CameraParameters, PerceptionParameters
+from impatient_ros.runtime.machine import permitted_processors
 
 __all__ = ['camera_definitions', 'known_definitions', 'node_definitions', 'parse']
 
@@ -57,6 +59,7 @@ def parse(values: Mapping[str, Any]) -> PerceptionParameters:
     converted = {name: _converted(name, definition, values, wrong) for name, definition in known.items()}
     for camera in names:
         wrong += _roi_problems(f'cameras.{camera}.roi', converted[f'cameras.{camera}.roi'])
+    wrong += _core_problems(converted['cpu_affinity'], converted['cpu_threads'])
     if wrong:
         raise ParameterError(wrong)
     budget = BudgetParameters(**{name: converted[f'budget.{name}'] for name in _BUDGET})
@@ -100,3 +103,23 @@ def _roi_problems(name: str, roi: tuple[int, ...]) -> list[str]:
     if not roi or (len(roi) == 4 and min(roi[:2]) >= 0 and min(roi[2:]) >= 1):
         return []
     return [f'{name} is {list(roi)}: write {_CAMERA["roi"].expected}']
+
+
+def _core_problems(cores: tuple[int, ...], threads: int) -> list[str]:
+    permitted, existing = permitted_processors(os.getpid()), os.cpu_count() or 1
+    usable = ', '.join(map(str, permitted))
+    wrong = []
+    for core in dict.fromkeys(cores):
+        if not 0 <= core < existing and core not in permitted:
+            why = f'this machine has cores 0 to {existing - 1}'
+        elif core not in permitted:
+            why = 'this process may not run there (its control group, taskset)'
+        else:
+            continue
+        wrong.append(f'cpu_affinity has {core}: {why}; write some of {usable}, or [] for all of them')
+    if 0 < len(cores) < threads:
+        # They spin while they wait for each other: in real time, on one core, the other one would never run.
+        wrong.append(
+            f'cpu_threads is {threads}: cpu_affinity has {len(cores)} cores, write at most that, or 0'
+        )
+    return wrong

@@ -11,6 +11,7 @@ from impatient_ros.anytime import FrameSettings
 from impatient_ros.images.preprocessing import FITS
 from impatient_ros.perception.deadlines import BUDGET_SOURCES
 from impatient_ros.perception.parameter_definition import defined
+from impatient_ros.perception.thread_priority import HIGHEST_PRIORITY
 from impatient_ros.planning.options import MODES
 from impatient_ros.runtime import DEVICES, RUNTIMES
 
@@ -144,6 +145,14 @@ class PerceptionParameters:
         high=1024,
         locked='configured',
     )
+    cpu_affinity: tuple[int, ...] = defined(
+        'integers',
+        (),
+        'Cores, counted from 0, on which the threads run that compute and deliver answers; empty: all that '
+        'the node may use',
+        expected='[] for all or a list of cores that this process may use, such as [2, 3]',
+        locked='configured',
+    )
     memory_limit: float = defined(
         'number',
         0.0,
@@ -206,10 +215,19 @@ class PerceptionParameters:
     realtime_priority: int = defined(
         'integer',
         0,
-        'Real-time priority (SCHED_FIFO) of the thread that publishes at deadlines, where the system permits '
-        'it; 0: an ordinary thread',
+        'Real-time priority (SCHED_FIFO) of the threads that compute answers, where the system permits it; '
+        'the one that publishes at deadlines and a watchdog get one more; 0: ordinary scheduling',
         low=0,
-        high=99,
+        high=HIGHEST_PRIORITY,
+        locked='active',
+    )
+    realtime_limit: float = defined(
+        'number',
+        0.9,
+        'Share of a core that these threads may take over one second; beyond it the watchdog gives real-time '
+        'scheduling up, since nothing else could run there; 1: never',
+        low=0.0,
+        high=1.0,
         locked='active',
     )
     switch_interval: float = defined(

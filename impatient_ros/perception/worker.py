@@ -19,9 +19,11 @@ from impatient_ros.perception.faults import Faults
 from impatient_ros.perception.frame_in_progress import FrameInProgress
 from impatient_ros.perception.frame_record import INTERNAL_ERROR, Outcome
 from impatient_ros.perception.latest_frames import Frame, LatestFrames, SequenceGaps
+from impatient_ros.perception.process_threads import COMPUTING
 from impatient_ros.perception.remedies import remedy
 from impatient_ros.perception.sending import Clocks, Outputs
 from impatient_ros.perception.settings import CameraParameters, PerceptionParameters
+from impatient_ros.perception.thread_priority import RealTime, RealTimeState
 from impatient_ros.perception.time_sharing import share
 
 __all__ = ['Perception']
@@ -64,10 +66,12 @@ class Perception:
         self._converter = converter
         self._frames = LatestFrames()
         self._deadlines = Deadlines()
+        now = parameters()
+        self._realtime = RealTime(now.realtime_priority, now.cpu_affinity, limit=now.realtime_limit)
         self._delivery = Delivery(
             outputs,
             Clocks(ros_now_ns, steady_now),
-            parameters().realtime_priority,
+            self._realtime,
             self._faults,
             waiting=lambda: self._frames.waiting,
         )
@@ -79,6 +83,7 @@ class Perception:
 
     def start(self) -> None:
         """Start the threads; returns when the one that classifies has warmed up."""
+        self._realtime.start()
         self._delivery.start()
         self._thread.start()
         self._warm.wait(WARM_UP_LIMIT)
@@ -90,6 +95,7 @@ class Perception:
         if self._thread.ident is not None:
             self._thread.join()
         self._delivery.stop()
+        self._realtime.stop()
 
     def announce(self, stamp_ns: int, camera: str | None = None) -> None:
         """A deadline was announced for a camera, or for all."""
@@ -116,6 +122,10 @@ class Perception:
     def reserve(self, floor: float) -> float:
         """Seconds that are kept free before deadlines for waking up and publishing; at least `floor`."""
         return self._delivery.reserve(floor)
+
+    def scheduling(self) -> RealTimeState:
+        """How the threads that compute and the one that delivers are scheduled."""
+        return self._realtime.state()
 
     # -- the thread that takes images
 
@@ -152,12 +162,14 @@ class Perception:
     # -- the thread that classifies
 
     def _work(self) -> None:
+        self._realtime.enter(COMPUTING)
         try:
             self._classifier.warm_up()
         except Exception as error:  # noqa: BLE001
             text = 'warming up failed; the first frames will tell more'
             self._faults.survived('warming up', error, text)
         finally:
+            self._realtime.cover_pools()
             self._warm.set()
         self._faults.keep_running(self._next_frame, 'classification')
 

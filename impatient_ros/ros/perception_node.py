@@ -31,6 +31,7 @@ from impatient_ros.perception.faults import Faults
 from impatient_ros.perception.lifecycle import Lifecycle
 from impatient_ros.perception.model_state import LoadedModel, model_state
 from impatient_ros.perception.monitor import Monitor
+from impatient_ros.perception.process_threads import computing
 from impatient_ros.perception.progress import throttled
 from impatient_ros.perception.thread_priority import switch_threads_every
 from impatient_ros.perception.transport_advice import Transport
@@ -172,7 +173,7 @@ class PerceptionNode(LifecycleNode):
         parameters = self.parameters.current
         path = os.path.expanduser(parameters.model) or str(resource_path('models', DEFAULT_MODEL))
         self.get_logger().info(f'loading {path}')
-        with self._long_requests.abandonable():
+        with self._long_requests.abandonable(), computing(parameters.cpu_affinity):
             classifier = AnytimeClassifier.from_checkpoint(
                 path,
                 device=parameters.device,
@@ -212,7 +213,7 @@ class PerceptionNode(LifecycleNode):
         return response
 
     def _profile_anew(self, classifier: AnytimeClassifier) -> None:
-        with self._long_requests.abandonable():
+        with self._long_requests.abandonable(), computing(self.parameters.current.cpu_affinity):
             classifier.reprofile(self._progress())
 
     def _reset_statistics(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -241,6 +242,7 @@ class PerceptionNode(LifecycleNode):
             active_for=self._lifecycle.active_for,
             mode=parameters.mode,
             reserve=None if running is None else running.perception.reserve(parameters.budget.reserve),
+            scheduling=None if running is None else running.perception.scheduling(),
             clock_missing=clock_missing(self),
             failure=self._failure,
             faults=self._faults.counts(),

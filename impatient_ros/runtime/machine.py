@@ -8,7 +8,14 @@ import platform
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ['cuda_devices', 'process_memory', 'processor_name', 'usable_cores']
+__all__ = [
+    'control_group_folders',
+    'cuda_devices',
+    'permitted_processors',
+    'process_memory',
+    'processor_name',
+    'usable_cores',
+]
 
 
 def processor_name() -> str:
@@ -50,6 +57,17 @@ def process_memory() -> float:
         return 0.0
 
 
+def permitted_processors(tid: int = 0) -> list[int]:
+    """Those that a thread (0: the calling one; a process's id: its first one) may run on, ascending.
+
+    All of the machine's where the system does not say.
+    """
+    try:
+        return sorted(os.sched_getaffinity(tid))
+    except AttributeError:  # not on Linux
+        return list(range(os.cpu_count() or 1))
+
+
 def usable_cores(root: Path = Path('/')) -> int:
     """How many threads can compute at once here, at least 1.
 
@@ -71,8 +89,8 @@ def _core(root: Path, processor: int) -> str:
     return _text(siblings) or str(processor)
 
 
-def _quotas(root: Path) -> Iterator[float]:
-    """CPU quotas in processors, of this process's control groups and all above them, versions 1 and 2."""
+def control_group_folders(root: Path = Path('/')) -> Iterator[Path]:
+    """Where this process's control groups and all above them have their CPU settings, versions 1 and 2."""
     for line in _text(root / 'proc/self/cgroup').splitlines():
         _, controllers, group = line.split(':', 2)
         if controllers not in ('', 'cpu', 'cpu,cpuacct'):
@@ -80,13 +98,16 @@ def _quotas(root: Path) -> Iterator[float]:
         mount = root / 'sys/fs/cgroup' / controllers
         # In a container's own namespace the path may not exist below the mount: then only the root counts.
         inner = Path(group.lstrip('/'))
-        for folder in (mount / inner, *(mount / parent for parent in inner.parents)):
-            if controllers:
-                given = [_text(folder / f'cpu.cfs_{name}_us') for name in ('quota', 'period')]
-            else:
-                given = _text(folder / 'cpu.max').split()
-            if len(given) == 2 and given[0] not in ('max', '-1') and all(given):
-                yield int(given[0]) / int(given[1])
+        yield from (mount / inner, *(mount / parent for parent in inner.parents))
+
+
+def _quotas(root: Path) -> Iterator[float]:
+    """CPU quotas in processors, of this process's control groups and all above them."""
+    for folder in control_group_folders(root):
+        version_1 = [_text(folder / f'cpu.cfs_{name}_us') for name in ('quota', 'period')]
+        given = version_1 if all(version_1) else _text(folder / 'cpu.max').split()
+        if len(given) == 2 and given[0] not in ('max', '-1'):
+            yield int(given[0]) / int(given[1])
 
 
 def _text(path: Path) -> str:

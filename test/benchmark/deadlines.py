@@ -5,6 +5,7 @@
     python test/benchmark/deadlines.py --simulate all --json out.json        # recorded traces; seconds
     python test/benchmark/deadlines.py --ros --frames 300 --json out.json    # the node, another process
     python test/benchmark/deadlines.py --cameras 4                           # too many cameras on one model
+    python test/benchmark/deadlines.py --realtime 10 --frames 5000 --model default,resnet18 --json out.json
     python test/benchmark/deadlines.py --timer 30                            # a 100 ms timer beside inference
     python test/benchmark/deadlines.py --record traces/x.npz --model default --load burn --frames 3000
     python test/benchmark/deadlines.py --recompute out.frames.json.gz --json again.json
@@ -33,6 +34,7 @@ from deadline.live import run_live
 from deadline.load import LOADS
 from deadline.machine import machine
 from deadline.policies import POLICIES
+from deadline.realtime import compare_models, realtime_table
 from deadline.recording import QUIET, accuracies_of, record
 from deadline.replay import replay
 from deadline.report import fill
@@ -40,6 +42,7 @@ from deadline.subjects import MODELS, prepare
 from deadline.summary import summarise
 from deadline.table import table
 from deadline.trace import Trace
+from impatient_ros.perception.realtime_permission import permission_advice
 from impatient_ros.planning.options import MODES
 
 TRACES = Path(__file__).parent / 'traces'
@@ -61,6 +64,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _cameras(options)
     elif options.timer:
         return _timer(options)
+    elif options.realtime:
+        return _realtime(options)
     elif options.record:
         return _record(options)
     elif options.simulate:
@@ -205,6 +210,24 @@ def _timer(options: argparse.Namespace) -> int:
     return 0
 
 
+def _realtime(options: argparse.Namespace) -> int:
+    count = options.frames or 5000
+    pace = {'miss_rate': options.miss_rate, 'rate': options.rate, 'limit': options.limit}
+    made = {'runtime': options.runtime, 'cpu_threads': options.threads}
+    try:
+        frames, accuracies, about, rows = compare_models(
+            options.model, made, options.load, count, options.realtime, **pace, progress=_say
+        )
+    except PermissionError as error:
+        _say(f'real time is not permitted here ({error}): {permission_advice(options.realtime)}')
+        return 1
+    print(realtime_table(rows))
+    if options.json:
+        write_summary(options.json, rows)
+        write_frames(frames_path(options.json), frames, accuracies, about)
+    return 0
+
+
 def _title(about: dict, model: str) -> str:
     machines = about.get('models') or about.get('traces') or {}
     one = next((each for name, each in machines.items() if model in (name, each.get('model'))), {})
@@ -251,6 +274,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--ros', action='store_true', help='through the node in another process')
     parser.add_argument('--cameras', type=int, metavar='N', help='only N cameras on one model, too many')
     parser.add_argument('--timer', type=float, metavar='SECONDS', help='only the timer beside inference')
+    parser.add_argument(
+        '--realtime',
+        type=int,
+        metavar='PRIORITY',
+        help='only the default mode with real-time scheduling of that priority and without, in pairs',
+    )
     parser.add_argument('--record', type=Path, metavar='TRACE', help='only record a trace')
     parser.add_argument(
         '--quiet', type=float, default=QUIET, help='cores that others may keep busy while a trace is recorded'

@@ -8,6 +8,7 @@ from impatient_ros.perception.diagnostics import Diagnostics, Feed
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
 from impatient_ros.perception.model_state import ModelState
 from impatient_ros.perception.monitor import Monitor
+from impatient_ros.perception.thread_priority import RealTimeState
 from impatient_ros.planning.overrun_control import OverrunState
 
 FEEDS = {'front': Feed('/front/image_raw', 921_600), 'rear': Feed('/rear/image_raw')}
@@ -153,6 +154,21 @@ def test_the_model_tells_what_runs_where(monitor):
     assert (told['resolutions'], told['exits']) == ('96 160', '3')
     assert told['reserve_s'] == '0.0021'
     assert told['prediction_error'] == '0.1'
+
+
+def test_the_model_tells_how_it_is_scheduled_and_why_not_as_was_asked_for(monitor, said):
+    diagnostics = Diagnostics('perception')
+    good = ModelState('active', exits=3, scheduling=RealTimeState(10, 4, 1, 0.25))
+    status = by_name(report(monitor, good, diagnostics))['perception: model']
+    assert status.level == logging.INFO
+    keys = ('realtime_priority', 'realtime_threads', 'busiest_core', 'busiest_core_share')
+    assert [status.values[key] for key in keys] == ['10', '4', '1', '0.25']
+    given_up = ModelState('active', exits=3, scheduling=RealTimeState(problem='it was given up'))
+    for _ in range(3):
+        status = by_name(report(monitor, given_up, diagnostics))['perception: model']
+        assert (status.level, status.text) == (logging.WARNING, 'it was given up')
+        assert status.values['realtime_priority'] == '0'
+    assert said() == [('WARNING', 'model: it was given up')]
 
 
 def test_a_silent_camera_is_an_error_once_the_node_has_been_active_long_enough(monitor, clock, said):

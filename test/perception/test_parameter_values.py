@@ -1,5 +1,6 @@
 """What the node can be told, judged without a node."""
 
+import os
 from dataclasses import fields
 
 import pytest
@@ -112,6 +113,9 @@ def test_an_unknown_choice_lists_the_choices_and_the_nearest():
         ({'confidence_threshold': 1.1}, 'from 0 to 1'),
         ({'unknown_below': -0.1}, 'unknown_below is -0.1: write a number from 0 to 1'),
         ({'memory_limit': -1}, 'memory_limit is -1: write a number from 0 to 1e+06'),
+        ({'realtime_priority': 99}, 'realtime_priority is 99: write a whole number from 0 to 98'),
+        ({'realtime_limit': 1.5}, 'realtime_limit is 1.5: write a number from 0 to 1'),
+        ({'cpu_affinity': ['0']}, "cpu_affinity is ['0']: write [] for all or a list of cores"),
         ({'labels': 'cup'}, "labels is 'cup': write [] for all or a list of labels that the model has"),
         ({'labels': ['cup', 7]}, "labels is ['cup', 7]: write [] for all or a list"),
         (
@@ -137,6 +141,31 @@ def test_an_unknown_choice_lists_the_choices_and_the_nearest():
 )
 def test_the_reason_says_what_is_wrong_and_what_to_write(values, what):
     assert what in refusal(**values)
+
+
+def test_cores_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, 'cpu_count', lambda: 4)
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: {1, 2})
+    assert parse({'cpu_affinity': [2, 1]}).cpu_affinity == (2, 1)
+    assert parse({'cpu_affinity': []}).cpu_affinity == ()
+    for wrong, why in ((4, 'this machine has cores 0 to 3'), (-1, 'this machine has cores 0 to 3')):
+        assert refusal(cpu_affinity=[1, wrong]) == (
+            f'cpu_affinity has {wrong}: {why}; write some of 1, 2, or [] for all of them'
+        )
+    assert 'cpu_affinity has 3: this process may not run there' in refusal(cpu_affinity=[3])
+
+
+def test_no_more_threads_than_cores_for_them(monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: {0, 1, 2})
+    assert 'cpu_threads is 3: cpu_affinity has 2 cores' in refusal(cpu_affinity=[0, 1], cpu_threads=3)
+    assert parse({'cpu_affinity': [0, 1], 'cpu_threads': 2}).cpu_threads == 2
+    assert parse({'cpu_threads': 64}).cpu_threads == 64
+
+
+def test_real_time_changes_while_inactive_and_cores_while_no_model_is_loaded():
+    locks = {name: each.locked for name, each in node_definitions().items()}
+    assert locks['realtime_priority'] == locks['realtime_limit'] == 'active'
+    assert locks['cpu_affinity'] == 'configured'
 
 
 def test_all_that_is_wrong_is_said_at_once():

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from deadline.files import read_frames
+from deadline.realtime import realtime_table
 from deadline.table import table
 
 __all__ = ['fill']
@@ -128,6 +129,7 @@ _MAKERS: dict[str, Callable[[Path], str]] = {
     'live': lambda folder: table(_read(folder / 'live' / 'summary.json')),
     'cameras': _cameras,
     'timer': _timer,
+    'realtime': lambda folder: realtime_table(_read(folder / 'realtime.json')),
     'ros': lambda folder: table(_read(folder / 'ros.json')),
     'batching': _batching,
     'step': _step,

@@ -12,7 +12,7 @@ import numpy as np
 
 from deadline.subjects import Subject
 from impatient_ros.anytime import AnytimeClassifier
-from impatient_ros.perception.thread_priority import prefer_this_thread
+from impatient_ros.perception.process_threads import schedule
 
 __all__ = ['compare']
 
@@ -51,7 +51,9 @@ def _lateness(seconds: float, priority: int = 0) -> np.ndarray:
     late: list[float] = []
 
     def run() -> None:
-        if prefer_this_thread(priority) != (priority > 0):
+        try:
+            schedule(threading.get_native_id(), priority)
+        except OSError:
             return
         start = time.perf_counter()
         for tick in range(1, int(seconds / PERIOD) + 1):
