@@ -27,6 +27,7 @@ def loaded(
     labels: Sequence[str],
     fit: str,
     progress: Progress | None,
+    precision: str = 'auto',
 ) -> tuple[CheckpointFile, Runtime, tuple[LatencyProfile, ...]]:
     """Arguments and errors as of `AnytimeClassifier.from_checkpoint`."""
     checkpoint = read(path)
@@ -34,9 +35,15 @@ def loaded(
     if fit:
         checkpoint = checkpoint.with_fit(fit)
     chosen = select_runtime(
-        _source(checkpoint, path), runtime, device, threads=cpu_threads, memory_limit=memory_limit
+        _source(checkpoint, path),
+        runtime,
+        device,
+        threads=cpu_threads,
+        memory_limit=memory_limit,
+        precision=precision,
     )
-    checkpoint = checkpoint.without_graphs()  # the runtime has what it needs of them
+    # Accuracies and temperatures in use are those of the precision; of graphs the runtime has what it needs.
+    checkpoint = checkpoint.at_precision(chosen.precision).without_graphs()
     return checkpoint, chosen, cached_or_measured(checkpoint, chosen, progress)
 
 
@@ -48,4 +55,11 @@ def _source(checkpoint: CheckpointFile, path: str | Path) -> Source:
 
     graphs = [each.graph for each in checkpoint.resolutions if each.graph is not None]
     sides = tuple(each.side for each in checkpoint.resolutions)
-    return Source(tuple(graphs), network, checkpoint.digest, sides if len(sides) > 1 else ())
+    return Source(
+        tuple(graphs),
+        network,
+        checkpoint.digest,
+        sides if len(sides) > 1 else (),
+        checkpoint.quantised,
+        {name: record.accuracy_kept for name, record in checkpoint.precisions.items()},
+    )
