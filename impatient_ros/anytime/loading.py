@@ -15,7 +15,7 @@ from impatient_ros.runtime import Runtime, Source, select_runtime
 if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
 
-__all__ = ['loaded']
+__all__ = ['loaded', 'source_of']
 
 
 def loaded(
@@ -35,7 +35,7 @@ def loaded(
     if fit:
         checkpoint = checkpoint.with_fit(fit)
     chosen = select_runtime(
-        _source(checkpoint, path),
+        source_of(checkpoint, path),
         runtime,
         device,
         threads=cpu_threads,
@@ -47,7 +47,9 @@ def loaded(
     return checkpoint, chosen, cached_or_measured(checkpoint, chosen, progress)
 
 
-def _source(checkpoint: CheckpointFile, path: str | Path) -> Source:
+def source_of(checkpoint: CheckpointFile, path: str | Path) -> Source:
+    """What runtimes are made from; `path` is the file that was read."""
+
     def network() -> ImpatientNetwork:
         from impatient_ros.checkpoint import load  # imports torch
 

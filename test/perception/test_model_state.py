@@ -54,7 +54,8 @@ def test_the_latencies_are_those_of_the_profile():
     [
         (
             1,
-            '2 resolutions (96 to 160 px) of 1 exit on openvino (cpu, bf16), median 96 px: 1.0; 160 px: 2.5 ms',
+            '2 resolutions (96 to 160 px) of 1 exit on openvino (cpu, bf16), '
+            'median 96 px: 1.0; 160 px: 2.5 ms',
         ),
         (
             2,
