@@ -3,11 +3,13 @@
     python -m training.evaluate --checkpoint F --data D --split test --budgets uniform,early,robot.yaml \
         --costs macs --fixed F2 F3 --json OUT
     python -m training.evaluate --checkpoint F --data D --resolutions 96,128,160,192,224 --write NEW
+    python -m training.evaluate --checkpoint F --data D --split val --precision bf16 --write NEW
 
 The planner's rule chooses the exit by the accuracies in the checkpoint, not by those on the split that is
 evaluated; temperatures are the checkpoint's, too. With --write these pictures are what the accuracies and
 temperatures of all paths in a new checkpoint are measured on: take a split that nothing was trained on, and
-another one to compare networks.
+another one to compare networks. With --precision every path is compared with single precision on the same
+pictures, by a runtime that computes it natively on this machine; --write adds that to the checkpoint.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +27,22 @@ import torch
 
 from impatient_ros.budgets import NAMED_DISTRIBUTIONS
 from impatient_ros.checkpoint import Checkpoint, CheckpointError, load, save
+from impatient_ros.checkpoint.amending import carry_precisions
+from impatient_ros.checkpoint.precisions import MEASURED
 from impatient_ros.checkpoint.reading import contents_of
 from impatient_ros.checkpoint.store import rounded_to_half
 from impatient_ros.images.preprocessing import FITS
+from impatient_ros.runtime import RuntimeUnavailableError
 from impatient_ros.standard_output import run_command
 from training.data.labelled_pictures import Pictures, read
 from training.model.networks import module_of, trusted
+from training.reporting.evaluation_table import evaluation_table
 from training.risk.costs import exit_costs
 from training.risk.expected_accuracy import distribution_of
 from training.scoring.classes import with_labels
 from training.scoring.examples import examples
-from training.scoring.paths import ResolutionScores, evaluate_resolutions, path_rows, path_table, sides_of
+from training.scoring.paths import ResolutionScores, evaluate_resolutions, path_rows, sides_of
+from training.scoring.precision import in_precision
 from training.scoring.scored_checkpoint import ScoredCheckpoint, evaluation, expected_over_paths, score
 
 __all__ = ['load_checkpoint', 'main']
@@ -72,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.threads > 0:
         torch.set_num_threads(given.threads)
     try:
-        result = _evaluated(given)
-    except (ValueError, CheckpointError, OSError) as error:
+        result = _in_precision(given) if given.precision else _evaluated(given)
+    except (ValueError, CheckpointError, RuntimeUnavailableError, OSError) as error:
         print(f'evaluate: {error}', file=sys.stderr)
         return 2
     if given.json:
@@ -82,8 +89,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         part = path.with_name(f'{path.name}.part')
         part.write_text(json.dumps(result, indent=1), encoding='utf-8')
         os.replace(part, path)
-    print(_table(result))
+    print(result['table'] if given.precision else evaluation_table(result))
     return 0
+
+
+def _in_precision(given: argparse.Namespace) -> dict[str, Any]:
+    if given.half or given.fit or given.resolutions or given.fixed:
+        raise ValueError(
+            '--precision changes nothing else: leave out --half, --fit, --resolutions and --fixed'
+        )
+    return in_precision(
+        given.checkpoint,
+        read(given.data, given.split),
+        given.precision,
+        new=given.write,
+        about=f'{Path(given.data).name}, {given.split}',
+        device=given.device,
+        threads=given.threads,
+    )
 
 
 def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
@@ -196,6 +219,7 @@ def _write(
 ) -> None:
     """The checkpoint again, with the paths as they were measured."""
     output = Path(given.write)
+    old = contents_of(given.checkpoint)
     output.parent.mkdir(parents=True, exist_ok=True)
     measured = f'{Path(given.data).name}, {given.split}, {pictures} pictures'
     save(
@@ -209,36 +233,13 @@ def _write(
         provenance={**checkpoint.provenance, 'accuracy': measured, 'temperature': measured},
         half=given.half or checkpoint.half,
     )
+    if not carry_precisions(old, output):
+        log.warning('%s: weights or paths have changed: measure other precisions anew', output)
 
 
 def _name(path: Path) -> str:
     """The default name: that of the file, or of its folder where training.train named the file."""
     return path.resolve().parent.name if path.stem == 'model' else path.stem
-
-
-def _table(result: Mapping[str, Any]) -> str:
-    lines = [f'{result["name"]}: {result["pictures"]} pictures of {result["data"]}, {result["split"]}']
-    lines.append(f'{"exit":>4} {"accuracy":>9} {"ECE":>7} {"before":>7} {"NLL":>7} {"MMACs":>8}  latency')
-    for number, row in enumerate(result['exits'], 1):
-        latency = f'{1000 * row["latency"]:6.2f} ms' if 'latency' in row else '-'
-        lines.append(
-            f'{number:>4} {100 * row["accuracy"]:8.2f}% {row["ece"]:7.3f} {row["ece_uncalibrated"]:7.3f} '
-            f'{row["nll"]:7.3f} {row["macs"] / 1e6:8.2f}  {latency}'
-        )
-    if len({row['resolution'] for row in result['paths']}) > 1:
-        lines += [path_table(result['paths']), f'exits at {result["paths"][-1]["resolution"]} px:']
-    for name, value in result['expected_accuracy'].items():
-        line = f'{name}: {100 * value:.2f}%, best single exit {100 * result["best_single_exit"][name]:.2f}%'
-        if 'expected_accuracy_of_paths' in result:
-            line += f', all paths {100 * result["expected_accuracy_of_paths"][name]:.2f}%'
-        if 'best_fixed' in result:
-            line += f', best fixed network {100 * result["best_fixed"][name]:.2f}%'
-        lines.append(line)
-    decline = result['monotonicity']
-    lines.append(
-        f'falls of 0.2 or more: {100 * decline["falls"]:.2f}%, right to wrong: {100 * decline["flips"]:.2f}%'
-    )
-    return '\n'.join(lines)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -289,6 +290,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=FITS,
         help='how a picture becomes a square: crop (its centre) or squash; default: as the checkpoint says',
     )
+    parser.add_argument('--precision', choices=MEASURED, help='compare this one with single precision')
     parser.add_argument('--half', action='store_true', help='--write stores weights in half precision')
     return parser
 

@@ -97,6 +97,7 @@ class AnytimeClassifier:
         runtime: str = 'auto',
         mode: str = 'adaptive',
         *,
+        precision: str = 'auto',
         cpu_threads: int = 0,
         memory_limit: float = 0.0,
         labels: Sequence[str] = (),
@@ -109,6 +110,8 @@ class AnytimeClassifier:
         """Load, warm up and profile (or take the profile of this machine, model and runtime from the cache).
 
         Args:
+            precision: 'f32', 'bf16', 'f16' or 'int8', where the runtime computes it natively here; 'auto':
+                the fastest such that keeps the accuracy, as the checkpoint says, else 'f32'.
             cpu_threads: how many threads compute on a CPU; 0: measured.
             memory_limit: MiB that the compiled network may take; 0: no limit. Resolutions that exceed it are
                 left out.
@@ -119,10 +122,10 @@ class AnytimeClassifier:
         Raises:
             CheckpointError: the file is refused.
             LabelError: the model has none of a name, or one is given twice.
-            RuntimeUnavailableError: device or runtime do not exist here.
+            RuntimeUnavailableError: device, runtime or precision do not exist here.
         """
         checkpoint, chosen, profiles = loaded(
-            path, device, runtime, cpu_threads, memory_limit, labels, fit, progress
+            path, device, runtime, cpu_threads, memory_limit, labels, fit, progress, precision
         )
         classifier = cls(
             checkpoint,

@@ -15,7 +15,7 @@ from impatient_ros.runtime import Runtime, Source, select_runtime
 if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
 
-__all__ = ['loaded']
+__all__ = ['loaded', 'source_of']
 
 
 def loaded(
@@ -27,6 +27,7 @@ def loaded(
     labels: Sequence[str],
     fit: str,
     progress: Progress | None,
+    precision: str = 'auto',
 ) -> tuple[CheckpointFile, Runtime, tuple[LatencyProfile, ...]]:
     """Arguments and errors as of `AnytimeClassifier.from_checkpoint`."""
     checkpoint = read(path)
@@ -34,13 +35,21 @@ def loaded(
     if fit:
         checkpoint = checkpoint.with_fit(fit)
     chosen = select_runtime(
-        _source(checkpoint, path), runtime, device, threads=cpu_threads, memory_limit=memory_limit
+        source_of(checkpoint, path),
+        runtime,
+        device,
+        threads=cpu_threads,
+        memory_limit=memory_limit,
+        precision=precision,
     )
-    checkpoint = checkpoint.without_graphs()  # the runtime has what it needs of them
+    # Accuracies and temperatures in use are those of the precision; of graphs the runtime has what it needs.
+    checkpoint = checkpoint.at_precision(chosen.precision).without_graphs()
     return checkpoint, chosen, cached_or_measured(checkpoint, chosen, progress)
 
 
-def _source(checkpoint: CheckpointFile, path: str | Path) -> Source:
+def source_of(checkpoint: CheckpointFile, path: str | Path) -> Source:
+    """What runtimes are made from; `path` is the file that was read."""
+
     def network() -> ImpatientNetwork:
         from impatient_ros.checkpoint import load  # imports torch
 
@@ -48,4 +57,11 @@ def _source(checkpoint: CheckpointFile, path: str | Path) -> Source:
 
     graphs = [each.graph for each in checkpoint.resolutions if each.graph is not None]
     sides = tuple(each.side for each in checkpoint.resolutions)
-    return Source(tuple(graphs), network, checkpoint.digest, sides if len(sides) > 1 else ())
+    return Source(
+        tuple(graphs),
+        network,
+        checkpoint.digest,
+        sides if len(sides) > 1 else (),
+        checkpoint.quantised,
+        {name: record.accuracy_kept for name, record in checkpoint.precisions.items()},
+    )

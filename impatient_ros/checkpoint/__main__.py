@@ -5,6 +5,8 @@ import sys
 from collections.abc import Sequence
 
 from impatient_ros.checkpoint import CheckpointError, load, save
+from impatient_ros.checkpoint.amending import carry_precisions
+from impatient_ros.checkpoint.reading import contents_of
 from impatient_ros.standard_output import run_command
 
 __all__ = ['main']
@@ -19,6 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     convert.add_argument('new', help='the file to write; may be the same')
     given = parser.parse_args(arguments)
     try:
+        old = contents_of(given.old)  # the new one may take its place
         checkpoint = load(given.old)
         resolutions = checkpoint.resolutions
         save(
@@ -32,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             provenance=checkpoint.provenance,
             half=checkpoint.half,
         )
+        carry_precisions(old, given.new)
     except (CheckpointError, OSError) as error:
         sys.stderr.write(f'{error}\n')
         return 1

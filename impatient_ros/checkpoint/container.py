@@ -40,7 +40,7 @@ _LONGEST_HEADER = 8 << 20  # bytes; 20,000 labels and 5,000 tensors take 1.5 MB
 _MOST_TENSORS = 20_000  # swin_v2_b, among those with the most, has 600
 _LONGEST_MESSAGE = 1500  # characters
 # The tensors with bytes of graphs; a network's own are called stages.* and exits.*
-_GRAPHS = re.compile(r'graph(_[1-9]\d{0,4})?')
+_GRAPHS = re.compile(r'graph(_int8)?(_[1-9]\d{0,4})?')
 _DTYPES: dict[str, Any] = {
     'F64': np.float64, 'F32': np.float32, 'F16': np.float16,
     'I64': np.int64, 'I32': np.int32, 'I16': np.int16, 'I8': np.int8, 'U8': np.uint8, 'BOOL': np.bool_,
@@ -61,7 +61,9 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True)
 class Contents:
-    """What the bytes hold. `graphs` are by their names ('graph', 'graph_96'), `digest` is their SHA-256."""
+    """What the bytes hold. `graphs` are by their names ('graph', 'graph_96', 'graph_int8'), `digest` is
+    their SHA-256.
+    """
 
     version: int
     description: dict[str, Any]

@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Any, TypeGuard
 
 from impatient_ros.checkpoint.container import CheckpointError
+from impatient_ros.checkpoint.precisions import MEASURED
 from impatient_ros.images.preprocessing import Preprocessing
 
 __all__ = ['check_description']
@@ -23,6 +24,7 @@ _LARGEST_NUMBER = 1 << 16  # in the options and heads that a network is built fr
 _LONGEST_OPTIONS = 10_000  # characters
 _LARGEST_PROVENANCE = 1 << 20  # characters
 _MOST_RESOLUTIONS = 32  # more than planning can tell apart: each has T paths
+_MOST_PICTURES = 1 << 31
 _DEEPEST = 50  # lists and mappings inside each other
 
 
@@ -52,6 +54,7 @@ def check_description(description: Mapping[str, Any]) -> None:
             f'preprocessing makes images of {size}, the network takes {network["input_shape"][1:]}'
         )
     _check_resolutions(description)
+    _check_precisions(description.get('precisions', {}), 1 + len(description.get('resolutions', [])), exits)
 
 
 def _check_resolutions(description: Mapping[str, Any]) -> None:
@@ -80,6 +83,48 @@ def _check_resolutions(description: Mapping[str, Any]) -> None:
             _check_macs('macs', each.get('macs'), exits)
         except CheckpointError as error:
             raise CheckpointError(f'at {side} px: {error}') from error
+
+
+def _check_precisions(found: Any, resolutions: int, exits: int) -> None:
+    """What is known of the paths in other precisions than single."""
+    if not isinstance(found, dict) or found.keys() - set(MEASURED):
+        raise CheckpointError(f'precisions is {_shown(found)}: a mapping of {", ".join(MEASURED)}')
+    for precision, record in found.items():
+        try:
+            if not isinstance(record, dict):
+                raise CheckpointError(f'{_shown(record)} is no mapping')
+            _check_precision(record, resolutions, exits)
+        except CheckpointError as error:
+            raise CheckpointError(f'precisions: {precision}: {error}') from error
+
+
+def _check_precision(record: Mapping[str, Any], resolutions: int, exits: int) -> None:
+    pictures, measured = record.get('pictures'), record.get('measured')
+    if type(pictures) is not int or not 1 <= pictures <= _MOST_PICTURES:
+        raise CheckpointError(f'pictures is {_shown(pictures)}: a number of them')
+    if not isinstance(measured, str) or len(measured) > _LONGEST_LABEL:
+        raise CheckpointError(
+            f'measured is {_shown(measured)}: a text of at most {_LONGEST_LABEL} characters'
+        )
+    for key, low, high in (('accuracies', 0.0, 1.0), ('temperatures', 1e-6, 1e6)):
+        for row in _rows(key, record.get(key), resolutions):
+            _check_per_exit(key, row, exits, low, high)
+    for row in _rows('drops', record.get('drops'), resolutions):
+        if not _is_list(row, list) or len(row) != exits:
+            raise CheckpointError(f'drops is {_shown(row)} for {exits} exits')
+        for drop in row:
+            _check_per_exit('drops', drop, 3, -1.0, 1.0)
+            mean, low, high = drop
+            if not low <= mean <= high:
+                raise CheckpointError(
+                    f'drops: {mean} is not between the ends of its interval, {low} and {high}'
+                )
+
+
+def _rows(key: str, values: Any, resolutions: int) -> list[Any]:
+    if not _is_list(values, list) or len(values) != resolutions:
+        raise CheckpointError(f'{key} is {_shown(values)} for {resolutions} resolutions')
+    return values
 
 
 def _check_labels(labels: list[Any], classes: int) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import pathlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from impatient_ros.checkpoint.container import CheckpointError, Contents, read_bytes, unpack
 from impatient_ros.checkpoint.description import check_description
 from impatient_ros.checkpoint.graph import Graph
+from impatient_ros.checkpoint.precisions import PrecisionRecord
 from impatient_ros.checkpoint.resolution import Path, Resolution, paths_of
 from impatient_ros.images.preprocessing import Preprocessing
 
@@ -34,6 +35,7 @@ __all__ = [
     'check_finite',
     'contents_of',
     'file_of',
+    'graphs_of',
     'read',
     'unused_by',
     'with_network',
@@ -54,7 +56,8 @@ class CheckpointFile:
     only say "more work is better". `config` describes the network, as `ImpatientNetwork.config` does.
     `graph` is None in a file that has none: its network runs in torch only. `resolutions` ascend; the last is
     the network's own, to which the fields beside it belong. `half` says that weights are stored in half
-    precision. `digest` is the file's SHA-256.
+    precision. `digest` is the file's SHA-256. `precisions` says what paths are worth in other precisions than
+    single, by name; `quantised` are the graphs of int8, one per resolution, or none.
     """
 
     labels: tuple[str, ...]
@@ -68,6 +71,8 @@ class CheckpointFile:
     digest: str
     accuracies_measured: bool = True
     half: bool = False
+    precisions: dict[str, PrecisionRecord] = field(default_factory=dict)
+    quantised: tuple[Graph, ...] = ()
 
     @property
     def exits(self) -> int:
@@ -87,7 +92,29 @@ class CheckpointFile:
     def without_graphs(self: _File) -> _File:
         """The same without graphs and their weights, for whoever has compiled them."""
         bare = tuple(replace(each, graph=None) for each in self.resolutions)
-        return replace(self, graph=None, resolutions=bare)
+        return replace(self, graph=None, resolutions=bare, quantised=())
+
+    def at_precision(self: _File, precision: str) -> _File:
+        """The same with each path's accuracy and temperature in that precision, where it was measured."""
+        record = self.precisions.get(precision)
+        if record is None:
+            if precision != 'f32':
+                logger.warning(
+                    'the checkpoint does not say how accurate it is in %s: that in f32 is taken '
+                    '(python -m training.evaluate --precision %s)',
+                    precision, precision,
+                )  # fmt: skip
+            return self
+        rows = zip(self.resolutions, record.accuracies, record.temperatures, strict=True)
+        found = tuple(replace(each, accuracies=row, temperatures=fitted) for each, row, fitted in rows)
+        own = found[-1]
+        return replace(
+            self,
+            resolutions=found,
+            accuracies=own.accuracies,
+            temperatures=own.temperatures,
+            accuracies_measured=True,
+        )
 
     def with_fit(self: _File, fit: str) -> _File:
         """The same with pictures made square in another way, 'crop' or 'squash'. Raises ValueError."""
@@ -125,7 +152,8 @@ def file_of(contents: Contents, path: str) -> CheckpointFile:
     """What is in the file `path`, from its contents. Raises CheckpointError."""
     description = contents.description
     measured = description['accuracies'] is not None
-    resolutions = _resolutions(contents, path)
+    graphs, quantised = _graphs(contents, path)
+    resolutions = _resolutions(description, graphs)
     own = resolutions[-1]
     return CheckpointFile(
         labels=tuple(description['labels']),
@@ -139,11 +167,14 @@ def file_of(contents: Contents, path: str) -> CheckpointFile:
         digest=contents.digest,
         accuracies_measured=measured,
         half=any(each.dtype == np.float16 for each in contents.tensors.values()),
+        precisions={
+            name: PrecisionRecord.from_dict(each) for name, each in description.get('precisions', {}).items()
+        },
+        quantised=quantised,
     )
 
 
-def _resolutions(contents: Contents, path: str) -> tuple[Resolution, ...]:
-    description = contents.description
+def _resolutions(description: Mapping[str, Any], graphs: Sequence[Graph | None]) -> tuple[Resolution, ...]:
     network, smaller = description['network'], description.get('resolutions', [])
     preprocessing = Preprocessing.from_dict(description['preprocessing'])
     heads = zip(accumulate(network['stage_macs']), network['exit_macs'], strict=True)
@@ -157,7 +188,6 @@ def _resolutions(contents: Contents, path: str) -> tuple[Resolution, ...]:
     if own['accuracies'] is None:
         stand_ins = _stand_ins([each['macs'] for each in found])
         found = [each | {'accuracies': row} for each, row in zip(found, stand_ins, strict=True)]
-    graphs = _graphs(contents, path)
     return tuple(
         Resolution(
             side=each['side'],
@@ -196,8 +226,8 @@ def unused_by(graphs: Iterable[Graph], tensors: Mapping[str, NDArray[Any]]) -> s
     return {name for name in tensors.keys() - used if not name.endswith('num_batches_tracked')}
 
 
-def _graphs(contents: Contents, path: str) -> tuple[Graph, ...]:
-    """One per resolution, or none."""
+def _graphs(contents: Contents, path: str) -> tuple[tuple[Graph, ...], tuple[Graph, ...]]:
+    """One per resolution, or none; and the same in int8."""
     description = contents.description
     if not contents.graphs:
         if contents.version == 1:
@@ -205,18 +235,36 @@ def _graphs(contents: Contents, path: str) -> tuple[Graph, ...]:
         else:
             why = f'saved without one ({str(description.get("no_graph"))[:200]!r})'
         logger.warning('%s has no graph and runs in torch only: it is %s', path, why)
-        return ()
+        return (), ()
     try:
-        from impatient_ros.checkpoint.resolution_graphs import parse_graphs
+        return graphs_of(contents.graphs, description, contents.tensors)
     except ModuleNotFoundError as error:
         if error.name != 'onnx':
             raise
         logger.warning(
             '%s runs in torch only: the package onnx, which reads its graph, is not installed', path
         )
-        return ()
+        return (), ()
+
+
+def graphs_of(
+    stored: Mapping[str, bytes], description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
+) -> tuple[tuple[Graph, ...], tuple[Graph, ...]]:
+    """A file's graphs, one per resolution, and those of int8, if there are any. Raises CheckpointError."""
+    from impatient_ros.checkpoint.resolution_graphs import parse_graphs, split_stored
+
+    single, int8 = split_stored(stored)
+    if bool(int8) != ('int8' in description.get('precisions', {})):
+        raise CheckpointError('its int8 graph and what precisions says of int8 come together')
     sides = [each['side'] for each in description.get('resolutions', [])]
-    graphs = parse_graphs(contents.graphs, sides, contents.tensors, description['network'])
-    if unused := unused_by(graphs, contents.tensors) - set(description.get('network_only', [])):
+    graphs = parse_graphs(single, sides, tensors, description['network'])
+    # What was cast to single precision is cast once.
+    cast = {**tensors, **{name: each for graph in graphs for name, each in graph.weights.items()}}
+    try:
+        quantised = parse_graphs(int8, sides, cast, description['network']) if int8 else ()
+    except CheckpointError as error:
+        raise CheckpointError(f'in int8: {error}') from error
+    used = (*graphs, *quantised)
+    if unused := unused_by(used, tensors) - set(description.get('network_only', [])):
         raise CheckpointError(f'nothing uses its tensor {min(unused)[:60]}')
-    return graphs
+    return graphs, quantised

@@ -56,7 +56,9 @@ class Diagnostics:
         if model.state != 'active':
             self._cameras.clear()
         statuses = [self._camera(name, feed, snapshot, model) for name, feed in feeds.items()]
-        text = f'{model.runtime} on {model.device}, {model.mode}' if model.state == 'active' else model.state
+        text = model.state
+        if text == 'active':
+            text = f'{model.runtime} on {model.device}, {model.precision}, {model.mode}'
         raised = self._raised('model', self._model, model)
         return [*statuses, self._status('model', text, raised, _model_values(model), model.device)]
 
@@ -130,6 +132,7 @@ def _model_values(model: ModelState) -> dict[str, str]:
         'model': model.model,
         'device': model.device,
         'runtime': model.runtime,
+        'precision': model.precision,
         'mode': model.mode,
         'resolutions': ' '.join(map(str, model.resolutions)),
         'exits': str(model.exits),

@@ -23,6 +23,7 @@ class ModelState:
     model: str = ''  # path of the checkpoint
     device: str = ''
     runtime: str = ''
+    precision: str = ''
     mode: str = ''
     resolutions: tuple[int, ...] = ()  # sides in use, px, ascending
     exits: int = 0
@@ -50,7 +51,7 @@ class LoadedModel:
         paths = f'{exits} exit{"s" if exits > 1 else ""}'
         if len(sides) > 1:
             paths = f'{len(sides)} resolutions ({sides[0]} to {sides[-1]} px) of {paths}'
-        return f'{paths} on {runtime.name} ({runtime.device}), {self.latencies}'
+        return f'{paths} on {runtime.name} ({runtime.device}, {runtime.precision}), {self.latencies}'
 
     @property
     def latencies(self) -> str:
@@ -88,6 +89,7 @@ def model_state(
         model=loaded.path,
         device=classifier.runtime.device,
         runtime=classifier.runtime.name,
+        precision=classifier.runtime.precision,
         mode=mode,
         resolutions=classifier.resolutions,
         exits=classifier.exits,

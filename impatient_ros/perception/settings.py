@@ -13,7 +13,7 @@ from impatient_ros.perception.deadlines import BUDGET_SOURCES
 from impatient_ros.perception.parameter_definition import defined
 from impatient_ros.perception.thread_priority import HIGHEST_PRIORITY
 from impatient_ros.planning.options import MODES
-from impatient_ros.runtime import DEVICES, RUNTIMES
+from impatient_ros.runtime import DEVICES, PRECISIONS, RUNTIMES
 
 __all__ = ['TRANSPORTS', 'BudgetParameters', 'CameraParameters', 'PerceptionParameters']
 
@@ -135,6 +135,14 @@ class PerceptionParameters:
         'auto',
         'What executes the network; auto: the fastest that is available',
         choices=RUNTIMES,
+        locked='configured',
+    )
+    precision: str = defined(
+        'text',
+        'auto',
+        'In what the network is computed: f32, bf16, f16 or int8, where the runtime computes it natively on '
+        'this machine; auto: the fastest such that keeps the accuracy, as the checkpoint says, else f32',
+        choices=PRECISIONS,
         locked='configured',
     )
     cpu_threads: int = defined(

@@ -178,6 +178,7 @@ class PerceptionNode(LifecycleNode):
                 path,
                 device=parameters.device,
                 runtime=parameters.runtime,
+                precision=parameters.precision,
                 cpu_threads=parameters.cpu_threads,
                 memory_limit=parameters.memory_limit,
                 labels=parameters.labels,

@@ -40,12 +40,14 @@ class Runtime(ABC):
         device: 'cpu', 'igpu' or 'cuda', for people.
         exits: T.
         sides: the resolutions that it can execute, px, ascending; the height where a network is not square.
+        precision: that it computes in, one of `runtime.precision.COMPUTED`.
     """
 
     name: str
     device: str
     exits: int
     sides: tuple[int, ...]
+    precision: str = 'f32'
 
     @abstractmethod
     def upload(self, image: np.ndarray) -> Any:
@@ -79,6 +81,7 @@ class Runtime(ABC):
         return {
             'runtime': self.name,
             'device': self.device,
+            'precision': self.precision,
             'machine': platform.machine(),
             'processor': processor_name(),
             'cores': os.cpu_count(),

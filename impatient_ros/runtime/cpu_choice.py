@@ -1,4 +1,4 @@
-"""Which of two runtimes executes a network on this machine's processor: measured once, then remembered."""
+"""Which of several runtimes and precisions is the fastest here: measured once, then remembered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
@@ -19,15 +19,21 @@ from impatient_ros.runtime.paired_runs import take_turns
 
 __all__ = ['faster', 'remembered']
 
-# The second choice must take less than this share of the first one's time. Chosen, not measured: both take
-# turns on a machine that does other things, and ratios of one that is as fast came out within 3 %.
+# A later choice must take less than this share of the time of the fastest before it. Chosen, not measured:
+# both take turns on a machine that does other things, and ratios of one that is as fast came out within 3 %.
 WORTH = 0.95
 KEPT = 64  # choices of a kind in the cache, one per model and number of threads
 
 _log = logging.getLogger(__name__)
 
 
-def remembered(kind: str, names: Iterable[str], digest: str | None, threads: int = 0) -> CacheFile:
+def remembered(
+    kind: str,
+    names: Iterable[str],
+    digest: str | None,
+    threads: int = 0,
+    precisions: Sequence[str] = ('f32',),
+) -> CacheFile:
     """Where a choice is kept that was measured on runtimes that are named as their packages.
 
     Its key is what their descriptions say that can be known before they are made: versions, processor, cores.
@@ -37,12 +43,14 @@ def remembered(kind: str, names: Iterable[str], digest: str | None, threads: int
         names: the runtimes.
         digest: of the weights; None: nothing is kept.
         threads: that were asked for.
+        precisions: that are computed in.
     """
     if digest is None:
         return CacheFile(None, KEPT)
     key = {
         'model': digest,
         'threads': threads,
+        'precisions': [*precisions],
         'versions': {name: _version(name) for name in names},
         'processor': processor_name(),
         'cores': [os.cpu_count(), usable_cores()],
@@ -58,35 +66,52 @@ def faster(
     clock: Callable[[], float] = time.perf_counter,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Runtime:
-    """The first of two runtimes, or the second where that is clearly faster or the choice in `file`.
+    """The first of several runtimes, or a later one where that is clearly faster or the choice in `file`.
 
-    Measured on the last exit at the largest resolution that both execute. A second one that cannot be made is
-    logged; raises what making the first one raises.
+    Each is measured against the fastest before it, on the last exit at the largest resolution that both
+    execute. A later one that cannot be made is logged, and nothing is remembered then; raises what making the
+    first one raises.
 
     Args:
-        makers: two names, and what makes them.
+        makers: names, and what makes them.
         shapes: of an image (3, H, W) at each resolution.
         file: the choice is read from it, or written into it.
     """
-    (first, make_first), (second, make_second) = makers.items()
+    shapes = list(shapes)
+    first, *others = makers
     known = file.read(lambda content: str(json.loads(content)['runtime']))
     if known == first:
-        return make_first()
-    one = None if known == second else make_first()
+        return makers[first]()
+    failed: set[str] = set()
+    if known is not None and known in makers:
+        found = _made(known, makers[known], first, failed)
+        if found is not None:
+            return found
+    chosen, best, ratios = first, makers[first](), {}
+    for name in others:
+        other = None if name in failed else _made(name, makers[name], chosen, failed)
+        if other is None:
+            continue
+        shape = [each for each in shapes if each[1] in best.sides and each[1] in other.sides][-1]
+        took = take_turns(_last_exit(best, shape), _last_exit(other, shape), clock=clock, sleep=sleep)
+        ratio = statistics.median(b / a for a, b in zip(*took, strict=True))
+        faster_one = name if ratio < WORTH else chosen
+        _log.info('%s takes %.2f times as long as %s: %s is used', name, ratio, chosen, faster_one)
+        ratios[f'{name} / {chosen}'] = round(ratio, 3)
+        if faster_one == name:
+            chosen, best = name, other
+    if not failed:
+        file.write(json.dumps({'runtime': chosen, 'ratios': ratios}).encode())
+    return best
+
+
+def _made(name: str, make: Callable[[], Runtime], instead: str, failed: set[str]) -> Runtime | None:
     try:
-        other = make_second()
+        return make()
     except RuntimeUnavailableError as error:
-        _log.warning('%s is used, since %s', first, error)
-        return one or make_first()
-    if one is None:
-        return other
-    shape = [shape for shape in shapes if shape[1] in one.sides and shape[1] in other.sides][-1]
-    took = take_turns(_last_exit(one, shape), _last_exit(other, shape), clock=clock, sleep=sleep)
-    ratio = statistics.median(b / a for a, b in zip(*took, strict=True))
-    chosen = second if ratio < WORTH else first
-    _log.info('%s takes %.2f times as long as %s: %s is used', second, ratio, first, chosen)
-    file.write(json.dumps({'runtime': chosen, 'ratio': round(ratio, 3)}).encode())
-    return other if chosen == second else one
+        _log.warning('%s is used, since %s', instead, error)
+        failed.add(name)
+        return None
 
 
 def _last_exit(runtime: Runtime, shape: tuple[int, ...]) -> Callable[[], object]:

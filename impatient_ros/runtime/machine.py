@@ -13,6 +13,7 @@ __all__ = [
     'cuda_devices',
     'permitted_processors',
     'process_memory',
+    'processor_flags',
     'processor_name',
     'usable_cores',
 ]
@@ -20,14 +21,26 @@ __all__ = [
 
 def processor_name() -> str:
     """The processor as people call it."""
+    return _cpuinfo('model name') or platform.processor()
+
+
+def processor_flags() -> frozenset[str] | None:
+    """What an x86 processor can do, as Linux names it; None for others, or where the system does not say."""
+    flags = _cpuinfo('flags')
+    return frozenset(flags.split()) if flags else None
+
+
+def _cpuinfo(key: str) -> str:
+    """Of the first processor; '' where there is none of that name."""
     try:
         with open('/proc/cpuinfo', encoding='utf-8') as file:
             for line in file:
-                if line.startswith('model name'):
-                    return line.partition(':')[2].strip()
+                name, _, value = line.partition(':')
+                if name.strip() == key:
+                    return value.strip()
     except OSError:
         pass
-    return platform.processor()
+    return ''
 
 
 def cuda_devices() -> int:

@@ -36,6 +36,7 @@ class OnnxRuntime(PieceRuntime):
         graphs: the whole network, at each resolution, ascending.
         threads: how many compute; 0: one. Every session has threads of its own, which a boundary waits for.
         memory_limit: MiB that the network may take; resolutions beyond it are left out. 0: none.
+        precision: 'f32', or 'int8' where `graphs` are quantised.
 
     Raises:
         RuntimeUnavailableError: the package is missing, or it refuses the network.
@@ -44,8 +45,16 @@ class OnnxRuntime(PieceRuntime):
     name = 'onnxruntime'
     device = 'cpu'
 
-    def __init__(self, graphs: Sequence[Graph], *, threads: int = 0, memory_limit: float = 0.0) -> None:
+    def __init__(
+        self,
+        graphs: Sequence[Graph],
+        *,
+        threads: int = 0,
+        memory_limit: float = 0.0,
+        precision: str = 'f32',
+    ) -> None:
         self._onnxruntime = import_package('onnxruntime', "runtime 'onnxruntime'", 'write runtime openvino')
+        self.precision = precision
         self.exits = graphs[-1].exits
         by_side = {graph.input_shape[1]: graph for graph in graphs}
         self.sides = tuple(by_side)

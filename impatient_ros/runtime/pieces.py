@@ -17,12 +17,9 @@ import numpy as np
 
 from impatient_ros.checkpoint.graph import boundary, logits
 from impatient_ros.runtime.base import Run, Runtime
+from impatient_ros.runtime.precision import TOLERANCES
 
 __all__ = ['Piece', 'PieceRuntime', 'pieces']
-
-# How far the scores of one exit may differ between the ways to it, relative to the largest. Single precision
-# is used everywhere; fusing and blocking in another order rounds differently (1e-6 and less was seen).
-TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,7 @@ class PieceRuntime(Runtime):
 
     def disagreement(self, shape: tuple[int, ...]) -> str:
         """Compare the ways to every exit on a random image, which warms all pieces up; '' if they agree."""
+        tolerance = TOLERANCES[self.precision]
         features = image = self.upload(np.random.default_rng(0).normal(size=shape).astype(np.float32))
         for t in range(self.exits):
             after, wanted = self.execute('stage_exit', t, features)
@@ -87,7 +85,7 @@ class PieceRuntime(Runtime):
                 ways['stage, then exit'] = self.exit(t, features)
             for way, scores in ways.items():
                 difference = float(np.abs(scores - wanted).max())
-                if not difference <= TOLERANCE * max(1.0, float(np.abs(wanted).max())):
+                if not difference <= tolerance * max(1.0, float(np.abs(wanted).max())):
                     return f'exit {t + 1}, {way}, differs by {difference:.2g} from stage and exit in one call'
         return ''
 

@@ -27,6 +27,17 @@ def drop(tensors, name):
     del tensors[name]
 
 
+def record(**values):
+    """What a checkpoint with three exits says of a precision."""
+    return {
+        'pictures': 1000,
+        'measured': 'validation',
+        'accuracies': [[0.5, 0.6, 0.7]],
+        'temperatures': [[1.0, 1.5, 2.0]],
+        'drops': [[[0.001, -0.001, 0.003]] * 3],
+    } | values
+
+
 def nested(depth):
     return [nested(depth - 1)] if depth else []
 
@@ -65,6 +76,24 @@ def nested(depth):
         (lambda d: d['provenance'].update(log=nested(100)), 'nested too deeply'),
         (lambda d: d.update(same={'a': 1}), 'same is'),
         (lambda d: d.update(network_only=[1]), 'network_only is'),
+        (lambda d: d.update(precisions=[]), r'precisions is \[\]'),
+        (lambda d: d.update(precisions={'f64': record()}), 'a mapping of bf16, f16, int8'),
+        (lambda d: d.update(precisions={'bf16': 1}), 'bf16: 1 is no mapping'),
+        (lambda d: d.update(precisions={'bf16': {}}), 'bf16: pictures is missing'),
+        (lambda d: d.update(precisions={'bf16': record(pictures=0)}), 'pictures is 0'),
+        (lambda d: d.update(precisions={'bf16': record(pictures=1e3)}), 'pictures is 1000.0'),
+        (lambda d: d.update(precisions={'bf16': record(pictures=1 << 40)}), 'pictures is 1099511627776'),
+        (lambda d: d.update(precisions={'bf16': record(measured=None)}), 'measured is missing'),
+        (lambda d: d.update(precisions={'bf16': record(measured='x' * 5000)}), 'at most 1000 characters'),
+        (lambda d: d.update(precisions={'bf16': record(accuracies=[])}), r'accuracies is \[\] for 1 resol'),
+        (lambda d: d.update(precisions={'bf16': record(accuracies=[[0.5]])}), '1 accuracies for 3 exits'),
+        (lambda d: d.update(precisions={'bf16': record(accuracies=[[2.0] * 3])}), '2.0 is not between 0'),
+        (lambda d: d.update(precisions={'bf16': record(temperatures=[[0.0] * 3])}), '0.0 is not between'),
+        (lambda d: d.update(precisions={'bf16': record(drops=[[[0.0] * 3]])}), r'drops is .* for 3 exits'),
+        (lambda d: d.update(precisions={'bf16': record(drops=[[[0.0] * 2] * 3])}), '2 drops for 3 exits'),
+        (lambda d: d.update(precisions={'bf16': record(drops=[[[0.1, 0.2, 0.3]] * 3])}), 'not between the'),
+        (lambda d: d.update(precisions={'bf16': record(drops=[[[9.0] * 3] * 3])}), '9.0 is not between -1'),
+        (lambda d: d.update(precisions={'int8': record()}), 'int8 graph and what precisions says'),
     ],
 )
 def test_what_is_missing_out_of_range_or_too_large_is_refused(written, tmp_path, change, message):

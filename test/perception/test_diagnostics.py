@@ -18,6 +18,7 @@ ACTIVE = ModelState(
     model='clothing10',
     device='cpu',
     runtime='eager',
+    precision='f32',
     mode='contract',
     resolutions=(96, 160),
     exits=3,
@@ -148,9 +149,9 @@ def test_a_camera_that_has_answered_nothing_yet_has_empty_values():
 
 def test_the_model_tells_what_runs_where(monitor):
     status = by_name(report(monitor))['perception: model']
-    assert status.text == 'eager on cpu, contract'
+    assert status.text == 'eager on cpu, f32, contract'
     told = status.values
-    assert told['model'] == 'clothing10'
+    assert (told['model'], told['precision']) == ('clothing10', 'f32')
     assert (told['resolutions'], told['exits']) == ('96 160', '3')
     assert told['reserve_s'] == '0.0021'
     assert told['prediction_error'] == '0.1'

@@ -52,10 +52,14 @@ def test_the_latencies_are_those_of_the_profile():
 @pytest.mark.parametrize(
     ('exits', 'description'),
     [
-        (1, '2 resolutions (96 to 160 px) of 1 exit on openvino (cpu), median 96 px: 1.0; 160 px: 2.5 ms'),
+        (
+            1,
+            '2 resolutions (96 to 160 px) of 1 exit on openvino (cpu, bf16), '
+            'median 96 px: 1.0; 160 px: 2.5 ms',
+        ),
         (
             2,
-            '2 resolutions (96 to 160 px) of 2 exits on openvino (cpu), '
+            '2 resolutions (96 to 160 px) of 2 exits on openvino (cpu, bf16), '
             'median 96 px: 1.0, 2.0; 160 px: 2.5, 5.0 ms',
         ),
     ],
@@ -65,6 +69,6 @@ def test_with_several_resolutions_each_has_latencies_of_its_own(exits, descripti
         paths = [path(t, side) for t in range(exits) for side in (160, 96)]  # in any order
         return {each: (0.001 if each.resolution == 96 else 0.0025) * (each.exit_index + 1) for each in paths}
 
-    runtime = SimpleNamespace(name='openvino', device='cpu')
+    runtime = SimpleNamespace(name='openvino', device='cpu', precision='bf16')
     classifier = SimpleNamespace(runtime=runtime, exits=exits, resolutions=(96, 160), costs=costs)
     assert LoadedModel('some.safetensors', classifier).description == description

@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 
 from impatient_ros.runtime import RuntimeUnavailableError
@@ -72,6 +74,23 @@ def test_the_second_is_taken_where_it_is_clearly_faster_and_then_alone_is_made(m
     assert (machine.made, machine.sizes) == ([chosen], set())
     machine.choose(one, other, digest='1' * 64)
     assert machine.made == ['openvino', 'onnxruntime'], 'another model is another choice'
+
+
+def test_of_several_the_fastest_is_taken_and_then_alone_is_made(machine):
+    def choose(**seconds):
+        machine.made = []
+        makers = {name: partial(machine.runtime, name, each) for name, each in seconds.items()}
+        file = remembered('runtime', ['openvino'], '3' * 64, precisions=[*seconds])
+        return faster(makers, SHAPES, file, clock=machine.clock, sleep=machine.sleep).name
+
+    assert choose(f32=0.010, bf16=0.005, int8=0.0049) == 'bf16', 'int8 is hardly faster than bf16'
+    assert machine.made == ['f32', 'bf16', 'int8']
+    assert choose(f32=0.010, bf16=0.005, int8=0.0049) == 'bf16'
+    assert machine.made == ['bf16']
+    assert choose(f32=0.010, int8=0.020) == 'f32', 'among others it is another choice'
+    broken = RuntimeUnavailableError('it is refused')
+    assert choose(f32=0.010, bf16=broken, int8=0.002) == 'int8'
+    assert machine.made == ['f32', 'int8'], 'bf16 was remembered and is asked once'
 
 
 def test_without_a_digest_nothing_is_remembered(machine):

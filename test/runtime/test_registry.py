@@ -7,7 +7,14 @@ import pytest
 
 from impatient_ros.perception.parameter_values import node_definitions
 from impatient_ros.resources import resource_path
-from impatient_ros.runtime import RUNTIMES, RuntimeUnavailableError, Source, registry, select_runtime
+from impatient_ros.runtime import (
+    PRECISIONS,
+    RUNTIMES,
+    RuntimeUnavailableError,
+    Source,
+    registry,
+    select_runtime,
+)
 from impatient_ros.runtime.registry import Entry
 
 DEFAULT = resource_path('models', 'clothing10.safetensors')
@@ -16,22 +23,29 @@ DEFAULT = resource_path('models', 'clothing10.safetensors')
 class Made:
     """A stand-in for a runtime."""
 
-    def __init__(self, name, device, threads):
+    def __init__(self, name, device, threads, precision='f32'):
         self.name, self.device, self.threads = name, device, threads
+        self.precision = 'f32' if precision == 'auto' else precision
 
 
 @pytest.fixture
-def table(monkeypatch):
+def native():
+    """What each runtime computes natively on the machine of these tests."""
+    return {'openvino': ('f32', 'int8'), 'onnxruntime': ('f32', 'int8'), 'cuda_graph': ('f16', 'f32')}
+
+
+@pytest.fixture
+def table(monkeypatch, native):
     """Runtimes that only say what was asked of them, named as the real ones; `fails` by name."""
     fails = {}
 
     def stand_in(entry):
-        def make(source, device, threads, memory_limit):
+        def make(source, device, threads, memory_limit, precision):
             if entry.name in fails:
                 raise fails[entry.name]
-            return Made(entry.name, device, threads)
+            return Made(entry.name, device, threads, precision)
 
-        return Entry(entry.name, entry.devices, make)
+        return Entry(entry.name, entry.devices, make, lambda device: native.get(entry.name, ('f32',)))
 
     monkeypatch.setattr(registry, 'TABLE', {name: stand_in(entry) for name, entry in registry.TABLE.items()})
     monkeypatch.setattr(registry, 'cuda_devices', lambda: 0)
@@ -46,7 +60,7 @@ def chosen(*names, **options):
 def test_the_first_that_knows_the_device_is_taken(table, monkeypatch, caplog):
     caplog.set_level(logging.INFO)
     assert chosen('auto', 'cpu') == chosen('auto', 'auto') == ('openvino', 'cpu')
-    assert 'stages execute on openvino (cpu)' in caplog.text
+    assert 'stages execute on openvino (cpu) in f32' in caplog.text
     assert chosen('auto', 'igpu') == ('openvino', 'igpu')
     assert chosen('eager', 'auto') == ('eager', 'cpu')
     assert chosen('auto', 'cuda:1') == ('cuda_graph', 'cuda:1')
@@ -88,6 +102,7 @@ def test_what_is_unknown_or_does_not_fit_is_refused_with_what_to_write(table):
 def test_the_node_offers_what_there_is():
     assert node_definitions()['runtime'].choices == RUNTIMES
     assert node_definitions()['device'].pattern == registry.DEVICES
+    assert node_definitions()['precision'].choices == PRECISIONS
 
 
 def test_a_checkpoint_without_graph_or_without_network_says_what_it_lacks():
@@ -138,6 +153,65 @@ class TestChoiceOnCpu:
         assert select_runtime(Source(), 'auto', 'cpu').name == 'openvino'
         assert asked == []
 
+
+class TestPrecision:
+    def test_what_is_not_computed_natively_is_refused_with_what_is(self, table, native):
+        def refused(*names, **options):
+            with pytest.raises(RuntimeUnavailableError) as caught:
+                chosen(*names, **options)
+            return str(caught.value)
+
+        assert 'write one of auto, f32, bf16, f16, int8' in refused('auto', 'cpu', precision='fp8')
+        text = refused('auto', 'cpu', precision='bf16')
+        assert "precision 'bf16' is not computed natively here" in text
+        assert 'openvino on cpu: f32, int8; onnxruntime on cpu: f32, int8; eager on cpu: f32' in text
+        assert text.endswith('write one of these, or precision auto')
+        text = refused('eager', 'cpu', precision='f16')
+        assert 'only eager on cpu: f32; write one' in text
+        assert 'only cuda_graph on cuda: f16, f32;' in refused('cuda_graph', 'cuda', precision='bf16')
+        native['openvino'] = ('f32', 'bf16', 'int8')
+        assert chosen('auto', 'cpu', precision='bf16') == ('openvino', 'cpu')
+        assert chosen('auto', 'cuda', precision='f16') == ('cuda_graph', 'cuda')
+
+    def test_int8_needs_a_graph_of_it(self, table, caplog):
+        with pytest.raises(RuntimeUnavailableError, match=r'no int8 graph; make one with python -m training'):
+            select_runtime(Source((GRAPH,)), 'auto', 'cpu', precision='int8')
+        assert not caplog.records, 'it is said once'
+        made = select_runtime(Source((GRAPH,), quantised=(GRAPH,)), 'openvino', 'cpu', precision='int8')
+        assert (made.name, made.precision) == ('openvino', 'int8')
+
+    def test_auto_measures_what_is_native_and_keeps_the_accuracy(self, table, native, monkeypatch):
+        native['openvino'] = ('f32', 'bf16', 'int8')
+        monkeypatch.setattr(registry, 'find_spec', lambda name: 'a spec')
+        asked = []
+        monkeypatch.setattr(registry, 'faster', lambda makers, *_: asked.append([*makers]) or last(makers))
+
+        def last(makers):
+            return [*makers.values()][-1]()
+
+        def auto(runtime='openvino', **kept):
+            source = Source((GRAPH,), quantised=(GRAPH,), accuracy_kept=kept)
+            made = select_runtime(source, runtime, 'cpu')
+            return made.name, made.precision
+
+        assert auto() == ('openvino', 'f32')
+        assert auto(bf16=False, f16=True) == ('openvino', 'f32'), 'one is worse, one is not native'
+        assert asked == []
+        assert auto(bf16=True, int8=True) == ('openvino', 'int8')
+        assert auto(bf16=True, int8=False) == ('openvino', 'bf16')
+        assert auto('auto', int8=True) == ('onnxruntime', 'int8')
+        assert asked == [
+            ['openvino', 'openvino bf16', 'openvino int8'],
+            ['openvino', 'openvino bf16'],
+            ['openvino', 'openvino int8', 'onnxruntime', 'onnxruntime int8'],
+        ]
+
+    def test_cuda_graphs_are_told_what_is_known_and_choose_themselves(self, table):
+        made = select_runtime(Source(accuracy_kept={'f16': True}), 'cuda_graph', 'cuda')
+        assert made.name == 'cuda_graph'
+
+
+GRAPH = SimpleNamespace(input_shape=(3, 64, 64))
 
 WITHOUT_TORCH = """
 import sys

@@ -23,10 +23,10 @@ from impatient_ros.ros.perception_node import DEFAULT_MODEL
 __all__ = ['MODEL_PARAMETERS', 'Model', 'pictures_of', 'thumbnails']
 
 # What the node's classifier is made from: the same ones give the same costs.
-MODEL_PARAMETERS = ('model', 'device', 'runtime', 'cpu_threads', 'memory_limit', 'labels', 'fit')
+MODEL_PARAMETERS = ('model', 'device', 'runtime', 'precision', 'cpu_threads', 'memory_limit', 'labels', 'fit')
 PICTURES = 200  # of a source, at most: of more the page shows none, and nobody waits for their answers
 THUMBNAIL = 160  # px
-PRECISIONS = {'f32': 'single precision', 'bf16': 'bfloat16', 'f16': 'half precision'}
+PRECISIONS = {'f32': 'single precision', 'bf16': 'bfloat16', 'f16': 'half precision', 'int8': 'int8'}
 
 Pictures = Mapping[str, np.ndarray]  # RGB, uint8 [H, W, 3], by name
 

@@ -8,7 +8,8 @@ fixed addresses: one frame is on its way at a time. Scores come back through pin
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,10 +34,12 @@ class CudaGraphRuntime(Runtime):
         network: is put into eval() and onto the device; a copy of it in 16 bits is what executes there.
         device: a CUDA device.
         precision: 'f32' (convolutions may use TF32, as torch is set), 'f16', 'bf16', or 'auto': the first of
-            f16 and bf16 that leaves the classes of every exit as they are, compared at the network's own
-            resolution, and f32 where none does. What was chosen is the attribute of that name.
+            f16 and bf16 that keeps the accuracy. Of one that is not in `accuracy_kept` the classes of every
+            exit are compared, at the network's own resolution; f32 where none keeps it. What was chosen is
+            the attribute of that name.
         sides: the resolutions, px, ascending, the last is the network's own; (): only that one.
         digest: of the weights, under which the precision that 'auto' finds is kept in the user's cache.
+        accuracy_kept: whether it is, for each precision that was measured on labelled pictures.
 
     Raises:
         RuntimeUnavailableError: the device is none of CUDA's, or the network cannot be captured.
@@ -54,6 +57,7 @@ class CudaGraphRuntime(Runtime):
         precision: str = 'auto',
         sides: Sequence[int] = (),
         digest: str | None = None,
+        accuracy_kept: Mapping[str, bool] = MappingProxyType({}),
     ) -> None:
         if device.type != 'cuda':
             raise RuntimeUnavailableError(
@@ -65,7 +69,9 @@ class CudaGraphRuntime(Runtime):
         self.exits = len(network.stages)
         network = network.eval().to(device)
         network.to(memory_format=torch.channels_last)
-        self.precision = chosen_precision(network, device, digest) if precision == 'auto' else precision
+        self.precision = (
+            chosen_precision(network, device, digest, accuracy_kept) if precision == 'auto' else precision
+        )
         dtype = DTYPES[self.precision]
         self._stream = torch.cuda.Stream(device)
         self._prepare: dict[int, DevicePreparation] = {}  # by resolution
@@ -134,7 +140,6 @@ class CudaGraphRuntime(Runtime):
             **super().describe(),
             'torch': torch.__version__,
             'gpu': torch.cuda.get_device_name(self._torch_device),
-            'precision': self.precision,
         }
 
     def _replay(self, graph: torch.cuda.CUDAGraph) -> None:

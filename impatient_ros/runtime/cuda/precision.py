@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import logging
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,7 +16,7 @@ from impatient_ros.cache import CacheFile, cache_file
 if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
 
-__all__ = ['DTYPES', 'PRECISIONS', 'chosen_precision', 'half_precision_disagreement']
+__all__ = ['DTYPES', 'PRECISIONS', 'chosen_precision', 'half_precision_disagreement', 'native_to_cuda']
 
 DTYPES = {'f32': torch.float32, 'f16': torch.float16, 'bf16': torch.bfloat16}
 PRECISIONS = ('auto', *DTYPES)
@@ -28,30 +30,48 @@ KEPT = 64  # choices in the cache, one per model
 _log = logging.getLogger(__name__)
 
 
-def chosen_precision(network: ImpatientNetwork, device: torch.device, digest: str | None = None) -> str:
+def native_to_cuda(device: torch.device) -> tuple[str, ...]:
+    """What a CUDA device computes natively, the first choice first.
+
+    f16 has three more bits of fraction than bf16, but overflows beyond 65504.
+    """
+    bfloat16 = torch.cuda.get_device_capability(device) >= NATIVE_BFLOAT16
+    return ('f16', 'bf16', 'f32') if bfloat16 else ('f16', 'f32')
+
+
+def chosen_precision(
+    network: ImpatientNetwork,
+    device: torch.device,
+    digest: str | None = None,
+    accuracy_kept: Mapping[str, bool] = MappingProxyType({}),
+) -> str:
     """The precision that 'auto' means for a network that is on its device.
 
+    What was measured on labelled pictures decides; where nothing was, random pictures do.
+
     Args:
+        accuracy_kept: whether the accuracy is kept, for each precision that labelled pictures were run in.
         digest: of the weights: what was found is then kept in the user's cache. On an H100 it took 16 of the
             33 s in which a node with 1,000 classes started.
     """
+    native = native_to_cuda(device)
+    if kept := [precision for precision in native if accuracy_kept.get(precision)]:
+        return kept[0]
+    candidates = [each for each in native if each != 'f32' and each not in accuracy_kept]
     file = CacheFile(None, KEPT)
     if digest is not None:
         key = {'model': digest, 'torch': torch.__version__, 'gpu': torch.cuda.get_device_name(device)}
         file = cache_file('precision', key, suffix='.json', keep=KEPT)
     known = file.read(lambda content: str(json.loads(content)['precision']))
-    if known in DTYPES:
+    if known == 'f32' or known in candidates:
         _log.info('%s is used, as was found before', known)
         return known
-    chosen = _compared(network, device)
+    chosen = _compared(network, device, candidates)
     file.write(json.dumps({'precision': chosen}).encode())
     return chosen
 
 
-def _compared(network: ImpatientNetwork, device: torch.device) -> str:
-    candidates = ['f16']  # has three more bits of fraction than bf16, but overflows beyond 65504
-    if torch.cuda.get_device_capability(device) >= NATIVE_BFLOAT16:
-        candidates.append('bf16')
+def _compared(network: ImpatientNetwork, device: torch.device, candidates: Iterable[str]) -> str:
     for precision in candidates:
         disagreement = half_precision_disagreement(network, device, DTYPES[precision])
         used = max(disagreement) <= ALLOWED_DISAGREEMENT

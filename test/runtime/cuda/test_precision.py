@@ -27,6 +27,26 @@ def test_auto_takes_the_first_of_f16_and_bf16_that_leaves_the_classes_as_they_ar
     assert chosen({f16: [0.003], bf16: [0.003]}, (9, 0)) == ('f32', [f16, bf16])
 
 
+def test_labelled_pictures_say_more_than_random_ones(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        precision, 'half_precision_disagreement', lambda network, device, dtype: asked.append(dtype) or [0.0]
+    )
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (9, 0))
+
+    def chosen(**kept):
+        return chosen_precision('a network', torch.device('cuda'), accuracy_kept=kept)
+
+    assert chosen(bf16=True) == chosen(bf16=True, f16=False) == 'bf16'
+    assert chosen(bf16=True, f16=True) == 'f16'
+    assert chosen(bf16=False, f16=False) == 'f32'
+    assert asked == []
+    assert chosen(f16=False, int8=True) == 'bf16'
+    assert asked == [torch.bfloat16]
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: (7, 5))
+    assert chosen(bf16=True, f16=False) == 'f32', 'bf16 would be emulated'
+
+
 def test_what_was_found_is_kept_for_a_model_on_a_gpu(monkeypatch, tmp_path):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     asked = []
