@@ -32,9 +32,9 @@ from training.risk.loaded_budgets import LoadedBudgets
 
 __all__ = ['FEWEST', 'LoadModel', 'fit', 'real_shares']
 
-# Frames to either side that the smoothed slowdown looks at. On two recorded bags of 3,000 frames the worst share
-# predicted for second halves and for the other bag was 2.6 to 5.5 points off with 3, 2.4 to 4.7 with 15, 2.3 to
-# 6.5 with 30.
+# Frames to either side that the smoothed slowdown looks at. On two recorded bags of 3,000 frames the worst
+# share predicted for second halves and for the other bag was 2.6 to 5.5 points off with 3, 2.4 to 4.7 with
+# 15, 2.3 to 6.5 with 30.
 NEIGHBOURS = 15
 FEWEST = 100  # frames: the standard error of a share is 5 points then, and a fit means nothing
 DRAWS = 40  # of f per frame, evenly over its distribution
@@ -132,7 +132,10 @@ def fit(
         # A chance of 0 would have no gradient.
         return deviation.square().sum() / 2 - (likely + LEAST_CHANCE).log().sum()
 
-    optimiser = torch.optim.LBFGS([deviation], max_iter=300, line_search_fn='strong_wolfe')
+    # A change of the logarithm of the likelihood by less than the tolerance means nothing.
+    optimiser = torch.optim.LBFGS(
+        [deviation], max_iter=300, tolerance_change=1e-3, line_search_fn='strong_wolfe'
+    )
 
     def closure() -> torch.Tensor:
         optimiser.zero_grad()

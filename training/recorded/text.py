@@ -53,7 +53,8 @@ def model_text(model: LoadModel, slowdowns: np.ndarray, width: int) -> str:
     low, middle, high = np.quantile(slowdowns, (0.05, 0.5, 0.95))
     need = model.constant + model.proportional * middle
     text = (
-        f'The machine ran at {middle:.2f} times its latency profile (nine frames of ten: {low:.2f} to {high:.2f}). '
+        f'The machine ran at {middle:.2f} times its latency profile (nine frames of ten: {low:.2f} to '
+        f'{high:.2f}). '
         f'At that a frame needs {1000 * model.overhead * middle:.1f} ms of overhead and {need:.2f} times the '
         f"profile's cost of its path, give or take a factor of {np.exp(2 * model.spread):.1f}; "
         f'{model.lost:.1%} of the frames have no answer whatever their budget.'
@@ -116,12 +117,10 @@ def advice_text(found: Mapping[str, Any], robot: RobotPaths, costs: Sequence[flo
     where = ', '.join(f'{1000 * each["cost"]:.1f}' for each in anew['paths'])
     number = len(anew['paths'])
     if anew['gain'] >= PAYS:
-        gains.append(
-            (
-                anew['gain'],
-                f'Other exits or resolutions pay: {number} paths at {where} ms, +{100 * anew["gain"]:.1f} points.',
-            )
+        text = (
+            f'Other exits or resolutions pay: {number} paths at {where} ms, +{100 * anew["gain"]:.1f} points.'
         )
+        gains.append((anew['gain'], text))
     else:
         gains.append((0.0, f'Other exits or resolutions would not pay: {number} paths stand well.'))
     gains.append(_retraining(found['retraining']))
@@ -148,11 +147,11 @@ def _retraining(found: Mapping[str, Any]) -> tuple[float, str]:
     if found['moved'] is not None and found['moved'] < MOVED:
         return (
             0.0,
-            f'Retraining would not pay: it was trained for nearly these shares ({found["moved"]:.2f} apart).',
+            f'Retraining would not pay: trained for nearly these shares ({found["moved"]:.2f} apart).',
         )
     known = '' if found['moved'] is None else f'; its shares were {found["moved"]:.2f} apart from these'
     return (
         min(high, most),
-        f'Retraining the same paths for these budgets: in our experiments {100 * low:.1f} to {100 * high:.1f} '
-        f'points, never more than {100 * most:.1f}{known}.',
+        'Retraining the same paths for these budgets: in our experiments '
+        f'{100 * low:.1f} to {100 * high:.1f} points, never more than {100 * most:.1f}{known}.',
     )

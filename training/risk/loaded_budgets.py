@@ -21,7 +21,8 @@ class LoadedBudgets(BudgetDistribution):
 
         o + s c <= b,
 
-    so that the network has (b - o) / s seconds of its latency profile, 0 where nothing is left. With overhead 0 and slowdown 1 it is the distribution `Empirical` of the budgets.
+    so that the network has (b - o) / s seconds of its latency profile, 0 where nothing is left. With overhead
+    0 and slowdown 1 it is the distribution `Empirical` of the budgets.
 
     Args:
         budgets, overheads: s, [N].
