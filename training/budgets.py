@@ -1,106 +1,39 @@
-"""The budgets that a robot really had, from its recorded frame_status topics.
+"""The budgets that a robot really had, from its recorded frame_status topics, and what they call for.
 
     ros2 bag record /perception/front/frame_status        # on the robot
-    python -m training.budgets BAG -o robot.yaml --checkpoint model.safetensors --costs measured
-    python -m training.train fit ... --model.risk.budgets robot.yaml --model.risk.costs measured
+    python -m training.budgets BAG -o robot.yaml --checkpoint model.safetensors --costs profile.json
+    python -m training.train fit ... --model.risk.budgets robot.yaml --model.risk.costs profile.json
 
-BAG is a rosbag2 folder, an .mcap or .db3 file. The file that is written is a distribution, in seconds.
+BAG is a rosbag2 folder, an .mcap or .db3 file. The file that is written is a distribution, in seconds: with a
+checkpoint that of what overhead and slowdown left to the network, otherwise that of the budgets as they were.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
+import json
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import yaml
-from rosbags.typesys import Stores, get_typestore
 
 from impatient_ros.budgets import Empirical
-from impatient_ros.perception.frame_record import FrameRecord
-from impatient_ros.replay import SourceError
-from impatient_ros.replay.opened_recording import OpenedRecording
+from impatient_ros.checkpoint import CheckpointError
 from impatient_ros.standard_output import run_command
 from training.evaluate import load_checkpoint
-from training.risk.costs import exit_costs
-from training.risk.expected_accuracy import chosen_share
+from training.recorded.advice import RobotPaths, judged, what_pays
+from training.recorded.frames import TYPE, RecordedFrames, read_bag
+from training.recorded.load_model import LoadModel, fit
+from training.recorded.text import advice_text, histogram, judged_text, model_text, wide
+from training.risk.costs import increasing, path_costs
 
-__all__ = ['RecordedBudgets', 'histogram', 'main', 'read_bag', 'subsampled']
+__all__ = ['TYPE', 'main', 'subsampled']
 
-log = logging.getLogger(__name__)
-
-TYPE = 'diagnostic_msgs/msg/DiagnosticArray'
-SUFFIX = '/frame_status'
-KEPT = 1000  # samples in the file: the share of an exit is then right to 1/1000, 0.1 points
-
-
-@dataclass(frozen=True)
-class RecordedBudgets:
-    """The budgets (s) of all recorded frames that had one, and how many frames had which outcome."""
-
-    budgets: tuple[float, ...]
-    outcomes: Counter[str]
-    cameras: tuple[str, ...]
-
-    @property
-    def expired(self) -> int:
-        """Frames whose deadline had passed before they were picked up: a budget of 0."""
-        return sum(budget <= 0 for budget in self.budgets)
-
-
-def read_bag(path: str | Path, camera: str | None = None) -> RecordedBudgets:
-    """The budgets in a bag, all cameras' or one's.
-
-    Frames that nobody tried for another reason (superseded, dropped) have no budget. A budget that was
-    negative counts as 0: no exit fits either. Raises ValueError where the bag has none, OSError.
-    """
-    budgets: list[float] = []
-    outcomes: Counter[str] = Counter()
-    cameras: set[str] = set()
-    for record in _records(Path(path)):
-        if camera is not None and record.camera != camera:
-            continue
-        cameras.add(record.camera)
-        outcomes[record.outcome.value] += 1
-        if record.budget is not None and np.isfinite(record.budget):
-            budgets.append(max(0.0, record.budget))
-    if not budgets:
-        seen = f' (there are {", ".join(sorted(cameras))})' if cameras else ''
-        of = f' of camera {camera!r}' if camera is not None else ''
-        raise ValueError(
-            f'{path}: no frame_status{of} with a budget{seen}; record the topics ~/<camera>/frame_status'
-        )
-    return RecordedBudgets(tuple(budgets), outcomes, tuple(sorted(cameras)))
-
-
-def _records(path: Path) -> Iterator[FrameRecord]:
-    if not path.exists():
-        raise ValueError(f'{path}: there is no such bag')
-    deserialize = get_typestore(Stores.ROS2_JAZZY).deserialize_cdr
-    try:
-        with OpenedRecording(path) as recording:
-            for remark in recording.remarks:
-                log.warning('%s', remark)
-            for channel in recording.channels:
-                if channel.kind != TYPE or not channel.topic.endswith(SUFFIX):
-                    continue
-                for _, data in recording.messages(channel.topic, TYPE):
-                    message: Any = deserialize(data, TYPE)
-                    stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
-                    for status in message.status:
-                        values = {item.key: item.value for item in status.values}
-                        yield FrameRecord.from_values(status.hardware_id, stamp, values)
-    except SourceError:
-        raise
-    except Exception as error:  # a damaged message shows as struct, value, index and other errors
-        what = str(error) or type(error).__name__
-        raise ValueError(f'{path} cannot be read as a bag with frame_status: {what}') from error
+KEPT = 1000  # samples in the file: the share of a path is then right to 1/1000, 0.1 points
 
 
 def subsampled(budgets: Sequence[float], count: int = KEPT) -> tuple[float, ...]:
@@ -111,85 +44,107 @@ def subsampled(budgets: Sequence[float], count: int = KEPT) -> tuple[float, ...]
     return tuple(whole.quantile((k + 0.5) / count) for k in range(count))
 
 
-def histogram(budgets: Sequence[float], costs: Sequence[float] = (), width: int = 48, bins: int = 16) -> str:
-    """Bars of text from 0 to the largest budget; exits stand beside the bin where they begin to fit."""
-    high = max(max(budgets), 1e-9)
-    counts, edges = np.histogram(budgets, bins=bins, range=(0.0, high))
-    lines = []
-    for index, count in enumerate(counts):
-        low, top = edges[index], edges[index + 1]
-        last = index == bins - 1
-        fitting = [str(t + 1) for t, c in enumerate(costs) if low <= c < top or (last and c == top)]
-        note = f'  <- exit {", ".join(fitting)}' if fitting else ''
-        bar = '#' * round(width * count / counts.max())
-        lines.append(
-            f'{1000 * low:8.1f} - {1000 * top:6.1f} ms |{bar:<{width}} {count / len(budgets):5.1%}{note}'
-        )
-    beyond = [str(t + 1) for t, c in enumerate(costs) if c > high]
-    if beyond:
-        lines.append(f'exit {", ".join(beyond)}: costs more than every budget')
-    return '\n'.join(lines)
-
-
-def _exit_values(distribution: Empirical, costs: Sequence[float], accuracies: Sequence[float]) -> str:
-    """Per exit how often it would answer, and the expected accuracy that is lost without it."""
-    share = chosen_share(distribution, costs, accuracies)
-    worth = float(share[1:] @ np.asarray(accuracies))
-    lines = [f'no exit fits in {share[0]:.1%} of the frames; expected accuracy {worth:.1%}']
-    for t, cost in enumerate(costs):
-        rest = [i for i in range(len(costs)) if i != t]
-        without = 0.0
-        if rest:
-            others = [accuracies[i] for i in rest]
-            without = float(
-                chosen_share(distribution, [costs[i] for i in rest], others)[1:] @ np.asarray(others)
-            )
-        loss = worth - without
-        verdict = 'pays' if loss >= 0.001 else 'could be left out'
-        lines.append(
-            f'exit {t + 1}: {1000 * cost:7.2f} ms, answers {share[t + 1]:6.1%} of the frames, '
-            f'{100 * loss:5.2f} points lost without it: {verdict}'
-        )
-    return '\n'.join(lines)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; see --help. Returns 2 where the bag or an option cannot be used."""
     given = _parser().parse_args(arguments)
     try:
-        recorded = read_bag(given.bag, given.camera)
-        costs: tuple[float, ...] = ()
-        if given.checkpoint:
-            checkpoint = load_checkpoint(given.checkpoint, given.module)
-            if given.costs == 'macs':
-                raise ValueError(
-                    'budgets are in seconds: write --costs measured, or a latency profile (.json)'
-                )
-            costs = exit_costs(checkpoint.network, given.costs, given.mode, given.overhead)
-        distribution = Empirical(subsampled(recorded.budgets))
-        about = {
+        frames = read_bag(given.bag, given.camera)
+        about: dict[str, Any] = {
             'bag': Path(given.bag).name,
-            'cameras': list(recorded.cameras),
-            'frames': sum(recorded.outcomes.values()),
-            'budgets': len(recorded.budgets),
+            'cameras': list(frames.cameras),
+            'frames': sum(frames.outcomes.values()),
+            'budgets': len(frames.records),
             'unit': 's',
         }
-        values = {'about': about, **distribution.to_dict()}
-        values['samples'] = [round(sample, 6) for sample in distribution.samples]
+        width = wide(given.columns)
+        outcomes = ', '.join(f'{count} {name}' for name, count in frames.outcomes.most_common())
+        head = f'{len(frames.records)} budgets of {", ".join(frames.cameras)} ({outcomes}), '
+        parts = [textwrap.fill(head + f'{frames.expired} expired', width)]
+        found: dict[str, Any] = {**about, 'outcomes': dict(frames.outcomes), 'expired': frames.expired}
+        if given.checkpoint:
+            distribution, text, more = _with_checkpoint(given, frames, width)
+            parts += text
+            found |= more
+            about |= {'overhead': more['model']['overhead'], 'costs': more['costs']}
+        else:
+            parts.append(histogram(frames.budgets, {}, width))
+            distribution = Empirical(subsampled(frames.budgets.tolist())).to_dict()
+            distribution['samples'] = [round(sample, 6) for sample in distribution['samples']]
+            parts.append('Overhead and slowdown are not counted: that takes --checkpoint and --costs.')
         Path(given.output).write_text(
-            yaml.safe_dump(values, sort_keys=False, default_flow_style=None, width=100), encoding='utf-8'
+            yaml.safe_dump(
+                {'about': about, **distribution}, sort_keys=False, default_flow_style=None, width=100
+            ),
+            encoding='utf-8',
         )
-    except (ValueError, OSError) as error:
+        if given.json:
+            Path(given.json).write_text(json.dumps(found, indent=1), encoding='utf-8')
+    except (ValueError, OSError, CheckpointError) as error:
         print(f'budgets: {error}', file=sys.stderr)
         return 2
-    outcomes = ', '.join(f'{count} {name}' for name, count in recorded.outcomes.most_common())
-    cameras = ', '.join(recorded.cameras)
-    print(f'{len(recorded.budgets)} budgets of {cameras} ({outcomes}), {recorded.expired} expired')
-    print(histogram(recorded.budgets, costs))
-    if costs:
-        print(_exit_values(distribution, costs, checkpoint.accuracies))
-    print(f'wrote {given.output}')
+    print('\n\n'.join(parts))
+    print(f'wrote {given.output}' + (f' and {given.json}' if given.json else ''))
     return 0
+
+
+def _with_checkpoint(
+    given: argparse.Namespace, frames: RecordedFrames, width: int
+) -> tuple[dict[str, Any], list[str], dict[str, Any]]:
+    """What is left to the network, as the file has it; the text for people; the findings for JSON."""
+    robot, provenance = _robot_paths(given)
+    others = [(Path(each).name, read_bag(each, given.camera)) for each in given.judge]
+    first, second = frames.halves()
+    text: list[str] = []
+    results: list[dict[str, Any]] = []
+    try:
+        model = _fitted(first, robot)
+        results = [
+            judged(name, each, model, robot) for name, each in (('second half of the bag', second), *others)
+        ]
+        model = _fitted(frames, robot)
+    except ValueError as error:
+        # Of few frames only the recorded slowdown is known.
+        model = LoadModel()
+        text = [textwrap.fill(f'Overhead is taken for 0, since it cannot be fitted: {error}.', width)]
+    costs = model.costs(robot.costs)
+    distribution = model.budgets(frames).thinned(KEPT)
+    pays = what_pays(distribution, model, robot, provenance)
+    named = dict(zip(robot.names, costs, strict=True))
+    text = [
+        histogram(frames.budgets, named, width),
+        *text,
+        model_text(model, frames.slowdowns, width),
+        *([judged_text(results, robot, width)] if results else []),
+        advice_text(pays, robot, costs, width),
+    ]
+    found = {'model': asdict(model), 'judged': results, **pays, 'costs': [round(c, 7) for c in costs]}
+    found['paths'] = [
+        {'resolution': side, 'exit_index': t, 'cost': c, 'accuracy': a}
+        for (side, t), c, a in zip(robot.paths, costs, robot.accuracies, strict=True)
+    ]
+    return distribution.to_dict(), text, found
+
+
+def _fitted(frames: RecordedFrames, robot: RobotPaths) -> LoadModel:
+    return fit(frames, robot.paths, robot.costs, robot.accuracies)
+
+
+def _robot_paths(given: argparse.Namespace) -> tuple[RobotPaths, dict[str, Any]]:
+    """The checkpoint's paths and what they cost, and where it comes from. Raises ValueError, OSError."""
+    if given.costs == 'macs':
+        raise ValueError('budgets are in seconds: write --costs measured, or a latency profile (.json)')
+    checkpoint = load_checkpoint(given.checkpoint, given.module)
+    sides = [each.side for each in checkpoint.resolutions]
+    networks = [checkpoint.network if side == sides[-1] else checkpoint.network.at(side) for side in sides]
+    exits = len(checkpoint.network.exits)
+    costs = path_costs(networks, given.costs, given.mode)
+    # What is measured of one pass may fall from an exit to the next by chance.
+    costs = tuple(
+        c for start in range(0, len(costs), exits) for c in increasing(costs[start : start + exits])
+    )
+    accuracies = tuple(float(a) for each in checkpoint.resolutions for a in each.accuracies)
+    paths = tuple((side, t) for side in sides for t in range(exits))
+    return RobotPaths(paths, costs, accuracies, 1 / len(checkpoint.labels)), dict(checkpoint.provenance)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -198,16 +153,28 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('bag', metavar='BAG', help='rosbag2 folder, .mcap or .db3 with frame_status topics')
     parser.add_argument('-o', '--output', default='budgets.yaml', help='default: %(default)s')
+    parser.add_argument('--json', metavar='FILE', help='the findings, for programs')
     parser.add_argument('--camera', help='only this camera; default: all')
-    parser.add_argument('--checkpoint', help='says which of its exits pay under these budgets')
     parser.add_argument(
-        '--costs', default='measured', help='measured (on this machine), or a latency profile (.json)'
+        '--checkpoint',
+        help='that ran on the robot: overhead and slowdown are fitted, and what would pay is said',
+    )
+    parser.add_argument(
+        '--costs',
+        default='measured',
+        help="the robot's latency profile (.json, from ~/.cache/impatient_ros/latency there), or measured "
+        '(on this machine); default: %(default)s',
+    )
+    parser.add_argument(
+        '--judge',
+        metavar='BAG',
+        nargs='+',
+        default=[],
+        help='other bags to judge the fit on, of another load, say',
     )
     parser.add_argument('--mode', default='contract', help='contract or interruptible')
-    parser.add_argument(
-        '--overhead', type=float, default=0.0, help='s for decoding, preprocessing, publishing'
-    )
     parser.add_argument('--module', help='package.module.Class of a network of your own')
+    parser.add_argument('--columns', type=int, help="width of the text, 60 to 200; default: the terminal's")
     return parser
 
 

@@ -127,6 +127,8 @@ class FrameInProgress:
     def finish(self, final: Answer) -> FrameRecord:
         """The classifier has returned `final`. Returns how the frame ended, now or at its deadline."""
         with self._lock:
+            if final.infeasible:  # and so never planned
+                self._slowdown = final.slowdown
             if final.exit_index is not None:
                 self._send(final, self._start + final.elapsed)
             return self._end(final)

@@ -197,6 +197,13 @@ def test_a_frame_for_which_no_stage_is_executed_has_no_planned_path():
     assert (record.planned_resolution, record.planned_exit_index) == (None, None)
 
 
+def test_an_infeasible_frame_says_the_slowdown_by_which_it_was_infeasible():
+    scene = Scene()
+    scene.current.finish(replace(NOTHING, infeasible=True, slowdown=1.7))
+    record = scene.ended()
+    assert (record.outcome, record.slowdown) == (Outcome.infeasible, 1.7)
+
+
 def test_an_answer_by_the_fixed_budget_instead_of_an_announcement_says_so():
     scene = Scene(fallback=True)
     scene.current.finish(answer(2))

@@ -1,46 +1,28 @@
-"""python -m training.budgets: from a recording of frame_status to a distribution."""
+"""python -m training.budgets: from a recording of frame_status to a distribution and what it calls for."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from rosbags.rosbag2 import StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from recorded_bag import bag, drive
 
 from impatient_ros.budgets import Empirical
 from impatient_ros.checkpoint import save
 from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.perception.frame_record import FrameRecord, Outcome
-from training.budgets import histogram, main, read_bag, subsampled
+from training.budgets import main, subsampled
 from training.model.networks import NetworkOptions, build
-from training.risk.expected_accuracy import distribution_of
-
-STORE = get_typestore(Stores.ROS2_JAZZY)
-TYPE = 'diagnostic_msgs/msg/DiagnosticArray'
-
-
-def message(record: FrameRecord) -> bytes:
-    t = STORE.types
-    header = t['std_msgs/msg/Header'](t['builtin_interfaces/msg/Time'](int(record.stamp), 0), 'camera')
-    values = [t['diagnostic_msgs/msg/KeyValue'](k, v) for k, v in record.to_values().items()]
-    status = t['diagnostic_msgs/msg/DiagnosticStatus'](0, 'frame', '', record.camera, values)
-    return STORE.serialize_cdr(t[TYPE](header, [status]), TYPE)
-
-
-def bag(path: Path, plugin: StoragePlugin, records: list[FrameRecord]) -> Path:
-    with Writer(path, version=9, storage_plugin=plugin) as writer:
-        topics: dict[str, object] = {}
-        for number, record in enumerate(records):
-            topic = f'/perception/{record.camera}/frame_status'
-            if topic not in topics:
-                topics[topic] = writer.add_connection(topic, TYPE, typestore=STORE)
-            writer.write(topics[topic], number, message(record))  # type: ignore[arg-type]
-    return path
-
+from training.recorded.frames import read_bag
+from training.recorded.load_model import real_shares
+from training.recorded.text import histogram
+from training.risk.expected_accuracy import chosen_share, distribution_of
+from training.risk.options import RiskOptions
+from training.risk.path_weights import BudgetedPaths
 
 RECORDS = [
     *(FrameRecord('front', i, Outcome.answered, budget=0.010 + 0.001 * i, exits=3) for i in range(40)),
@@ -48,48 +30,116 @@ RECORDS = [
     FrameRecord('front', 51, Outcome.superseded),
     *(FrameRecord('rear', 60 + i, Outcome.missed, budget=0.2, exits=3) for i in range(3)),
 ]
+SIDES = (16, 24, 32)
+COSTS = (0.004, 0.009, 0.016)
+ACCURACIES = (0.5, 0.6, 0.9)
+OPTIONS = NetworkOptions(
+    module='training.model.small_backbones.SmallResNet',
+    module_options={'widths': [4, 8], 'blocks': 1},
+    exits=1,
+)
 
 
-@pytest.mark.parametrize('plugin', [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
-def test_budgets_of_all_cameras_or_of_one_are_read(plugin: StoragePlugin, tmp_path: Path) -> None:
-    path = bag(tmp_path / 'drive', plugin, RECORDS)
-    everything, rear = read_bag(path), read_bag(path, 'rear')
-    assert len(everything.budgets) == 44
-    assert everything.expired == 1
-    assert everything.cameras == ('front', 'rear')
-    assert everything.outcomes == {'answered': 40, 'infeasible': 1, 'superseded': 1, 'missed': 3}
-    assert rear.budgets == (0.2, 0.2, 0.2)
-
-
-def test_the_command_writes_a_distribution_and_says_which_exits_pay(
-    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr('training.budgets.exit_costs', lambda *given: (0.015, 0.1, 0.5))
-    options = {'widths': [4, 8], 'blocks': 1}
-    network = NetworkOptions(
-        module='training.model.small_backbones.SmallResNet', module_options=options, exits=3
-    )
+@pytest.fixture(scope='module')
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of one exit at three resolutions."""
     torch.manual_seed(0)
-    model = tmp_path / 'model.safetensors'
+    file = tmp_path_factory.mktemp('model') / 'model.safetensors'
     save(
-        build(network, classes=2, image_size=(32, 32)),
-        model,
+        build(OPTIONS, classes=2, image_size=(32, 32)),
+        file,
         labels=['a', 'b'],
         preprocessing=Preprocessing(32, 32),
-        accuracies=[0.5, 0.7, 0.9],
-        provenance={'network': network.described()},
+        resolutions=SIDES,
+        accuracies=[[a] for a in ACCURACIES],
+        temperatures=[[1.0]] * 3,
+        provenance={'network': OPTIONS.described(), 'budgets': 'none'},
     )
-    path, out = bag(tmp_path / 'drive', StoragePlugin.MCAP, RECORDS), tmp_path / 'robot.yaml'
-    assert main([str(path), '-o', str(out), '--checkpoint', str(model)]) == 0
+    return file
+
+
+@pytest.fixture(autouse=True)
+def costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr('training.budgets.path_costs', lambda *given: COSTS)
+
+
+def test_a_real_bag_becomes_weights_that_hold_for_its_second_half_and_another_load(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    paths = [(side, 0) for side in SIDES]
+    robot = {'paths': paths, 'costs': COSTS, 'overhead': 0.002, 'spread': 0.1}
+    quiet = bag(tmp_path / 'quiet', drive(2000, **robot, slowdown=1.2))  # type: ignore[arg-type]
+    busy = bag(tmp_path / 'busy', drive(2000, **robot, slowdown=1.5, seed=1))  # type: ignore[arg-type]
+    file, findings = tmp_path / 'robot.yaml', tmp_path / 'robot.json'
+    given = [str(quiet), '--judge', str(busy), '--checkpoint', str(model), '-o', str(file)]
+    assert main([*given, '--json', str(findings), '--columns', '80']) == 0
+    shown = capsys.readouterr().out
+    found = json.loads(findings.read_text())
+    half, other = found['judged']
+    assert half['worst'] < 0.02
+    assert other['worst'] < 0.04
+    assert min(half['worst_budgets_alone'], other['worst_budgets_alone']) > 0.1
+    for judged in found['judged']:
+        assert sum(judged['predicted']) == pytest.approx(1)
+    assert half['real'] == pytest.approx(real_shares(read_bag(quiet).halves()[1], paths).tolist())
+    assert f'busy, 2000 frames: at most {100 * other["worst"]:.1f} points off' in shown
+    assert 'Other exits or resolutions' in shown
+
+    # The file brings training the shares that were found.
+    distribution, unit = distribution_of(str(file), 1.0)
+    assert unit == 's'
+    share = chosen_share(distribution, found['costs'], ACCURACIES)
+    np.testing.assert_allclose(share, real_shares(read_bag(quiet), paths), atol=0.02)
+    np.testing.assert_allclose(share, found['share'], atol=2e-3)
+    network = build(OPTIONS, classes=2, image_size=(32, 32))
+    options = RiskOptions(budgets=str(file), costs=found['costs'])
+    weights = BudgetedPaths.of([network.at(16), network.at(24), network], options).chosen_share(ACCURACIES)
+    np.testing.assert_allclose(weights, share)
+    with pytest.raises(ValueError, match=r'leave out model\.risk\.overhead'):
+        BudgetedPaths.of(
+            [network.at(16), network], RiskOptions(budgets=str(file), costs=[0.1, 0.2], overhead=0.1)
+        )
+
+
+def test_of_few_frames_no_overhead_is_fitted(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path, out = bag(tmp_path / 'drive', RECORDS), tmp_path / 'robot.yaml'
+    assert main([str(path), '-o', str(out), '--checkpoint', str(model), '--columns', '60']) == 0
+    shown = capsys.readouterr().out
+    assert 'cannot be fitted: 0 frames of which it is known' in ' '.join(shown.split())
+    assert '<- 16 px' in shown
+    distribution, _ = distribution_of(str(out), 1.0)
+    budgets = Empirical(read_bag(path).budgets)
+    for cost in COSTS:
+        assert distribution.below(cost) == pytest.approx(budgets.below(cost))
+
+
+def test_without_a_checkpoint_the_file_has_the_budgets_as_they_were(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    path, out = bag(tmp_path / 'drive', RECORDS), tmp_path / 'robot.yaml'
+    assert main([str(path), '-o', str(out)]) == 0
     distribution, unit = distribution_of(str(out), 1.0)
     assert unit == 's'
-    np.testing.assert_allclose(distribution.samples, sorted(read_bag(path).budgets))
+    np.testing.assert_allclose(distribution.samples, sorted(read_bag(path).budgets))  # type: ignore[attr-defined]
     assert yaml.safe_load(out.read_text())['about']['cameras'] == ['front', 'rear']
     shown = capsys.readouterr().out
-    assert '<- exit 1' in shown
-    assert 'exit 3: costs more than every budget' in shown
-    lines = [line for line in shown.splitlines() if 'lost without it' in line]
-    assert [line.rsplit(': ')[-1] for line in lines] == ['pays', 'pays', 'could be left out']
+    assert '44 budgets of front, rear' in shown
+    assert 'not counted' in shown
+
+
+@pytest.mark.parametrize('columns', [10, 80, 500])
+def test_the_text_keeps_to_60_to_200_columns(
+    columns: int, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    robot = {'paths': [(side, 0) for side in SIDES], 'costs': COSTS, 'overhead': 0.002, 'spread': 0.1}
+    path = bag(tmp_path / 'drive', drive(400, **robot))  # type: ignore[arg-type]
+    given = [str(path), '--checkpoint', str(model), '-o', str(tmp_path / 'r.yaml'), '--columns', str(columns)]
+    assert main(given) == 0
+    lines = capsys.readouterr().out.splitlines()[:-1]  # the last one names a file
+    assert max(map(len, lines)) <= max(60, min(200, columns))
+    assert sum('#' in line for line in lines) > 10
 
 
 def test_many_budgets_are_thinned_to_the_same_distribution() -> None:
@@ -102,12 +152,13 @@ def test_many_budgets_are_thinned_to_the_same_distribution() -> None:
 
 
 def test_a_histogram_of_equal_budgets_has_one_bar() -> None:
-    assert histogram([0.1] * 5).count('100.0%') == 1
-    assert '#' in histogram([0.0, 0.0])
+    assert histogram([0.1] * 5, {}, 80).count('100.0%') == 1
+    assert '#' in histogram([0.0, 0.0], {}, 80)
+    assert 'x: costs more than every budget' in histogram([0.1], {'x': 0.2}, 80)
 
 
 def test_what_holds_no_budgets_is_said(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    path = bag(tmp_path / 'drive', StoragePlugin.MCAP, RECORDS[:3])
+    path = bag(tmp_path / 'drive', RECORDS[:3])
     assert main([str(path), '--camera', 'left', '-o', str(tmp_path / 'out')]) == 2
     assert "no frame_status of camera 'left' with a budget" in capsys.readouterr().err
     assert main([str(tmp_path / 'nowhere')]) == 2

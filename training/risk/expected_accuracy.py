@@ -22,6 +22,7 @@ from impatient_ros.budgets import (
 )
 from impatient_ros.planning.options import undominated
 from training.risk.costs import increasing
+from training.risk.loaded_budgets import KIND, LoadedBudgets
 
 __all__ = ['best_single_exit', 'chosen_share', 'distribution_of', 'expected_accuracy', 'plain_share']
 
@@ -45,7 +46,8 @@ def distribution_of(name: str, last_cost: float) -> tuple[BudgetDistribution, st
     if not isinstance(values, dict):
         raise ValueError(f'budgets: {name} does not describe a distribution; see training/README.md')
     about = values.pop('about', None)
-    return distribution_from_dict(values), about.get('unit') if isinstance(about, dict) else None
+    read = LoadedBudgets.from_dict if values.get('distribution') == KIND else distribution_from_dict
+    return read(values), about.get('unit') if isinstance(about, dict) else None
 
 
 def chosen_share(

@@ -14,6 +14,7 @@ from impatient_ros.budgets import BudgetDistribution
 from impatient_ros.network import ImpatientNetwork
 from training.risk.costs import path_costs
 from training.risk.expected_accuracy import chosen_share, distribution_of, plain_share
+from training.risk.loaded_budgets import LoadedBudgets
 from training.risk.options import RiskOptions
 
 __all__ = ['BudgetedPaths', 'of_last_exits', 'within_exits']
@@ -36,6 +37,10 @@ class BudgetedPaths:
             raise ValueError(
                 f'{options.budgets} has budgets in seconds: write model.risk.costs, too (measured, a '
                 'latency profile, or seconds per exit)'
+            )
+        if isinstance(distribution, LoadedBudgets) and options.overhead:
+            raise ValueError(
+                f'{options.budgets} knows the overhead of its robot: leave out model.risk.overhead'
             )
         paths = cls(distribution, costs, len(networks[0].exits))
         if not any(paths.plain_share()[1:]):
