@@ -71,7 +71,7 @@ def commands(name: str, data: Path, folder: Path) -> list[list[str]]:
     source = str(data / run.data)
     train = [
         *('-m', 'training.train', 'fit', '--config', str(ROOT / run.config), '--data.source', source),
-        *('--output', str(folder), '--log', 'none', *run.options),
+        *('--output', str(folder), '--metrics', 'none', '--keep', 'last', *run.options),
     ]
     model, found = (folder / each for each in RESULTS)
     evaluate = ['-m', 'training.evaluate', '--checkpoint', str(model), '--data', source, '--json', str(found)]

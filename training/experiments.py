@@ -159,8 +159,10 @@ class Experiment:
             str(run.seed),
             '--threads',
             '1',
-            '--log',
+            '--metrics',
             'none',
+            '--keep',
+            'last',  # every run of a table has learnt the same number of epochs
             '--data.workers',
             '0',  # every core has a run of its own
         ]

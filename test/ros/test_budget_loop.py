@@ -51,7 +51,7 @@ def test_recorded_budgets_weigh_the_exits_of_the_next_training(recording, tmp_pa
     smoke.write(tmp_path / 'data', {'train': 16, 'validation': 4})
     fit = ['fit', '--config', str(smoke.CONFIG), '--data.source', str(tmp_path / 'data')]
     fit += ['--output', str(tmp_path / 'run'), '--trainer.max_epochs', '1', '--trainer.accelerator', 'cpu']
-    fit += ['--model.risk.budgets', str(file), '--model.risk.costs', str(COSTS), '--log', 'none']
+    fit += ['--model.risk.budgets', str(file), '--model.risk.costs', str(COSTS), '--metrics', 'none']
     assert train.main(fit) == 0
     provenance = read(tmp_path / 'run' / 'model.safetensors').provenance
     # No answer never; exit 1 with 0.3 s, exit 2 with 3 s, exit 3 with 30 s.

@@ -72,7 +72,14 @@ def test_a_training_leaves_a_checkpoint_that_says_where_it_comes_from(shapes: Pa
 def test_a_training_at_several_resolutions_leaves_a_checkpoint_with_all_paths(
     shapes: Path, tmp_path: Path
 ) -> None:
-    several = ['--model.network.resolutions', '[16, 24, 32]', '--trainer.max_epochs', '1', '--log', 'none']
+    several = [
+        '--model.network.resolutions',
+        '[16, 24, 32]',
+        '--trainer.max_epochs',
+        '1',
+        '--metrics',
+        'none',
+    ]
     assert main(command(shapes, tmp_path, *several)) == 0
     checkpoint = load(tmp_path / 'model.safetensors', module=own_module())
     assert [each.side for each in checkpoint.resolutions] == [16, 24, 32]
@@ -99,7 +106,7 @@ def test_an_interrupted_training_goes_on_to_the_same_curve_and_weights(
     more: list[str], shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-    epochs = ['--trainer.max_epochs', '3', '--log', 'none', *more]
+    epochs = ['--trainer.max_epochs', '3', '--metrics', 'none', *more]
     assert main(command(shapes, whole, *epochs)) == 0
 
     start = ImpatientModule.on_train_epoch_start
@@ -130,7 +137,7 @@ def test_an_interrupted_training_goes_on_to_the_same_curve_and_weights(
 @pytest.mark.slow
 def test_a_training_killed_by_the_system_goes_on_to_the_same_curve(shapes: Path, tmp_path: Path) -> None:
     whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-    epochs = ['--trainer.max_epochs', '40', '--log', 'none']
+    epochs = ['--trainer.max_epochs', '40', '--metrics', 'none']
     run = [sys.executable, '-m', 'training.train']
     process = subprocess.Popen([*run, *command(shapes, broken, *epochs)], cwd=ROOT)
     while not (broken / 'last.ckpt').exists():
@@ -147,7 +154,7 @@ def test_a_training_killed_by_the_system_goes_on_to_the_same_curve(shapes: Path,
 def test_an_interrupted_training_does_not_go_on_with_other_options(
     shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    once = ['--trainer.max_epochs', '1', '--log', 'none']
+    once = ['--trainer.max_epochs', '1', '--metrics', 'none']
     assert main(command(shapes, tmp_path, *once)) == 0
     assert main(command(shapes, tmp_path, *once, '--model.risk.budgets', 'late')) == 2
     assert 'differs in model.risk.budgets' in capsys.readouterr().err
@@ -160,7 +167,7 @@ def test_a_network_of_torchvision_starts_from_weights_and_heads_learn_on_the_fro
     def train(name: str, *more: str) -> Any:
         backbone = ['--model.network.module', 'null', '--model.network.module_options', '{}']
         backbone += ['--model.network.backbone', 'shufflenet_v2_x0_5', '--trainer.max_epochs', '1']
-        assert main([*command(shapes, tmp_path / name), *backbone, '--log', 'none', *more]) == 0
+        assert main([*command(shapes, tmp_path / name), *backbone, '--metrics', 'none', *more]) == 0
         return load(tmp_path / name / 'model.safetensors')
 
     last = train('last', '--model.risk.method', 'last')
@@ -195,7 +202,7 @@ def test_a_network_of_torchvision_starts_from_weights_and_heads_learn_on_the_fro
             'the loss of exit',
         ),
         (['--data.source', 'nowhere.zip'], 'neither a folder nor a zip file'),
-        (['--log', 'papyrus'], 'write one of csv'),
+        (['--metrics', 'papyrus'], 'write one of csv'),
         (['--model.network.resolutions', '[32, 16]'], 'write sides in pixels, ascending'),
         (
             ['--model.network.resolutions', '[16, 32]', '--data.sizes', '[16, 32]'],
@@ -236,7 +243,7 @@ def test_class_folders_that_are_empty_or_differ_end_the_command(
 
 
 def test_tensorboard_logs_and_mixed_precision_are_options(shapes: Path, tmp_path: Path) -> None:
-    options = ['--trainer.max_epochs', '1', '--log', 'tensorboard', '--trainer.precision', 'bf16-mixed']
+    options = ['--trainer.max_epochs', '1', '--metrics', 'tensorboard', '--trainer.precision', 'bf16-mixed']
     assert main(command(shapes, tmp_path, *options)) == 0
     assert list(tmp_path.glob('log/*/events.out.tfevents.*'))
     assert load(tmp_path / 'model.safetensors', module=own_module()).provenance['precision'] == 'bf16-mixed'

@@ -58,7 +58,7 @@ def start_from(shapes: Path, path: Path, exits: int = 3, head_kind: str = 'own')
 def command(shapes: Path, output: Path, *more: str) -> list[str]:
     source = ['--data.source', str(pictures(shapes)), '--data.hold_out', str(HELD_OUT)]
     short = ['--trainer.max_epochs', '1', '--trainer.accelerator', 'cpu', '--data.batch_size', '16']
-    return ['fit', *source, '--output', str(output), *short, '--log', 'none', *more]
+    return ['fit', *source, '--output', str(output), *short, '--metrics', 'none', *more]
 
 
 def distil(shapes: Path, output: Path, start: Path, *more: str) -> Checkpoint:

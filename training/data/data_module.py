@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import lightning
+import numpy as np
 import torch
 from torch.utils.data import Sampler
 
@@ -28,12 +29,13 @@ from training.data.batches import (
     loader,
     orders,
 )
-from training.data.labelled_pictures import DataError, Pictures, labels_of, read, splits_of
+from training.data.labelled_pictures import Pictures
+from training.data.splits import Splits
 from training.data.unlabelled_pictures import read_unlabelled
 
 __all__ = ['PictureData']
 
-VALIDATION = 'validation'
+SIZE = 224
 VALIDATION_BATCH = 64  # pictures at a time, at least: does not change the result
 KEPT = 1 << 30  # bytes: validation pictures that take no more are prepared once
 
@@ -42,17 +44,20 @@ class PictureData(lightning.LightningDataModule):
     """Pictures for training and validation.
 
     Args:
-        source: a folder or zip with <split>/<class>/<picture>, or 'torchvision:<data set>:<folder>'; with
-            `labels_from` any pictures: see `read_unlabelled`.
+        source: a folder or zip with <class>/<picture> or <split>/<class>/<picture>, or 'torchvision:<data
+            set>:<folder>'; with `labels_from` any pictures: see `read_unlabelled`.
         labels_from: the checkpoint of the network that answers for pictures without labels; then size,
             resize, mean and std are its own.
-        size: side of the network's input, px.
+        size: side of the network's input, px; default: that of model.network.start, or 224.
         resize: shorter side of a picture before the centre crop, px; default 256/224 of `size`.
         sizes: sides while training, one after the other over equal parts of the epochs; default `size`.
-        hold_out: how many pictures of the split train validate, instead of the split `validation`; the same
-            ones whatever the seed.
+        train_split: the split to learn from; default: train, or the only one there is.
+        validation_split: the one that validates; default: validation, val or valid; without one a fifth of
+            each class is held out, the same pictures whatever the seed.
+        hold_out: how many pictures of the split to learn from validate instead, as many of every class.
         limit: how many pictures to train on, evenly from all classes; default all.
         batch_size: over all processes together.
+        mean: of each colour, 0..1; default: as the pretrained network had it, else ImageNet's; so is std.
         augmentation: random views of the training pictures.
         workers: processes that prepare batches, of each training process; default: see `workers_for`.
         in_memory: decode every picture once; false where the data set does not fit, such as ImageNet.
@@ -63,14 +68,16 @@ class PictureData(lightning.LightningDataModule):
         self,
         source: str,
         labels_from: str | None = None,
-        size: int = 224,
+        size: int | None = None,
         resize: int | None = None,
         sizes: list[int] | None = None,
+        train_split: str | None = None,
+        validation_split: str | None = None,
         hold_out: int = 0,
         limit: int | None = None,
         batch_size: int = 64,
-        mean: tuple[float, float, float] = IMAGENET_MEAN,
-        std: tuple[float, float, float] = IMAGENET_STD,
+        mean: tuple[float, float, float] | None = None,
+        std: tuple[float, float, float] | None = None,
         augmentation: Augmentation | None = None,
         workers: int | None = None,
         in_memory: bool = True,
@@ -91,6 +98,8 @@ class PictureData(lightning.LightningDataModule):
         self.source = source
         self.labels_from = labels_from
         self.temperature = 1.0  # at which the scores of the network that answers are probabilities
+        size = SIZE if size is None else size
+        mean, std = mean or IMAGENET_MEAN, std or IMAGENET_STD
         self.preprocessing = (
             Preprocessing.for_image_size(size, mean, std)
             if resize is None
@@ -103,8 +112,10 @@ class PictureData(lightning.LightningDataModule):
         self.workers = workers
         self.in_memory = in_memory
         self.seed = seed
+        self.splits: Splits | None = None  # pictures without labels have none
         if labels_from is None:
-            self.labels = labels_of(source)
+            self.splits = Splits(source, train_split, validation_split, hold_out, limit)
+            self.labels = self.splits.labels
         else:
             checkpoint = read_checkpoint(labels_from)
             self.labels, self.preprocessing = checkpoint.labels, checkpoint.preprocessing
@@ -115,33 +126,24 @@ class PictureData(lightning.LightningDataModule):
 
     def setup(self, stage: str = 'fit') -> None:
         """Decode the pictures, once. Raises DataError."""
-        if self._read is None and self.labels_from is not None:
-            side = round(1.25 * max(self.preprocessing.resize, *self.sizes))
+        if self._read is not None:
+            return
+        # A quarter more than the network's input, so that crops are not enlarged much.
+        side = round(1.25 * max(self.preprocessing.resize, *self.sizes))
+        if self.splits is None:
             self._read = read_unlabelled(
                 self.source, self.labels, shorter_side=side, hold_out=self.hold_out, limit=self.limit
             )
-        if self._read is None:
-            own = self._own_split
-            if not own and self.hold_out < len(self.labels):
-                other = next((each for each in ('val', 'valid') if each in splits_of(self.source)), None)
-                hint = 'add one' if other is None else f'rename {other!r} to that'
-                raise DataError(
-                    f'{self.source}: no split {VALIDATION!r}; {hint}, or write data.hold_out: how many '
-                    f'pictures of the split train are to validate (at least {len(self.labels)})'
-                )
-            if own:
-                labels_of(self.source, VALIDATION)  # before anything is decoded
-            classes = len(self.labels)
-            held = 0 if own else self.hold_out // classes
-            stop = None if self.limit is None else held + max(1, self.limit // classes)
-            # A quarter more than the network's input, so that crops are not enlarged much.
-            side = round(1.25 * max(self.preprocessing.resize, *self.sizes))
-            train = read(self.source, 'train', shorter_side=side, part=(held, stop), keep=self.in_memory)
+        else:
             # Nearly what the whole picture gives, and 60 photographs of 12 megapixels would keep 2 GB.
             whole = max(self.preprocessing.target_side, 2 * max(self.sizes))
-            split, part = (VALIDATION, None) if own else ('train', (0, held))
-            validation = read(self.source, split, shorter_side=whole, part=part, keep=self.in_memory)
-            self._read = train, validation
+            self._read = self.splits.read_both(side, whole, keep=self.in_memory)
+
+    def class_counts(self) -> list[int]:
+        """How many pictures of each class are learned from; decodes them where nothing else tells."""
+        if self.splits is not None and self.splits.counts is not None:
+            return [count for count, _ in self.splits.counts.values()]
+        return np.bincount(self.pictures.targets, minlength=len(self.labels)).tolist()
 
     @property
     def pictures(self) -> Pictures:
@@ -158,18 +160,9 @@ class PictureData(lightning.LightningDataModule):
         return self._read[1]
 
     @property
-    def _own_split(self) -> bool:
-        return self.labels_from is None and not self.hold_out and VALIDATION in splits_of(self.source)
-
-    @property
     def validation_is(self) -> str:
         """Where the validation pictures come from, for the provenance."""
-        if self.labels_from is not None:
-            return 'pictures without labels'
-        own = self._own_split
-        return (
-            f'split {VALIDATION}' if own else f'{len(self.validation)} pictures held out of the split train'
-        )
+        return 'pictures without labels' if self.splits is None else self.splits.validation_is
 
     def train_dataloader(self) -> Epochs:
         """Random views in random order, `Views`; on the device they become x [N, 3, side, side] and target

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +23,14 @@ from impatient_ros.images.errors import ImageError
 from training.data import torchvision_data
 from training.data.picture_files import DataError, PictureFiles
 from training.data.torchvision_data import is_torchvision
+from training.terminal import in_parallel
 
-__all__ = ['DataError', 'Pictures', 'labels_of', 'read', 'shrunk', 'splits_of']
+__all__ = ['DataError', 'Part', 'Pictures', 'chosen_of', 'labels_of', 'read', 'shrunk', 'splits_of']
 
 log = logging.getLogger(__name__)
+
+# From how many pictures a class has to which of them, in shuffled order, are taken.
+Part = Callable[[int], slice]
 
 
 @dataclass(frozen=True)
@@ -79,91 +83,112 @@ class OnDisk(Sequence[np.ndarray]):
         return picture if self._side is None else shrunk(picture, self._side)
 
 
-def labels_of(source: str | Path, split: str | None = None) -> tuple[str, ...]:
+def labels_of(source: str | Path | PictureFiles, split: str | None = None) -> tuple[str, ...]:
     """The class names of a data set, those of its split train; DataError where there are none, or others in
     `split`.
     """
     if is_torchvision(source):
         return torchvision_data.labels_of(str(source))
-    files = PictureFiles(Path(source))
+    files = _opened(source)
     if split is not None:
         files.check_classes(split)
     return files.labels()
 
 
-def splits_of(source: str | Path) -> tuple[str, ...]:
+def splits_of(source: str | Path | PictureFiles) -> tuple[str, ...]:
     """The names of a data set's splits; DataError where there are no pictures."""
     if is_torchvision(source):
         return torchvision_data.SPLITS
-    files = PictureFiles(Path(source))
+    files = _opened(source)
     files.labels()
     return tuple(sorted(files.listing))
 
 
+def _opened(source: str | Path | PictureFiles) -> PictureFiles:
+    return source if isinstance(source, PictureFiles) else PictureFiles(Path(source))
+
+
+def chosen_of(files: PictureFiles, split: str, part: Part | None = None) -> dict[str, list[str]]:
+    """The names of the files of each class of a split, or of a part of it; nothing is decoded.
+
+    DataError for an unknown split, other classes than those of the split train, and a class of which the part
+    has nothing.
+    """
+    listing = files.of(split)
+    chosen = {label: _some(sorted(listing[label]), part) for label in files.labels()}
+    for label, names in chosen.items():
+        if not listing[label]:
+            raise DataError(
+                f'{files.source}: {split}/{label} holds no readable picture; fill or remove this class folder'
+            )
+        if not names and part is not None:
+            raise DataError(
+                f'{files.source}: {split}/{label} has too few pictures ({len(listing[label])}): '
+                f'{part(len(listing[label])).start} of every class are held out to validate, and none is '
+                'left; add pictures, or write a smaller data.hold_out'
+            )
+    return chosen
+
+
 def read(
-    source: str | Path,
+    source: str | Path | PictureFiles,
     split: str,
     *,
     shorter_side: int | None = None,
-    part: tuple[int, int | None] | None = None,
+    part: Part | None = None,
     keep: bool = True,
 ) -> Pictures:
     """Decode one split; `shorter_side` (px) shrinks larger pictures once, which saves memory and time later.
 
-    `part` (start, stop) takes only the pictures start..stop of every class, in an order that is shuffled the
-    same way every time: two parts that do not overlap have no picture in common. Without `keep` pictures are
-    decoded whenever they are asked for, instead of once and into memory. A `source` that reads
-    'torchvision:CIFAR10:folder' is one of torchvision's data sets, which lies in that folder.
+    `part` says which pictures of every class to take, in an order that is shuffled the same way every time:
+    two parts that do not overlap have no picture in common. Without `keep` pictures are decoded whenever they
+    are asked for, instead of once and into memory. A `source` that reads 'torchvision:CIFAR10:folder' is one
+    of torchvision's data sets, which lies in that folder.
 
-    Broken pictures are left out, logged by name and listed in `.rejected`. DataError for an unknown split, a
-    class folder without a readable picture, and labels that differ from those of the split train.
+    Broken pictures are left out, logged by name and listed in `.rejected`. DataError as from `chosen_of`, and
+    for a class folder without a readable picture.
     """
     if is_torchvision(source):
         return _torchvision(str(source), split, shorter_side, part)
-    source = Path(source)
-    files = PictureFiles(source)
-    labels, listing = files.labels(), files.of(split)
-    images: list[np.ndarray] = []
-    targets: list[int] = []
-    names: list[str] = []
+    files = _opened(source)
+    labels, chosen = files.labels(), chosen_of(files, split, part)
+    numbered = [(target, name) for target, label in enumerate(labels) for name in chosen[label]]
+    if not keep:
+        names = [name for _, name in numbered]
+        targets = np.asarray([target for target, _ in numbered], np.int64)
+        return Pictures(labels, OnDisk(files, names, shorter_side), targets, tuple(names))
+
+    def small(numbered_name: tuple[int, str]) -> np.ndarray | ImageError:
+        try:
+            picture = files.picture(numbered_name[1])
+        except ImageError as error:
+            return error
+        return picture if shorter_side is None else shrunk(picture, shorter_side)
+
+    found: list[tuple[int, str, np.ndarray]] = []
     rejected: list[str] = []
-    for target, label in enumerate(labels):
-        chosen = _some(sorted(listing[label]), part)
-        if listing[label] and not chosen and part is not None:
-            raise DataError(
-                f'{source}: {split}/{label} has too few pictures ({len(listing[label])}): {part[0]} of '
-                'every class are held out to validate, and none is left; add pictures, or write a smaller '
-                'data.hold_out'
-            )
-        if not keep:
-            if not chosen:
-                raise DataError(
-                    f'{source}: {split}/{label} holds no picture; fill or remove this class folder'
-                )
-            names += chosen
-            targets += [target] * len(chosen)
-            continue
-        for name in chosen:
-            try:
-                picture = files.picture(name)
-            except ImageError as error:
-                log.warning('%s: %s is not a readable picture; left out (%s)', source, name, error)
-                rejected.append(name)
-                continue
-            images.append(picture if shorter_side is None else shrunk(picture, shorter_side))
-            targets.append(target)
-            names.append(name)
-        if target not in targets[-1:]:
-            raise DataError(
-                f'{source}: {split}/{label} holds no readable picture; fill or remove this class folder'
-            )
-    kept: Sequence[np.ndarray] = tuple(images) if keep else OnDisk(files, names, shorter_side)
-    return Pictures(labels, kept, np.asarray(targets, np.int64), tuple(names), tuple(rejected))
+    decoded = in_parallel(numbered, small, what=f'decoding {split}', total=len(numbered))
+    for (target, name), picture in decoded:
+        if isinstance(picture, ImageError):
+            log.warning('%s: %s is not a readable picture; left out (%s)', files.source, name, picture)
+            rejected.append(name)
+        else:
+            found.append((target, name, picture))
+    if missing := sorted({*range(len(labels))} - {target for target, _, _ in found}):
+        raise DataError(
+            f'{files.source}: {split}/{labels[missing[0]]} holds no readable picture; fill or remove this '
+            'class folder'
+        )
+    return Pictures(
+        labels,
+        tuple(picture for _, _, picture in found),
+        np.asarray([target for target, _, _ in found], np.int64),
+        tuple(name for _, name, _ in found),
+        tuple(rejected),
+    )
 
 
-def _torchvision(
-    source: str, split: str, shorter_side: int | None, part: tuple[int, int | None] | None
-) -> Pictures:
+def _torchvision(source: str, split: str, shorter_side: int | None, part: Part | None) -> Pictures:
     labels, images, numbers, rejected = torchvision_data.read(source, split)
     if shorter_side is not None:
         images = [shrunk(image, shorter_side) for image in images]
@@ -178,11 +203,11 @@ def _torchvision(
     return Pictures(labels, tuple(images[i] for i in chosen), targets[chosen], names, tuple(rejected))
 
 
-def _some(items: list[Any], part: tuple[int, int | None] | None) -> list[Any]:
-    """The items start..stop of a fixed shuffle, in their original order; all of them without a part."""
+def _some(items: list[Any], part: Part | None) -> list[Any]:
+    """What `part` takes of a fixed shuffle, in the items' original order; all of them without a part."""
     if part is None:
         return items
-    order = np.random.default_rng(0).permutation(len(items))[slice(*part)]
+    order = np.random.default_rng(0).permutation(len(items))[part(len(items))]
     return [items[i] for i in sorted(order)]
 
 

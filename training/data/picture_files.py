@@ -1,7 +1,8 @@
 """The picture files of a data set, in a folder or in a zip: ``<split>/<class>/<picture>``.
 
-Folders inside a class are part of it. What is passed over is said: pictures that lie in no class, and files
-that are none by their names.
+A data set that is not divided, ``<class>/<picture>``, is one split, which is called train. Folders inside a
+class are part of it. What is passed over is said: pictures that lie in no class, and files that are none by
+their names.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import unicodedata
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -22,11 +23,13 @@ from impatient_ros.images.errors import ImageError
 from impatient_ros.images.picture_files import MAX_FILE, PICTURE_SUFFIXES, read_picture_file
 from training.data.orientation import is_to_be_turned
 
-__all__ = ['DataError', 'PictureFiles', 'decode', 'hidden', 'member_data']
+__all__ = ['TRAIN', 'DataError', 'PictureFiles', 'decode', 'hidden', 'member_data']
 
 log = logging.getLogger(__name__)
 
 TRAIN = 'train'
+# What the folders of a divided data set are usually called; where none is, pictures may lie in class folders.
+SPLITS = {TRAIN, 'training', 'validation', 'val', 'valid', 'test', 'testing'}
 READABLE = {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA}
 METHODS = {9: 'Deflate64', 93: 'Zstandard', 95: 'xz', 98: 'PPMd', 99: 'AES encryption'}  # APPNOTE 4.4.5
 
@@ -49,6 +52,7 @@ class PictureFiles:
         self._zipped = not source.is_dir()
         self._members: dict[str, zipfile.ZipInfo] = {}  # by their names in `listing`
         self._warned = False
+        self._said: set[str] = set()  # splits of which it is said what is left out
         self._astray: dict[str, list[str]] = {}  # by split: pictures in no class
         self._others: dict[str, Counter[str]] = {}  # by split: how many files of which suffix are no pictures
         if not self._zipped:
@@ -79,7 +83,10 @@ class PictureFiles:
     def labels(self) -> tuple[str, ...]:
         """The classes' names, those of the split train where there is one. DataError where there are none."""
         if not self.listing:
-            raise DataError(f'{self.source}: no pictures found; expected <split>/<class>/<picture>.jpg')
+            raise DataError(
+                f'{self.source}: no pictures found; expected <class>/<picture>.jpg or '
+                '<split>/<class>/<picture>.jpg'
+            )
         return tuple(sorted(self.listing[self._leading]))
 
     def check_classes(self, split: str) -> None:
@@ -96,17 +103,26 @@ class PictureFiles:
             )
 
     def of(self, split: str) -> dict[str, list[str]]:
-        """The files of each class of a split; says what of it is left out. Raises as `check_classes`."""
+        """The files of each class of a split; logs what of it is left out, if nobody has asked for that yet.
+
+        Raises as `check_classes`.
+        """
         self.check_classes(split)
+        for reason in [] if split in self._said else self.left_out(split):
+            log.warning('%s: %s', self.source, reason)
+        return self.listing[split]
+
+    def left_out(self, split: str) -> list[str]:
+        """What lies in a split's folder and is not read, and why, for people."""
+        self._said.add(split)
+        reasons = []
         if astray := self._astray.get(split):
             what = f'{astray[0]} and {len(astray) - 1} more' if astray[1:] else astray[0]
-            log.warning('%s: left out, in no <split>/<class> folder: %s', self.source, what)
+            reasons.append(f'left out, in no <split>/<class> folder: {what}')
         if others := self._others.get(split):
             kinds = ', '.join(f'{count} {suffix[:20]}' for suffix, count in others.most_common(5))
-            log.warning(
-                '%s: %d files of %s left out, no pictures: %s', self.source, others.total(), split, kinds
-            )
-        return self.listing[split]
+            reasons.append(f'{others.total()} files of {split} left out, no pictures: {kinds}')
+        return reasons
 
     def picture(self, name: str) -> np.ndarray:
         """The picture in a file, RGB [H, W, 3] uint8; says so once where pictures are to be turned.
@@ -140,10 +156,10 @@ class PictureFiles:
 
     def _sort_into(self, entries: list[str]) -> None:
         top = _top_folder(entries)
-        for entry in entries:
-            *folders, name = entry.removeprefix(top).split('/')
-            if hidden(entry.removeprefix(top)):
-                continue
+        paths = {entry: entry.removeprefix(top) for entry in entries if not hidden(entry.removeprefix(top))}
+        undivided = _undivided(paths.values())
+        for entry, path in paths.items():
+            *folders, name = ([TRAIN] if undivided and '/' in path else []) + path.split('/')
             is_picture = name.lower().endswith(PICTURE_SUFFIXES)
             if len(folders) < 2:
                 if is_picture:
@@ -220,6 +236,14 @@ def _check_readable(source: Path, members: Any) -> None:
                 f'{source}: {member.filename} is {how}, which cannot be read here: unpack the zip (7z x) and '
                 'name the folder, or pack it anew (zip -r)'
             )
+
+
+def _undivided(paths: Iterable[str]) -> bool:
+    """Whether pictures lie in class folders, without a folder for each split."""
+    inside = [path.split('/') for path in paths if '/' in path]
+    return not SPLITS & {folders[0].lower() for folders in inside} and any(
+        len(folders) == 2 and folders[1].lower().endswith(PICTURE_SUFFIXES) for folders in inside
+    )
 
 
 def _top_folder(entries: list[str]) -> str:

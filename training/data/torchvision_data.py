@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,7 +27,7 @@ PREFIX = 'torchvision:'
 SPLITS = ('train', 'test')
 
 
-def is_torchvision(source: str | Path) -> bool:
+def is_torchvision(source: object) -> bool:
     """Whether `source` names a data set of torchvision: 'torchvision:<class>:<folder>'."""
     return isinstance(source, str) and source.startswith(PREFIX)
 

@@ -7,11 +7,8 @@ single pictures some at random, the same ones every time.
 from __future__ import annotations
 
 import logging
-import os
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,13 +20,13 @@ from impatient_ros.replay.frame import RawFrame, SourceError
 from impatient_ros.replay.pictures import picture_files
 from training.data.labelled_pictures import Pictures, shrunk
 from training.data.picture_files import DataError, decode, hidden, member_data
+from training.terminal import in_parallel
 
 __all__ = ['read_unlabelled']
 
 log = logging.getLogger(__name__)
 
 HELD_OUT = 0.1  # of the pictures, where nothing else is said
-DECODED_AHEAD = 256  # files: bounds what waits in memory at full size
 
 
 def read_unlabelled(
@@ -99,20 +96,20 @@ def _pictures(
     """Names and pictures of encoded files, several decoded at a time."""
     entries = _entries(path, files, zips, rejected)
 
-    def small(data: bytes) -> np.ndarray | ImageError:
+    def small(entry: tuple[str, bytes]) -> np.ndarray | ImageError:
         try:
-            return shrunk(decode(data), shorter_side)
+            return shrunk(decode(entry[1]), shorter_side)
         except ImageError as error:
             return error
 
-    with ThreadPoolExecutor(max(1, os.cpu_count() or 1)) as pool:
-        while batch := list(islice(entries, DECODED_AHEAD)):
-            names, data = zip(*batch, strict=True)
-            for name, picture in zip(names, pool.map(small, data), strict=True):
-                if isinstance(picture, ImageError):
-                    _leave_out(path, name, picture, rejected)
-                else:
-                    yield name, picture
+    # How many a zip holds is known when it is opened.
+    for (name, _), picture in in_parallel(
+        entries, small, what='decoding', total=None if zips else len(files)
+    ):
+        if isinstance(picture, ImageError):
+            _leave_out(path, name, picture, rejected)
+        else:
+            yield name, picture
 
 
 def _entries(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import logging
 import os
 import time
@@ -12,7 +13,7 @@ from typing import Any
 import lightning
 
 from training.model.resolutions import path_names
-from training.model.training_module import ImpatientModule
+from training.model.training_module import VALIDATION_RISK, ImpatientModule
 
 __all__ = ['LearningCurve']
 
@@ -45,6 +46,7 @@ class LearningCurve(lightning.Callback):
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         row = self.rows[-1]
         row['risk'] = float(trainer.callback_metrics['risk'])
+        row[VALIDATION_RISK] = float(trainer.callback_metrics[VALIDATION_RISK])
         row['seconds'] = round(time.monotonic() - self._started, 1)
         if not trainer.is_global_zero:
             return
@@ -57,9 +59,11 @@ class LearningCurve(lightning.Callback):
         accuracies = ' '.join(
             f'{100 * value:.1f}%' for key, value in row.items() if key.startswith('accuracy')
         )
+        left = ((trainer.max_epochs or 0) - row['epoch']) * self.seconds / len(self.rows)
         log.info(
-            'epoch %d of %s: risk %.4f, validation accuracy %s, %.0f s',
-            row['epoch'], trainer.max_epochs, row['risk'], accuracies, row['seconds'],
+            'epoch %d of %s: risk %.4f, on validation %.4f, accuracy there %s, %.0f s%s',
+            row['epoch'], trainer.max_epochs, row['risk'], row[VALIDATION_RISK], accuracies, row['seconds'],
+            f'; {datetime.timedelta(seconds=round(left))} left' if left > 0 else '',
         )  # fmt: skip
 
     @property

@@ -18,10 +18,20 @@ import torch
 from torch import nn
 
 from impatient_ros.checkpoint import read
+from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.network import ImpatientNetwork
+from impatient_ros.network.families import find
 from impatient_ros.network.families.weights import read_state
 
-__all__ = ['NetworkOptions', 'build', 'carry_over', 'memory_layout', 'module_of', 'trusted']
+__all__ = [
+    'NetworkOptions',
+    'build',
+    'carry_over',
+    'memory_layout',
+    'module_of',
+    'pretrained_preprocessing',
+    'trusted',
+]
 
 log = logging.getLogger(__name__)
 
@@ -152,6 +162,15 @@ def _as_started(options: NetworkOptions) -> NetworkOptions:
         backbone=backbone['name'],
         backbone_options=backbone['options'],
     )
+
+
+def pretrained_preprocessing(options: NetworkOptions) -> Preprocessing | None:
+    """How the pictures that the network has learnt from were prepared; None where it has learnt nothing."""
+    if options.start is not None:
+        return read(options.start).preprocessing
+    if options.backbone is None or options.weights is None:
+        return None
+    return find(options.family).preprocessing(options.backbone)
 
 
 def trusted(path: str) -> bool:

@@ -11,7 +11,7 @@ import torch
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.network.private_tensors import private_of_exits
 
-__all__ = ['OptimiserOptions', 'check_averaging', 'optimiser_and_schedule']
+__all__ = ['OptimiserOptions', 'check_optimiser', 'optimiser_and_schedule']
 
 
 MOMENTUM = 0.9  # of SGD with Nesterov's momentum, as residual networks are usually trained
@@ -39,10 +39,15 @@ class OptimiserOptions:
     averaging: float = 0.996
 
 
-def check_averaging(options: OptimiserOptions) -> None:
+def check_optimiser(options: OptimiserOptions) -> None:
     """Raises ValueError."""
     if not 0 <= options.averaging < 1:
         raise ValueError(f'model.optimiser.averaging is {options.averaging}: write a decay below 1, or 0')
+    if options.kind not in KINDS:
+        raise ValueError(f'model.optimiser.kind is {options.kind!r}: write one of {", ".join(KINDS)}')
+    for name in ('learning_rate', 'head_rate'):
+        if not getattr(options, name) > 0:
+            raise ValueError(f'model.optimiser.{name} is {getattr(options, name)}: write a number above 0')
 
 
 def optimiser_and_schedule(
@@ -50,10 +55,8 @@ def optimiser_and_schedule(
 ) -> dict[str, Any]:
     """The optimiser of what of `network` learns, as Lightning takes it; biases and norms do not decay.
 
-    The learning rate warms up and falls once, over so many `steps`. Raises ValueError.
+    The learning rate warms up and falls once, over so many `steps`.
     """
-    if options.kind not in KINDS:
-        raise ValueError(f'model.optimiser.kind is {options.kind!r}: write one of {", ".join(KINDS)}')
     groups = []
     heads = {id(p) for p in (*network.exits.parameters(), *private_of_exits(network, len(network.exits)))}
     learning = [p for p in network.parameters() if p.requires_grad]

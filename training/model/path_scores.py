@@ -11,9 +11,15 @@ __all__ = ['PathScores']
 
 
 class PathScores:
-    """Of `paths` paths; nothing is read from the device before `means`."""
+    """Of `paths` paths; nothing is read from the device before `means`.
 
-    def __init__(self, paths: int, device: torch.device) -> None:
+    In the losses a picture counts as its class does in `class_weights`; in accuracies all count alike.
+    """
+
+    def __init__(
+        self, paths: int, device: torch.device, class_weights: Sequence[float] | None = None
+    ) -> None:
+        self._weights = None if class_weights is None else torch.tensor(class_weights, device=device)
         # Per path right answers and summed loss; in the last column how many pictures.
         self._sums = torch.zeros(2, paths + 1, device=device, dtype=torch.double)
 
@@ -22,7 +28,8 @@ class PathScores:
         scores = torch.stack([each.float() for each in logits], 2)
         targets = target[:, None].expand(-1, len(logits))
         self._sums[0, :-1] += (scores.argmax(1) == targets).sum(0)
-        self._sums[1, :-1] += nn.functional.cross_entropy(scores, targets, reduction='none').sum(0)
+        losses = nn.functional.cross_entropy(scores, targets, weight=self._weights, reduction='none')
+        self._sums[1, :-1] += losses.sum(0)
         self._sums[:, -1] += len(target)
 
     def means(

@@ -20,12 +20,15 @@ import torch
 
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.network.private_tensors import private_of_exits
+from training.data.data_module import PictureData
 from training.model import gradient_equilibrium
 from training.model.averaging import RunningAverage
+from training.model.checks import check_pictures
 from training.model.networks import NetworkOptions, build, memory_layout
-from training.model.optimisation import OptimiserOptions, check_averaging, optimiser_and_schedule
+from training.model.optimisation import OptimiserOptions, check_optimiser, optimiser_and_schedule
 from training.model.path_scores import PathScores
 from training.model.resolutions import at_sides, path_names, resized, sandwich, sides_of
+from training.risk.class_weights import balanced
 from training.risk.methods import (
     FROZEN,
     check_options,
@@ -33,6 +36,7 @@ from training.risk.methods import (
     chosen_exits,
     fixed_weights,
     frozen,
+    joint_risk,
     set_modes,
     trainable,
 )
@@ -40,10 +44,11 @@ from training.risk.objective import JointRisk, floored, teaching
 from training.risk.options import RiskOptions
 from training.risk.path_weights import BudgetedPaths, of_last_exits, within_exits
 
-__all__ = ['ImpatientModule']
+__all__ = ['VALIDATION_RISK', 'ImpatientModule']
 
 log = logging.getLogger(__name__)
 
+VALIDATION_RISK = 'validation_risk'  # what Lightning knows it as
 CHECKED = 50  # steps: on a device, losses are looked at so seldom, since the processor waits for them
 NO_RISK_OPTIONS, NO_OPTIMISER_OPTIONS = RiskOptions(), OptimiserOptions()
 
@@ -66,9 +71,11 @@ class ImpatientModule(lightning.LightningModule):
         self.risk_options = risk
         self.optimiser_options = optimiser
         check_options(risk, frozen_from=network.start or network.weights)
-        check_averaging(optimiser)
+        check_optimiser(optimiser)
         self.exit_share: tuple[float, ...] | None = None  # of the budgets, [R * T + 1]; joint training only
         self.exit_costs: tuple[float, ...] = ()  # of all paths, [R * T]
+        self.path_weights: tuple[float, ...] = ()  # w' of the risk, [R * T]
+        self.class_weights: tuple[float, ...] | None = None
         self.sides: tuple[int, ...] = ()
         self.chosen: tuple[int, ...] = ()
         self.validation: list[dict[str, Any]] = []  # per epoch: accuracies and losses of all paths
@@ -79,21 +86,13 @@ class ImpatientModule(lightning.LightningModule):
         """Build the network for the data module's pictures and labels."""
         if self._built:
             return
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
-        if self.unlabelled != (data.labels_from is not None):
-            raise ValueError(
-                'method distil learns from pictures without labels, and no other method does: write '
-                'model.risk.method distil, model.network.start CHECKPOINT and data.source PICTURES'
-            )
-        if self.unlabelled and 'statistics' in self.options.private:
-            raise ValueError(
-                'method distil has nothing to learn in running averages, which it leaves as they are: leave '
-                'statistics out of model.network.private'
-            )
-        if self.options.resolutions and len(set(data.sizes)) > 1:
-            raise ValueError(
-                'data.sizes and model.network.resolutions both say at which sizes to learn: write one of them'
-            )
+        self.prepare_for(self.trainer.datamodule)  # type: ignore[attr-defined]
+
+    def prepare_for(self, data: PictureData) -> None:
+        """Build the network for what is known of `data` before it is decoded. Raises ValueError, OSError."""
+        check_pictures(self.options, self.risk_options, sizes=data.sizes, labelled=data.labels_from is None)
+        if self.risk_options.class_weights == 'balanced':
+            self.class_weights = balanced(data.class_counts())
         self.prepare(len(data.labels), data.preprocessing.size)
 
     def prepare(self, classes: int, image_size: tuple[int, int]) -> None:
@@ -106,22 +105,16 @@ class ImpatientModule(lightning.LightningModule):
         networks = at_sides(network, self.sides)
         given = self.options.start is not None
         self.chosen = chosen_exits(options.method, exits, options.exit, classifier_given=given)
-        weights = fixed_weights(options.method, self.chosen, exits)
-        if weights is None:
+        fixed = fixed_weights(options.method, self.chosen, exits)
+        if fixed is None:
             self._budgeted = BudgetedPaths.of(networks, options)
             self.exit_costs = self._budgeted.costs
             self.exit_share = self._budgeted.plain_share()
-            weights = floored(self.exit_share, options.floor)
+            self.path_weights = floored(self.exit_share, options.floor)
         else:
-            weights = tuple(w / len(networks) for _ in networks for w in weights)
-        self._distillation = options.distillation if options.method in ('joint', 'uniform') else 0.0
-        self.risk = JointRisk(
-            teaching(weights, self._distillation),
-            label_smoothing=options.label_smoothing,
-            distillation=self._distillation,
-            temperature=options.distillation_temperature,
-            names=path_names(self.sides, exits),
-        )
+            self.path_weights = tuple(w / len(networks) for _ in networks for w in fixed)
+        names = path_names(self.sides, exits)
+        self.risk = joint_risk(options, self.path_weights, self.class_weights, names)
         log.info('exit weights %s', ' '.join(f'{w:.3f}' for w in self.risk.weights))
         self._layout = memory_layout(network)
         self.network = network.to(memory_format=self._layout)
@@ -133,9 +126,9 @@ class ImpatientModule(lightning.LightningModule):
             self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
         self._built = True
 
+    # Made when first used: the network is on its device then.
     @cached_property
     def _learning(self) -> list[ImpatientNetwork]:
-        # Made when first used: the network is on its device then.
         return at_sides(self.network, self.sides)
 
     @cached_property
@@ -199,7 +192,7 @@ class ImpatientModule(lightning.LightningModule):
     def _joint_risk_of(
         self, x: torch.Tensor, target: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `risk_of`, over all exits at the resolutions of this batch."""
+        """As `risk_of`, over all exits at this batch's resolutions."""
         weights = self.risk.weights.view(len(self.sides), -1)
         equilibrium = self.risk_options.equilibrium and not self._backbone_first
         if self._backbone_first:
@@ -249,7 +242,7 @@ class ImpatientModule(lightning.LightningModule):
     def on_validation_epoch_start(self) -> None:
         for network in self._validated:
             network.eval()
-        self._scores = PathScores(len(self.sides) * len(self.network.exits), self.device)
+        self._scores = PathScores(len(self.path_weights), self.device, self.class_weights)
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], index: int) -> None:
         """Right answers and losses of every path of the averaged network."""
@@ -276,6 +269,9 @@ class ImpatientModule(lightning.LightningModule):
                 self.log(f'{name}/loss', losses[k], rank_zero_only=True)
         if len(self.sides) > 1 and self.exit_share is not None:
             self._choose_by(accuracies)
+        # By these accuracies' own weights: what the node would answer with the network as it is now.
+        risk = sum(w * loss for w, loss in zip(self.path_weights, losses, strict=True))
+        self.log(VALIDATION_RISK, risk, prog_bar=True)
 
     def _choose_by(self, accuracies: Sequence[float]) -> None:
         """Weigh the paths by how often the planner chooses them, now that validation accuracies are known.
@@ -284,7 +280,8 @@ class ImpatientModule(lightning.LightningModule):
         at a low resolution is dearer and better than one at a high resolution, or not, as it turns out.
         """
         self.exit_share = self._budgeted.chosen_share(accuracies)
-        weights = teaching(floored(self.exit_share, self.risk_options.floor), self._distillation)
+        self.path_weights = floored(self.exit_share, self.risk_options.floor)
+        weights = teaching(self.path_weights, self.risk.distillation)
         self.risk.weights.copy_(self.risk.weights.new_tensor(weights))
 
     def configure_optimizers(self) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from collections.abc import Sequence
 from torch import nn
 
 from impatient_ros.network import ImpatientNetwork
+from training.risk.class_weights import CHOICES as CLASS_WEIGHTS
+from training.risk.objective import JointRisk, teaching
 from training.risk.options import RiskOptions
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     'chosen_exits',
     'fixed_weights',
     'frozen',
+    'joint_risk',
     'set_modes',
     'trainable',
 ]
@@ -67,6 +70,10 @@ def check_options(options: RiskOptions, frozen_from: str | None) -> None:
     """
     if not 0 <= options.mixed < 1:
         raise ValueError(f'model.risk.mixed is {options.mixed}: write a share from 0 to below 1')
+    if options.class_weights not in CLASS_WEIGHTS:
+        raise ValueError(
+            f'model.risk.class_weights is {options.class_weights!r}: write one of {", ".join(CLASS_WEIGHTS)}'
+        )
     if options.method in FROZEN and not frozen_from:
         raise ValueError(
             f'method {options.method} learns beside a frozen backbone: write which, model.network.start (a '
@@ -86,6 +93,24 @@ def check_several_resolutions(method: str, mode: str) -> None:
             'in interruptible mode passes at several resolutions follow each other and their costs add up, '
             'which the weights do not know: write model.risk.mode contract'
         )
+
+
+def joint_risk(
+    options: RiskOptions,
+    weights: Sequence[float],
+    class_weights: Sequence[float] | None,
+    names: Sequence[str],
+) -> JointRisk:
+    """The risk over paths of these `weights` and `names`. Raises ValueError."""
+    distillation = options.distillation if options.method in ('joint', 'uniform') else 0.0
+    return JointRisk(
+        teaching(weights, distillation),
+        class_weights=class_weights,
+        label_smoothing=options.label_smoothing,
+        distillation=distillation,
+        temperature=options.distillation_temperature,
+        names=names,
+    )
 
 
 def fixed_weights(method: str, chosen: Sequence[int], exits: int) -> tuple[float, ...] | None:

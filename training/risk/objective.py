@@ -55,18 +55,21 @@ class JointRisk(nn.Module):
     """
 
     weights: torch.Tensor
+    class_weights: torch.Tensor | None
 
     def __init__(
         self,
         weights: Sequence[float],
         *,
+        class_weights: Sequence[float] | None = None,
         label_smoothing: float = 0.0,
         distillation: float = 0.0,
         temperature: float = 2.0,
         names: Sequence[str] = (),
     ) -> None:
         """`weights` [T] of the exits, as `floored` returns them, or of all paths, where each exit is at
-        several resolutions; `temperature` is tau; `names` of the exits are for error messages.
+        several resolutions; `class_weights` [classes] say how much a picture of each class counts in the
+        cross-entropy; `temperature` is tau; `names` of the exits are for error messages.
         """
         super().__init__()
         if not 0 <= distillation <= 1:
@@ -74,6 +77,8 @@ class JointRisk(nn.Module):
         if not (math.isfinite(temperature) and temperature > 0):
             raise ValueError(f'the temperature of distillation is {temperature!r}; write a number above 0')
         self.register_buffer('weights', torch.tensor([float(w) for w in weights]))
+        of_classes = None if class_weights is None else torch.tensor([float(w) for w in class_weights])
+        self.register_buffer('class_weights', of_classes, persistent=False)  # follow from the pictures
         self.label_smoothing = label_smoothing
         self.distillation, self.temperature = distillation, temperature
         self.names = tuple(names) or tuple(f'{t + 1} of {len(weights)}' for t in range(len(weights)))
@@ -111,7 +116,9 @@ class JointRisk(nn.Module):
     def _labelled(self, logits: Sequence[torch.Tensor], target: torch.Tensor) -> torch.Tensor:
         each = torch.stack(
             [
-                functional.cross_entropy(z.float(), target, label_smoothing=self.label_smoothing)
+                functional.cross_entropy(
+                    z.float(), target, weight=self.class_weights, label_smoothing=self.label_smoothing
+                )
                 for z in logits
             ]
         )

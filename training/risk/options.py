@@ -22,6 +22,7 @@ class RiskOptions:
         mode: contract or interruptible, as the network will run.
         overhead: seconds for decoding, preprocessing and publishing, added to costs in seconds.
         floor: share of the weights that all exits (at all resolutions) get alike.
+        class_weights: none, or balanced: all classes count alike, however many pictures they have.
         label_smoothing: share of the target's probability that all classes get alike.
         distillation: share of the last exit's answers, at the largest resolution, in what earlier exits and
             smaller resolutions learn; its own weight then includes what they learn from it (see
@@ -38,6 +39,7 @@ class RiskOptions:
     mode: str = 'contract'
     overhead: float = 0.0
     floor: float = FLOOR
+    class_weights: str = 'none'
     label_smoothing: float = 0.0
     distillation: float = 0.0
     distillation_temperature: float = 2.0

@@ -32,17 +32,10 @@ def test_without_one_or_where_asked_some_training_pictures_are_held_out(shapes: 
     assert (len(data.pictures), len(data.validation)) == (30, 12)
     assert set(data.pictures.names) & set(data.validation.names) == set()
     assert data.validation_is == '12 pictures held out of the split train'
-    with pytest.raises(DataError, match=r'no split .validation.; add one, or write data.hold_out'):
-        PictureData(str(tmp_path)).setup()
-
-
-def test_a_split_that_is_nearly_called_so_is_pointed_out(shapes: Path, tmp_path: Path) -> None:
-    (tmp_path / 'train').symlink_to(shapes / 'train')
-    (tmp_path / 'val').symlink_to(shapes / 'validation')
-    with pytest.raises(
-        DataError, match=r"no split 'validation'; rename 'val' to that, or write data.hold_out"
-    ):
-        PictureData(str(tmp_path)).setup()
+    automatic = PictureData(str(tmp_path), size=32, resize=32)
+    assert (len(automatic.pictures), len(automatic.validation)) == (57, 15)  # a fifth of 24, three times
+    with pytest.raises(DataError, match=r'data.hold_out is 2: write at least 3, one for each class'):
+        PictureData(str(tmp_path), hold_out=2)
 
 
 @pytest.mark.parametrize('hold_out', [0, 2])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
 
 from impatient_ros.network import ImpatientNetwork
 from training.model.networks import NetworkOptions, build
-from training.model.optimisation import OptimiserOptions, optimiser_and_schedule
+from training.model.optimisation import OptimiserOptions, check_optimiser, optimiser_and_schedule
 
 
 @pytest.fixture(scope='module')
@@ -57,6 +58,15 @@ def test_every_parameter_learns_once_and_only_matrices_decay(network: ImpatientN
     assert sorted(seen) == sorted(id(p) for p in network.parameters())
 
 
-def test_an_unknown_kind_is_refused(network: ImpatientNetwork) -> None:
-    with pytest.raises(ValueError, match=r"kind is 'adam': write one of adamw, sgd"):
-        optimiser_and_schedule(network, OptimiserOptions('adam'), 10)
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (OptimiserOptions('adam'), "kind is 'adam': write one of adamw, sgd"),
+        (OptimiserOptions(averaging=1.0), 'averaging is 1.0: write a decay below 1, or 0'),
+        (OptimiserOptions(learning_rate=0.0), 'learning_rate is 0.0: write a number above 0'),
+        (OptimiserOptions(head_rate=-1.0), 'head_rate is -1.0: write a number above 0'),
+    ],
+)
+def test_what_cannot_work_is_refused(options: OptimiserOptions, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        check_optimiser(options)
