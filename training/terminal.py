@@ -54,7 +54,7 @@ def start_log() -> None:
 
 
 class _Bar(Progress):
-    """Is drawn when something was done, not by a thread: loaders fork, and a lock of that thread with them."""
+    """Drawn when something was done, not by a thread: loaders fork, and a lock of that thread with them."""
 
     _drawn = 0.0
 

@@ -19,7 +19,6 @@ from impatient_ros.runtime.memory_limit import prepare_within
 from impatient_ros.runtime.openvino.branches import Branch, compile_joined, groups
 from impatient_ros.runtime.openvino.capabilities import integrated_gpu, openvino_package
 from impatient_ros.runtime.openvino.cutting import cut
-from impatient_ros.runtime.openvino.gpu import integrated_gpu
 from impatient_ros.runtime.openvino.models import read_model, read_sharing
 from impatient_ros.runtime.pieces import Piece, PieceRuntime
 from impatient_ros.runtime.precision import TOLERANCES
