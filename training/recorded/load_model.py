@@ -134,7 +134,7 @@ def fit(
 
     # A change of the logarithm of the likelihood by less than the tolerance means nothing.
     optimiser = torch.optim.LBFGS(
-        [deviation], max_iter=300, tolerance_change=1e-3, line_search_fn='strong_wolfe'
+        [deviation], max_iter=300, tolerance_change=1e-5, line_search_fn='strong_wolfe'
     )
 
     def closure() -> torch.Tensor:
