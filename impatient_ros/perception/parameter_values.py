@@ -118,7 +118,7 @@ def _core_problems(cores: tuple[int, ...], threads: int) -> list[str]:
             continue
         wrong.append(f'cpu_affinity has {core}: {why}; write some of {usable}, or [] for all of them')
     if 0 < len(cores) < threads:
-        # They spin while they wait for each other: in real time, on one core, the other one would never run.
+        # Torch's spin while they wait for each other: in real time, on one core, the other one hardly ran.
         wrong.append(
             f'cpu_threads is {threads}: cpu_affinity has {len(cores)} cores, write at most that, or 0'
         )

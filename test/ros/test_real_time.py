@@ -123,6 +123,7 @@ def test_the_threads_that_compute_and_deliver_stay_on_their_cores(robot, tiny_mo
         assert not refused.successful
         assert 'clean up' in refused.reason
         assert robot.transition('cleanup')
+        assert 'cpu_affinity has 4095: this machine has cores 0 to' in robot.set(cpu_affinity=[4095]).reason
         assert robot.set(cpu_affinity=[]).successful
         assert robot.transition('configure')
         assert robot.transition('activate')
