@@ -7,13 +7,14 @@ The model `default` is measured at each of its resolutions in OpenVINO alone, pl
 interruptible mode executes it: passes of several resolutions in turn.
 
 OUT is a list of flat records: model, device, runtime, precision (f32 | f16 | bf16; '' where it plays no
-part), what (plain | truncated | contract | interruptible | path_plain | path | passes | preprocess |
-decision | node | relay | not_received | speedup | accuracy | memory | failed), exit (from 1), ms_p50, ms_p99
-and ratio: to the network truncated at that exit (contract), to the plain one (interruptible), to the plain
-one at that resolution (path), to that at the largest (passes), all on the same runtime in the same precision;
-to a bare relay (node); of speedup, plain eager torchvision / ours to the last exit. Durations include the way
-of the image to the device and of the scores back. `--report FILE.json` makes table and plot from a run that
-was kept.
+part), what (plain | truncated | contract | interruptible | stepwise | path_plain | path | passes | preprocess
+| decision | node | relay | not_received | speedup | accuracy | memory | failed), exit (from 1), ms_p50,
+ms_p99 and ratio: to the network truncated at that exit (contract), to the plain one (interruptible, and
+stepwise: stops at all boundaries, but the last head alone; what interruptible takes beyond that are the other
+heads), to the plain one at that resolution (path), to that at the largest (passes), all on the same runtime
+in the same precision; to a bare relay (node); of speedup, plain eager torchvision / ours to the last exit.
+Durations include the way of the image to the device and of the scores back. `--report FILE.json` makes table
+and plot from a run that was kept.
 """
 
 from __future__ import annotations

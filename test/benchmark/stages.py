@@ -101,6 +101,9 @@ def _records(
     if eager.size:
         times = float(np.median(eager) / np.median(found[f'contract {exits - 1}']))
         yield record(name, device, kind, 'speedup', exit_index=exits - 1, ratio=times, **known)
+    stepwise, last = found['stepwise'], exits - 1
+    boundaries = ratio(stepwise, found['plain'])
+    yield record(name, device, kind, 'stepwise', stepwise.ravel(), exit_index=last, ratio=boundaries, **known)
     for t in range(exits):
         truncated, contract = found[f'truncated {t}'], found[f'contract {t}']
         yield record(name, device, kind, 'truncated', truncated.ravel(), exit_index=t, **known)
@@ -127,8 +130,17 @@ def _cases(runtime: Runtime, peer: Peer, image: np.ndarray) -> dict[str, Callabl
         cases[f'contract {t}'] = lambda count, t=t: timed(lambda: contract_run(runtime, image, t), count)
         cases[f'truncated {t}'] = lambda count, t=t: peer.turn(str(t), count)
     cases['interruptible'] = lambda count: [_interruptible(runtime, image) for _ in range(count)]
+    cases['stepwise'] = lambda count: timed(lambda: _stepwise(runtime, image), count)
     cases['plain'] = lambda count: peer.turn('plain', count)
     return cases
+
+
+def _stepwise(runtime: Runtime, image: np.ndarray) -> None:
+    """A stop at every boundary, and the last head alone."""
+    run = runtime.start(image)
+    while run.position < runtime.exits:
+        run.stage()
+    run.exit()
 
 
 def _interruptible(runtime: Runtime, image: np.ndarray) -> list[float]:
