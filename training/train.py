@@ -28,6 +28,7 @@ from impatient_ros.standard_output import run_command
 from training.data.data_module import PictureData
 from training.model.callbacks import LearningCurve
 from training.model.training_module import ImpatientModule
+from training.placement.kept import FILE as PLACEMENT
 from training.trained_checkpoint import write_checkpoint
 
 __all__ = ['TrainingCLI', 'main']
@@ -152,6 +153,8 @@ class TrainingCLI(LightningCLI):
         state = self._state(text, own.resume)
         if self.trainer.is_global_zero:
             self.output.mkdir(parents=True, exist_ok=True)
+            if not own.resume:
+                (self.output / PLACEMENT).unlink(missing_ok=True)
             (self.output / 'config.yaml').write_text(text, encoding='utf-8')
         self.trainer.fit(model, datamodule=datamodule, ckpt_path=state)
         if self.trainer.is_global_zero and self.trainer.state.finished:

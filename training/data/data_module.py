@@ -31,7 +31,7 @@ from training.data.batches import (
 from training.data.labelled_pictures import DataError, Pictures, labels_of, read, splits_of
 from training.data.unlabelled_pictures import read_unlabelled
 
-__all__ = ['PictureData']
+__all__ = ['PictureData', 'workers_for']
 
 VALIDATION = 'validation'
 VALIDATION_BATCH = 64  # pictures at a time, at least: does not change the result

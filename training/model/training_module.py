@@ -26,6 +26,8 @@ from training.model.networks import NetworkOptions, build, memory_layout
 from training.model.optimisation import OptimiserOptions, check_averaging, optimiser_and_schedule
 from training.model.path_scores import PathScores
 from training.model.resolutions import at_sides, path_names, resized, sandwich, sides_of
+from training.placement.kept import with_exits
+from training.placement.placement import Placement
 from training.risk.methods import (
     FROZEN,
     check_options,
@@ -67,6 +69,7 @@ class ImpatientModule(lightning.LightningModule):
         self.optimiser_options = optimiser
         check_options(risk, frozen_from=network.start or network.weights)
         check_averaging(optimiser)
+        self.placement: Placement | None = None  # where exits were placed by budgets
         self.exit_share: tuple[float, ...] | None = None  # of the budgets, [R * T + 1]; joint training only
         self.exit_costs: tuple[float, ...] = ()  # of all paths, [R * T]
         self.sides: tuple[int, ...] = ()
@@ -94,6 +97,7 @@ class ImpatientModule(lightning.LightningModule):
             raise ValueError(
                 'data.sizes and model.network.resolutions both say at which sizes to learn: write one of them'
             )
+        self.options, self.placement = with_exits(self.options, self.risk_options, self.trainer)
         self.prepare(len(data.labels), data.preprocessing.size)
 
     def prepare(self, classes: int, image_size: tuple[int, int]) -> None:
