@@ -151,7 +151,9 @@ class Experiment:
         start = (
             ('--model.network.start', str(self.output / run.after / 'model.safetensors')) if run.after else ()
         )
-        fit = ['training.train', 'fit', '--config', self.config, '--data.source', self.data]
+        # Runs differ in budgets and are to have the same exits; the configuration may still say which.
+        fit = ['training.train', 'fit', '--model.network.cuts', 'even']
+        fit += ['--config', self.config, '--data.source', self.data]
         fit += [
             '--output',
             str(folder),

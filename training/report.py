@@ -18,6 +18,7 @@ from typing import Any
 
 from impatient_ros.standard_output import run_command
 from training.reporting.charts import COLOURS, Line, bars, lines, reliability_diagram
+from training.reporting.placement_section import PLACED, placement_section
 
 __all__ = ['main', 'page']
 
@@ -67,6 +68,7 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
         '<p>Averaged over pictures and budgets; where no exit fits, the answer counts as wrong.</p>',
         *_expected(results, names),
         *_paths(model),
+        *_placement(model),
         '<h2>Exits</h2>',
         _exits(model),
         '<h2>Calibration</h2>',
@@ -166,6 +168,11 @@ def _paths(model: Mapping[str, Any]) -> list[str]:
         '<p>In bold: no other path costs as little and is right as often.</p>',
         f'<div class="wide"><table><tr>{head}</tr>{"".join(rows)}</table></div>',
     ]
+
+
+def _placement(model: Mapping[str, Any]) -> list[str]:
+    placement = (model.get('provenance') or {}).get('placement')
+    return placement_section(placement, _legend(PLACED)) if placement else []
 
 
 def _exits(model: Mapping[str, Any]) -> str:

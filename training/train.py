@@ -34,6 +34,7 @@ from training.model.networks import pretrained_preprocessing
 from training.model.progress import TrainingProgress
 from training.model.stopping import ChanceWarning, Patience
 from training.model.training_module import VALIDATION_RISK, ImpatientModule
+from training.placement.kept import FILE as PLACEMENT
 from training.reporting.training_summary import training_summary
 from training.terminal import CONSOLE, start_log
 from training.trained_checkpoint import write_checkpoint
@@ -212,6 +213,8 @@ class TrainingCLI(LightningCLI):
         if self.trainer.is_global_zero:
             CONSOLE.print(training_summary(datamodule, model, epochs=self.trainer.max_epochs or 0))
             self.output.mkdir(parents=True, exist_ok=True)
+            if not own.resume:
+                (self.output / PLACEMENT).unlink(missing_ok=True)
             (self.output / 'config.yaml').write_text(text, encoding='utf-8')
         self.trainer.fit(model, datamodule=datamodule, ckpt_path=state)
         if self.trainer.is_global_zero and self.trainer.state.finished:

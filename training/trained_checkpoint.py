@@ -65,6 +65,7 @@ def write_checkpoint(
             'method': risk.method,
             'trained_exits': list(module.trained),
             'network': module.options.described(),
+            **({} if module.placement is None else {'placement': module.placement.to_dict()}),
             'budgets': _budgets(module),
             'risk': {key: value for key, value in vars(risk).items() if value is not None},
             'optimiser': vars(module.optimiser_options),

@@ -23,7 +23,7 @@ def assembled(
     input_shape: tuple[int, ...],
     exits: int | None,
     names: Sequence[str] | None,
-    head_options: tuple[float, str],
+    head_options: tuple[float | Sequence[float], str],
     backbone: dict[str, Any],
     classes: int | None = None,
 ) -> tuple[list[nn.Module], list[nn.Module], dict[str, Any]]:

@@ -11,7 +11,7 @@ from itertools import pairwise
 from impatient_ros.network.cut_points import CutPoint, CutPoints
 from impatient_ros.network.tracing import CutError
 
-__all__ = ['place_exits']
+__all__ = ['offered_points', 'place_exits']
 
 
 def place_exits(
@@ -41,6 +41,25 @@ def place_exits(
         most = len(_one_per_cost(points, max(point.depth for point in points.points))) + 1
         raise CutError(f'{exits} exits do not fit: this classifier has places for at most {most}')
     return [*best, points.last]
+
+
+def offered_points(points: CutPoints, exits: int, most: int = 16) -> list[CutPoint]:
+    """Where `exits` exits might stand, for a choice among them: at most `most` points before the last one.
+
+    Between the classifier's blocks where these are twice as many as the exits, else within them, too; the
+    cheapest, those of `place_exits`, and others spread evenly over the cost. Raises CutError.
+    """
+    even = place_exits(points, exits)[:-1]
+    offered: list[CutPoint] = []
+    for depth in sorted({point.depth for point in points.points}):
+        offered = _one_per_cost(points, depth)
+        if len(offered) >= 2 * exits:
+            break
+    if len(offered) > most:
+        spread = _nearest(offered[1:], [k / most for k in range(1, most - len(even))])
+        offered = [offered[0], *spread]
+    by_cost = {point.macs: point for point in (*offered, *even)}
+    return [by_cost[macs] for macs in sorted(by_cost)]
 
 
 def _one_per_cost(points: CutPoints, depth: int) -> list[CutPoint]:

@@ -24,7 +24,7 @@ from impatient_ros.network.cut_points import CutPoint
 from impatient_ros.network.final_layer import ACTIVATIONS, FinalLayer
 from impatient_ros.network.head_spec import HeadSpec, axes
 
-__all__ = ['HEAD_KINDS', 'Head', 'HeadSpec', 'build_heads', 'plan_heads']
+__all__ = ['HEAD_KINDS', 'Head', 'HeadSpec', 'build_heads', 'plan_head', 'plan_heads']
 
 logger = logging.getLogger(__name__)
 
@@ -134,13 +134,14 @@ def plan_heads(
     classes: int,
     macs: int,
     image: Sequence[int],
-    share: float = 0.05,
+    share: float | Sequence[float] = 0.05,
     kind: str = 'auto',
     final: FinalLayer | None = None,
 ) -> list[HeadSpec]:
     """A head for each of `points`, together at most `share` of the backbone's `macs`.
 
-    `image` is (height, width). What one head does not need is left to the next. Where not even the plainest
+    `image` is (height, width). What one head does not need is left to the next. With one `share` per head
+    each keeps to its own. Where not even the plainest
     heads fit, these are taken and a warning is logged. `kind` says whether heads end in the network's `final`
     layer (shared) or one each of their own; auto shares it from `MANY_CLASSES` on, where there is one and the
     budget allows a head that is wide enough. Raises ValueError.
@@ -149,28 +150,47 @@ def plan_heads(
         raise ValueError(f'head_kind is {kind!r}: write one of {", ".join(HEAD_KINDS)}')
     if kind == 'shared' and final is None:
         raise ValueError('head_kind is shared, but this network does not end in a Linear layer: write own')
-    if not isfinite(share) or share <= 0:
+    own = None if isinstance(share, int | float) else tuple(share)
+    shares = (float(share),) if isinstance(share, int | float) else tuple(share)
+    if not all(isfinite(each) and each > 0 for each in shares):
         raise ValueError(
             f'head_share is {share}: write what the heads may cost in parts of the backbone, as 0.05'
         )
-    left, specs = int(share * macs), []
+    if own is not None and len(own) != len(points):
+        raise ValueError(
+            f'head_share has {len(own)} parts for {len(points)} heads: write one each, or one number'
+        )
+    total = sum(shares)
+    left, specs = int(total * macs), []
     for number, point in enumerate(points):
-        budget = left // (len(points) - number)
-        if kind == 'shared':
-            spec = _richest(point, classes, image, budget, _SHARED + _POOR_SHARED, final)
-        else:
-            spec = _richest(point, classes, image, budget, _OWN)
-            if kind == 'auto' and final is not None and classes >= MANY_CLASSES:
-                sharing = _richest(point, classes, image, budget, _SHARED, final)
-                spec = sharing if sharing.macs <= budget else spec
+        budget = left // (len(points) - number) if own is None else int(own[number] * macs)
+        spec = plan_head(point, classes, image, budget, kind, final)
         left -= spec.macs
         specs.append(spec)
     if left < 0:
         logger.warning(
             'the plainest heads cost %.1f%% of the backbone, not %.1f%%: too small for %d exits, %d classes',
-            100 * sum(spec.macs for spec in specs) / max(macs, 1), 100 * share, len(points) + 1, classes,
+            100 * sum(spec.macs for spec in specs) / max(macs, 1), 100 * total, len(points) + 1, classes,
         )  # fmt: skip
     return specs
+
+
+def plan_head(
+    point: CutPoint,
+    classes: int,
+    image: Sequence[int],
+    budget: int,
+    kind: str = 'auto',
+    final: FinalLayer | None = None,
+) -> HeadSpec:
+    """The head for one point that `budget` MACs allow, or the plainest; see `plan_heads`."""
+    if kind == 'shared':
+        return _richest(point, classes, image, budget, _SHARED + _POOR_SHARED, final)
+    spec = _richest(point, classes, image, budget, _OWN)
+    if kind == 'auto' and final is not None and classes >= MANY_CLASSES:
+        sharing = _richest(point, classes, image, budget, _SHARED, final)
+        spec = sharing if sharing.macs <= budget else spec
+    return spec
 
 
 def _richest(

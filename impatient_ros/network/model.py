@@ -65,7 +65,7 @@ class ImpatientNetwork(nn.Module):
         image_size: int | Sequence[int] = 224,
         cuts: Sequence[str] | None = None,
         *,
-        head_share: float = 0.05,
+        head_share: float | Sequence[float] = 0.05,
         head_kind: str = 'auto',
         **options: Any,
     ) -> ImpatientNetwork:
@@ -75,9 +75,9 @@ class ImpatientNetwork(nn.Module):
         are not cached), or the path of a state dict (.pth or .safetensors). Where they are for other classes,
         the last layer starts afresh; `classes` defaults to theirs, or 1000. `image_size` is in pixels, or
         (height, width). `cuts` names the cut points of all exits but the last. `head_share` is what the heads
-        together may cost, in parts of the backbone's MACs; `head_kind` says whether they end in the network's
-        own final layer (shared) or one each (own), see `heads.plan_heads`. `options` go to torchvision's
-        constructor. Raises ValueError.
+        together may cost, in parts of the backbone's MACs, or a list of what each may; `head_kind` says
+        whether they end in the network's own final layer (shared) or one each (own), see `heads.plan_heads`.
+        `options` go to torchvision's constructor. Raises ValueError.
         """
         return cls.from_family(
             'torchvision', name, exits, classes, weights, image_size, cuts,
@@ -94,7 +94,7 @@ class ImpatientNetwork(nn.Module):
         image_size: int | Sequence[int] | None = None,
         cuts: Sequence[str] | None = None,
         *,
-        head_share: float = 0.05,
+        head_share: float | Sequence[float] = 0.05,
         head_kind: str = 'auto',
         **options: Any,
     ) -> ImpatientNetwork:
@@ -120,7 +120,7 @@ class ImpatientNetwork(nn.Module):
         image_size: int | Sequence[int] | None = None,
         cuts: Sequence[str] | None = None,
         *,
-        head_share: float = 0.05,
+        head_share: float | Sequence[float] = 0.05,
         head_kind: str = 'auto',
         **options: Any,
     ) -> ImpatientNetwork:
@@ -149,7 +149,7 @@ class ImpatientNetwork(nn.Module):
         classes: int | None = None,
         cuts: Sequence[str] | None = None,
         *,
-        head_share: float = 0.05,
+        head_share: float | Sequence[float] = 0.05,
         head_kind: str = 'auto',
     ) -> ImpatientNetwork:
         """A classifier of one's own, with fresh heads on all its `exits` (default 5) but the last.
@@ -223,6 +223,11 @@ class ImpatientNetwork(nn.Module):
     def cut_points(module: nn.Module, example_input: Tensor) -> list[CutPoint]:
         """The places where `module` can be cut, in order. Raises CutError where there is none."""
         return list(find_cut_points(module, tuple(example_input.shape[1:])).points)
+
+    @property
+    def classifier(self) -> nn.Module:
+        """The classifier that was cut; its layers are those of the stages and of the last exit."""
+        return self._classifier[0]
 
     @property
     def classes(self) -> int:

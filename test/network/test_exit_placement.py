@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from impatient_ros.network import families
 from impatient_ros.network.cut_points import CutError, CutPoint, find_cut_points
-from impatient_ros.network.exit_placement import _nearest, place_exits
+from impatient_ros.network.exit_placement import _nearest, offered_points, place_exits
 
 
 def empty(name, **options):
@@ -79,3 +79,15 @@ def test_the_nearest_points_are_really_the_nearest(shares, targets):
     best = min(distance(each) for each in combinations(points, len(targets)))
     assert distance(chosen) == pytest.approx(best)
     assert [points.index(point) for point in chosen] == sorted({points.index(point) for point in chosen})
+
+
+@pytest.mark.parametrize(('name', 'most'), [('resnet18', 16), ('resnet50', 6), ('vit_b_32', 16)])
+def test_points_for_a_choice_hold_the_cheapest_and_the_even_ones(name, most):
+    points = find_cut_points(empty(name), (3, 224, 224))
+    offered = offered_points(points, 4, most)
+    costs = [point.macs for point in offered]
+    assert costs == sorted(set(costs))
+    assert len(offered) <= most
+    assert offered[0].macs == min(point.macs for point in points.points if point.macs)
+    assert offered[-1].macs < points.last.macs
+    assert {point.macs for point in place_exits(points, 4)[:-1]} <= set(costs)

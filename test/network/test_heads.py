@@ -277,3 +277,16 @@ def test_the_description_of_a_sharing_head_survives_json_and_that_of_another_is_
     spec = sharing()[0].spec
     assert HeadSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
     assert 'shared' not in head().spec.to_dict()
+
+
+def test_each_head_keeps_to_its_own_share_where_it_has_one():
+    points = [point('NCHW', (64, 56, 56)), point('NCHW', (128, 28, 28)), point('NCHW', (256, 14, 14))]
+    shares = [0.03, 0.005, 0.015]
+    specs = plan_heads(points, 100, 10**9, (224, 224), shares)
+    assert all(spec.macs <= share * 10**9 for spec, share in zip(specs, shares, strict=True))
+    alone = [plan_heads([each], 100, 10**9, (224, 224), s)[0] for each, s in zip(points, shares, strict=True)]
+    assert specs == alone  # whatever the others take or leave
+    with pytest.raises(ValueError, match='head_share has 2 parts for 3 heads'):
+        plan_heads(points, 100, 10**9, (224, 224), [0.03, 0.02])
+    with pytest.raises(ValueError, match='head_share'):
+        plan_heads(points[:1], 100, 10**9, (224, 224), [0.0])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import json
 import os
 import signal
 import subprocess
@@ -23,6 +24,8 @@ from training.model.networks import NetworkOptions
 from training.model.optimisation import OptimiserOptions
 from training.model.small_backbones import SmallResNet
 from training.model.training_module import ImpatientModule
+from training.placement import choice, estimate
+from training.placement.kept import FILE
 from training.risk.options import RiskOptions
 from training.scoring.exit_scores import evaluate
 from training.train import main
@@ -67,6 +70,23 @@ def test_a_training_leaves_a_checkpoint_that_says_where_it_comes_from(shapes: Pa
     assert again.accuracies == checkpoint.accuracies
     assert (tmp_path / 'config.yaml').exists()
     assert list(tmp_path.glob('log/*/metrics.csv'))
+
+
+def test_exits_placed_by_budgets_are_kept_by_the_run_and_told_by_its_checkpoint(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimate, 'MOST_EPOCHS', 1)
+    early = command(shapes, tmp_path, '--model.risk.budgets', 'early', '--log', 'none')
+    assert main([*early, '--trainer.max_epochs', '1']) == 0
+    kept = json.loads((tmp_path / FILE).read_text(encoding='utf-8'))
+    checkpoint = load(tmp_path / 'model.safetensors', module=own_module())
+    names = [kept['candidates'][k]['name'] for k in kept['chosen']]
+    assert checkpoint.network.config['cuts'][:-1] == names
+    assert checkpoint.provenance['placement'] == kept
+    assert checkpoint.provenance['network'].get('cuts', []) == names
+
+    monkeypatch.setattr(choice, 'estimated', lambda *_, **__: pytest.fail('estimated again'))
+    assert main([*early, '--trainer.max_epochs', '1']) == 0  # resumes
 
 
 def test_a_training_at_several_resolutions_leaves_a_checkpoint_with_all_paths(

@@ -33,7 +33,7 @@ from training.data.labelled_pictures import Pictures
 from training.data.splits import Splits
 from training.data.unlabelled_pictures import read_unlabelled
 
-__all__ = ['PictureData']
+__all__ = ['PictureData', 'workers_for']
 
 SIZE = 224
 VALIDATION_BATCH = 64  # pictures at a time, at least: does not change the result

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -48,8 +48,10 @@ class NetworkOptions:
         module: a class of one's own, as package.module.Class, that traces with torch.fx.
         module_options: what the class is built with; `classes` or `num_classes` is added where it takes one.
         exits: how many, the backbone's own classifier included.
-        cuts: after which layers the first exits go; default: evenly by cost.
-        head_share: what the heads together may cost, in parts of the backbone.
+        cuts: after which layers the first exits go; or even: evenly by cost; or budgets: where the expected
+            accuracy under model.risk.budgets is highest, at most `exits` of them (see training.placement).
+            Default: budgets where model.risk.budgets is another than its default, else even.
+        head_share: what the heads together may cost, in parts of the backbone, or each head (a list).
         head_kind: whether heads end in the network's own final layer (shared) or one each (own); auto: shared
             for many classes.
         weights: pretrained ones of the backbone: DEFAULT or another name of the family's, or a state dict.
@@ -68,8 +70,8 @@ class NetworkOptions:
     module: str | None = None
     module_options: dict[str, Any] = field(default_factory=dict)
     exits: int = 5
-    cuts: list[str] | None = None
-    head_share: float = 0.05
+    cuts: list[str] | Literal['even', 'budgets'] | None = None
+    head_share: float | list[float] = 0.05
     head_kind: str = 'auto'
     weights: str | None = None
     start: str | None = None
@@ -100,6 +102,11 @@ def build(
         )
     if type(options.exits) is not int or options.exits < 1:
         raise ValueError(f'model.network.exits is {options.exits}: write a whole number, at least 1')
+    cuts = None if options.cuts == 'even' else options.cuts
+    if cuts == 'budgets':
+        raise ValueError(
+            'model.network.cuts is budgets: training.train chooses them before it builds the network'
+        )
     if options.module is not None:
         own = module_of(options.module, options.module_options, classes)
         if options.weights is not None:
@@ -109,7 +116,7 @@ def build(
             torch.zeros(1, 3, *image_size),
             exits=options.exits,
             classes=classes,
-            cuts=options.cuts,
+            cuts=cuts,
             head_share=options.head_share,
             head_kind=options.head_kind,
         )
@@ -121,7 +128,7 @@ def build(
             classes=classes,
             weights=options.weights,
             image_size=image_size,
-            cuts=options.cuts,
+            cuts=cuts,
             head_share=options.head_share,
             head_kind=options.head_kind,
             **options.backbone_options,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +29,8 @@ from training.model.networks import NetworkOptions, build, memory_layout
 from training.model.optimisation import OptimiserOptions, check_optimiser, optimiser_and_schedule
 from training.model.path_scores import PathScores
 from training.model.resolutions import at_sides, path_names, resized, sandwich, sides_of
+from training.placement.kept import with_exits
+from training.placement.placement import Placement, wanted
 from training.risk.class_weights import balanced
 from training.risk.methods import (
     FROZEN,
@@ -72,6 +75,7 @@ class ImpatientModule(lightning.LightningModule):
         self.optimiser_options = optimiser
         check_options(risk, frozen_from=network.start or network.weights)
         check_optimiser(optimiser)
+        self.placement: Placement | None = None  # where exits were placed by budgets
         self.exit_share: tuple[float, ...] | None = None  # of the budgets, [R * T + 1]; joint training only
         self.exit_costs: tuple[float, ...] = ()  # of all paths, [R * T]
         self.path_weights: tuple[float, ...] = ()  # w' of the risk, [R * T]
@@ -86,10 +90,19 @@ class ImpatientModule(lightning.LightningModule):
         """Build the network for the data module's pictures and labels."""
         if self._built:
             return
-        self.prepare_for(self.trainer.datamodule)  # type: ignore[attr-defined]
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        self.options, self.placement = with_exits(self.options, self.risk_options, self.trainer)
+        self.prepare_for(data)
+
+    @property
+    def places_exits(self) -> bool:
+        """Whether the exits are still to be placed by budgets, for which pictures are needed."""
+        return self.placement is None and wanted(self.options, self.risk_options)
 
     def prepare_for(self, data: PictureData) -> None:
-        """Build the network for what is known of `data` before it is decoded. Raises ValueError, OSError."""
+        """Build the network for what is known of `data` before it is decoded; where exits are still to be
+        placed, with even ones for now. Raises ValueError, OSError.
+        """
         check_pictures(self.options, self.risk_options, sizes=data.sizes, labelled=data.labels_from is None)
         if self.risk_options.class_weights == 'balanced':
             self.class_weights = balanced(data.class_counts())
@@ -97,7 +110,8 @@ class ImpatientModule(lightning.LightningModule):
 
     def prepare(self, classes: int, image_size: tuple[int, int]) -> None:
         """Build the network and its risk. Raises ValueError, OSError."""
-        network = build(self.options, classes=classes, image_size=image_size, whole=self.unlabelled)
+        chosen = replace(self.options, cuts='even') if self.places_exits else self.options
+        network = build(chosen, classes=classes, image_size=image_size, whole=self.unlabelled)
         options, exits = self.risk_options, len(network.exits)
         self.sides = sides_of(self.options.resolutions, image_size)
         if len(self.sides) > 1:
@@ -124,7 +138,7 @@ class ImpatientModule(lightning.LightningModule):
         self.averaged = None
         if self.optimiser_options.averaging:
             self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
-        self._built = True
+        self._built = not self.places_exits
 
     # Made when first used: the network is on its device then.
     @cached_property

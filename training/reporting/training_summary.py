@@ -75,6 +75,10 @@ def _network(module: ImpatientModule) -> Iterator[RenderableType]:
     table = Table.grid(padding=(0, 2, 0, 0))
     for justify in ('left', 'right', 'right', 'right'):
         table.add_column(justify=justify)  # type: ignore[arg-type]
+    if module.places_exits:
+        yield Text(
+            'exits are placed where the budgets are, once the pictures are decoded; evenly they stand at'
+        )
     table.add_row('exit', 'million MACs', 'of all', 'weight', style='dim')
     costs = network.costs()
     weights = module.path_weights[-len(costs) :]  # those of the largest resolution

@@ -1,0 +1,1 @@
+"""Where exits go under a budget distribution: accuracies of all cut points, estimated, and the best set."""

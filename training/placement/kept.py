@@ -1,0 +1,81 @@
+"""The placement of a training's exits in its run's folder, so that a resumed training repeats nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from training.data.data_module import PictureData
+from training.model.networks import NetworkOptions
+from training.placement.choice import place
+from training.placement.placement import Placement, wanted
+from training.risk.options import RiskOptions
+
+__all__ = ['FILE', 'placed', 'with_exits']
+
+log = logging.getLogger(__name__)
+
+FILE = 'placement.json'
+
+
+def with_exits(
+    network: NetworkOptions, risk: RiskOptions, trainer: lightning.Trainer
+) -> tuple[NetworkOptions, Placement | None]:
+    """`network` with its exits placed by budgets where that is `wanted`, and the placement.
+
+    One process of the training places them and tells the others. Raises ValueError, OSError.
+    """
+    if not wanted(network, risk):
+        return network, None
+    found = None
+    if trainer.is_global_zero:
+        data = trainer.datamodule  # type: ignore[attr-defined]
+        folder, device = Path(trainer.default_root_dir), trainer.strategy.root_device
+        found = placed(network, risk, data, folder, device)
+    told: Placement = trainer.strategy.broadcast(found)  # type: ignore[assignment]
+    return told.options(network), told
+
+
+def placed(
+    network: NetworkOptions, risk: RiskOptions, data: PictureData, folder: Path, device: torch.device
+) -> Placement:
+    """The placement in `folder`, or a new one, which is then kept there. Raises ValueError, OSError."""
+    path, key = folder / FILE, _key(network, risk, data)
+    if path.exists():
+        try:
+            kept = Placement.from_dict(json.loads(path.read_text(encoding='utf-8')))
+        except ValueError as error:
+            raise ValueError(f'{path}: {error}; remove it') from error
+        if kept.key == key:
+            log.info('exits stand as %s says', path)
+            return kept
+        log.info('%s is of other options: exits are placed anew', path)
+    with torch.random.fork_rng():  # what is learned afterwards does not depend on whether this was repeated
+        torch.manual_seed(data.seed)
+        found = replace(place(network, risk, data, device), key=key)
+    folder.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix('.part')
+    part.write_text(json.dumps(found.to_dict(), indent=1), encoding='utf-8')
+    os.replace(part, path)
+    return found
+
+
+def _key(network: NetworkOptions, risk: RiskOptions, data: PictureData) -> dict[str, Any]:
+    digest = ''
+    if Path(risk.budgets).is_file():
+        digest = hashlib.sha256(Path(risk.budgets).read_bytes()).hexdigest()
+    values = {
+        'network': asdict(network),
+        'budgets': [risk.budgets, digest],
+        'costs': [risk.costs, risk.mode, risk.overhead],
+        'data': [data.source, data.limit, data.hold_out, list(data.sizes), data.seed],
+    }
+    return dict(json.loads(json.dumps(values)))
