@@ -94,6 +94,7 @@ class Splits:
 
     def _count(self, files: PictureFiles) -> dict[str, tuple[int, int]]:
         learned, validating = self._parts
+        files.check_classes(validating[0])  # before a class that only one of them has is found empty
         train = chosen_of(files, self.train or TRAIN, learned)
         validation = chosen_of(files, *validating)
         return {label: (len(train[label]), len(validation[label])) for label in self.labels}
