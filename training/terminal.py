@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from rich.console import Console
+from rich.highlighter import NullHighlighter
 from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
@@ -47,6 +48,7 @@ def start_log() -> None:
             show_level=False,
             omit_repeated_times=False,
             log_time_format='%X',
+            highlighter=NullHighlighter(),
         )
         logging.basicConfig(level=logging.INFO, format='%(message)s', handlers=[handler])
     else:
@@ -54,7 +56,7 @@ def start_log() -> None:
 
 
 class _Bar(Progress):
-    """Drawn when something was done, not by a thread: loaders fork, and a lock of that thread with them."""
+    """Is drawn when something was done, not by a thread: loaders fork, with a lock that it may hold."""
 
     _drawn = 0.0
 
@@ -66,7 +68,7 @@ class _Bar(Progress):
 
 
 def progress_bar() -> Progress:
-    """A bar with how much is done and the time left; nothing where nobody would see it. A context manager."""
+    """A bar with how much is done and the time left, a context manager; nothing where nobody would see it."""
     return _Bar(
         TextColumn('{task.description}'),
         BarColumn(bar_width=None),

@@ -44,6 +44,11 @@ class Splits:
         hold_out: how many pictures of `train` validate instead, as many of every class.
         limit: how many pictures to learn from, as many of every class.
 
+    Attributes:
+        counts: by class, how many files are learned from and how many validate; None where nobody knows
+            before they are read.
+        left_out: what lies there and is not read, and why, for people; broken pictures are known later.
+
     Raises DataError for a split that is not there, other classes in one of the two, and classes with too few
     pictures.
     """
@@ -80,10 +85,16 @@ class Splits:
             raise DataError(
                 f'data.hold_out is {self.hold_out}: write at least {len(self.labels)}, one for each class'
             )
-        self._counted = None if isinstance(self._files, str) else self._count(self._files)
+        self.left_out: list[str] = []
+        self.counts: dict[str, tuple[int, int]] | None = None
+        if isinstance(self._files, PictureFiles):
+            read_from = dict.fromkeys((self.train, self._parts[1][0]))
+            self.left_out = [reason for split in read_from for reason in self._files.left_out(split)]
+            self.counts = self._count(self._files)
 
     def _count(self, files: PictureFiles) -> dict[str, tuple[int, int]]:
         learned, validating = self._parts
+        files.check_classes(validating[0])  # before a class that only one of them has is found empty
         train = chosen_of(files, self.train or TRAIN, learned)
         validation = chosen_of(files, *validating)
         return {label: (len(train[label]), len(validation[label])) for label in self.labels}
@@ -104,23 +115,6 @@ class Splits:
             return f'split {self.validation}'
         how_many = f'{self.hold_out} pictures' if self.hold_out else 'a fifth of each class'
         return f'{how_many} held out of the split {self.train}'
-
-    @property
-    def counts(self) -> dict[str, tuple[int, int]] | None:
-        """By class, how many files are learned from and how many validate; None where nobody knows before
-        they are read.
-        """
-        return self._counted
-
-    def left_out(self) -> list[str]:
-        """What lies there and is not read, and why, for people; broken pictures are known later."""
-        if isinstance(self._files, str):
-            return []
-        return [
-            reason
-            for split in dict.fromkeys((self.train or TRAIN, self._parts[1][0]))
-            for reason in self._files.left_out(split)
-        ]
 
     def read_both(self, side: int, validation_side: int, *, keep: bool) -> tuple[Pictures, Pictures]:
         """Those to learn from and those that validate, shorter sides at most so many px; see `read`."""

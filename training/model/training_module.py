@@ -129,7 +129,7 @@ class ImpatientModule(lightning.LightningModule):
             self.path_weights = tuple(w / len(networks) for _ in networks for w in fixed)
         names = path_names(self.sides, exits)
         self.risk = joint_risk(options, self.path_weights, self.class_weights, names)
-        log.info('exit weights %s', ' '.join(f'{w:.3f}' for w in self.risk.weights))
+        log.debug('exit weights %s', ' '.join(f'{w:.3f}' for w in self.risk.weights))
         self._layout = memory_layout(network)
         self.network = network.to(memory_format=self._layout)
         learning = trainable(self.network, options.method, self.chosen)

@@ -48,7 +48,7 @@ def _pictures(data: PictureData, module: ImpatientModule) -> Iterator[Renderable
         least, most = (f'{each(count for count, _ in further):,}' for each in (min, max))
         table.add_row(f'and {len(further)} more', f'{least} to {most}', '', style='dim')
     yield table
-    for reason in data.splits.left_out():
+    for reason in data.splits.left_out:
         yield Text(reason, style='yellow')
     by_size = sorted(counts, key=lambda label: counts[label][0])
     least_label, most_label = by_size[0], by_size[-1]

@@ -76,8 +76,7 @@ def test_what_is_left_out_is_said_once(folder: Path, caplog: pytest.LogCaptureFi
     (folder / 'train/hat/notes.txt').write_text('x')
     (folder / 'validation/hat/notes.pdf').write_text('x')
     splits = Splits(str(folder))
-    caplog.clear()
-    assert splits.left_out() == [
+    assert splits.left_out == [
         '1 files of train left out, no pictures: 1 .txt',
         '1 files of validation left out, no pictures: 1 .pdf',
     ]

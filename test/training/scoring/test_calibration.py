@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from training.scoring.calibration import calibration_error, fit_temperature
 
@@ -47,6 +48,15 @@ def test_calibrated_scores_have_a_small_error_and_sharpened_ones_a_large_one() -
     assert calibration_error(logits, target) < 0.02
     assert calibration_error(5 * logits, target) > 0.1
     assert calibration_error(5 * logits, target, temperature=5.0) < 0.02
+
+
+@pytest.mark.parametrize('classes', [2, 10, 300])
+def test_the_error_is_that_of_torchmetrics(classes: int) -> None:
+    generator = torch.Generator().manual_seed(classes)
+    logits = 2 * torch.randn(500, classes, generator=generator)
+    target = torch.randint(0, classes, (500,), generator=generator)
+    theirs = multiclass_calibration_error(logits.double().softmax(1), target, classes, n_bins=15)
+    assert calibration_error(logits, target) == pytest.approx(float(theirs), abs=1e-6)
 
 
 def test_the_error_of_certain_answers_is_the_share_that_is_wrong() -> None:
