@@ -76,7 +76,7 @@ def test_exits_placed_by_budgets_are_kept_by_the_run_and_told_by_its_checkpoint(
     shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(estimate, 'MOST_EPOCHS', 1)
-    early = command(shapes, tmp_path, '--model.risk.budgets', 'early', '--log', 'none')
+    early = command(shapes, tmp_path, '--model.risk.budgets', 'early', '--metrics', 'none')
     assert main([*early, '--trainer.max_epochs', '1']) == 0
     kept = json.loads((tmp_path / FILE).read_text(encoding='utf-8'))
     checkpoint = load(tmp_path / 'model.safetensors', module=own_module())
