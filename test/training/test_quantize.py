@@ -129,6 +129,7 @@ def test_nothing_reports_to_the_makers_of_what_is_used() -> None:
     subprocess.run([sys.executable, '-c', textwrap.dedent(code)], check=True, capture_output=True)
 
 
+@pytest.mark.slow  # six networks are quantised
 def test_sensitive_layers_stay_in_single_precision_until_the_limit_holds(
     shapes: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
