@@ -3,8 +3,9 @@
     graph = parse_graph(tensors.pop('graph').tobytes(), tensors, network.config)
 
 What is refused: operators that are not ONNX's own, control flow, functions, external data, text and random
-numbers, nodes out of order (and so cycles), weights that the file lacks or has in another shape, tensors
-that nothing uses, and any tensor whose size is not known beforehand or is out of proportion.
+numbers, (de)quantisation to anything but 8 bits, nodes out of order (and so cycles), weights that the file
+lacks or has in another shape, tensors that nothing uses, and any tensor whose size is not known beforehand or
+is out of proportion.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from onnx import TensorProto
 
 from impatient_ros.checkpoint.container import CheckpointError
 from impatient_ros.checkpoint.graph import Graph, boundary, logits
+from impatient_ros.checkpoint.quantization_check import check_quantization
 
 __all__ = ['LARGEST_GRAPH', 'parse_graph']
 
@@ -173,6 +175,7 @@ def _check_values(model: onnx.ModelProto) -> None:
             given = sizes.get(node.input[0], (0, None))[1] if node.op_type == 'Reshape' else shape
             if given is not None and prod(given) != prod(shape):
                 raise CheckpointError(f'its graph: {node.input[0][:60]} of {given} cannot become {shape}')
+    check_quantization(model.graph, sizes | {each.name: _type_of(each) for each in model.graph.input})
 
 
 def _type_of(value: onnx.ValueInfoProto) -> tuple[int, list[int] | None]:

@@ -14,7 +14,7 @@ __all__ = ['import_package']
 
 # Packages that report usage to their makers, by the package that would import them. Marked as missing before
 # the import, they are done without: nothing is sent and nothing is stored in the user's home.
-TELEMETRY = {'openvino': 'openvino_telemetry'}
+TELEMETRY = {'openvino': 'openvino_telemetry', 'nncf': 'openvino_telemetry'}
 # ONNX Runtime's is in its library and asks the environment.
 ENVIRONMENT = {'ORT_DISABLE_TELEMETRY': '1'}
 

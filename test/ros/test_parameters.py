@@ -248,6 +248,7 @@ def test_an_atomic_change_is_judged_by_its_result(make):
         ('inactive', {'model': 'm.safetensors'}, 'clean up first'),
         ('inactive', {'device': 'cpu'}, 'clean up first'),
         ('inactive', {'runtime': 'eager'}, 'clean up first'),
+        ('inactive', {'precision': 'f32'}, 'clean up first'),
         ('activating', {'camera_names': ['other']}, 'changes its state: try again'),
         ('inactive', {'camera_names': ['other']}, ''),
         ('inactive', {'cameras__camera__topic': '/x'}, ''),
