@@ -32,6 +32,6 @@ def test_a_device_that_is_missing_is_said_and_not_guessed(monkeypatch):
     class Core:
         available_devices = ('CPU',)
 
-    monkeypatch.setattr(capabilities, 'openvino_package', lambda: type('package', (), {'Core': Core}))
+    monkeypatch.setattr(capabilities, 'openvino_core', Core)
     with pytest.raises(RuntimeUnavailableError, match="no integrated GPU of Intel's here, only CPU"):
         capabilities.native('igpu')

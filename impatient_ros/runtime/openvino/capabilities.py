@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from impatient_ros.runtime.base import RuntimeUnavailableError
@@ -9,7 +10,7 @@ from impatient_ros.runtime.machine import processor_flags
 from impatient_ros.runtime.packages import import_package
 from impatient_ros.runtime.precision import native_to_openvino
 
-__all__ = ['integrated_gpu', 'native', 'openvino_package']
+__all__ = ['integrated_gpu', 'native', 'openvino_core', 'openvino_package']
 
 
 def openvino_package() -> Any:
@@ -17,9 +18,20 @@ def openvino_package() -> Any:
     return import_package('openvino', "runtime 'openvino'", 'write runtime eager')
 
 
+@cache
+def openvino_core() -> Any:
+    """The package's `Core`: one for the process, kept to its end. Raises RuntimeUnavailableError.
+
+    Its CPU plugin gives the thread that loads it another stack for signal handlers, and puts the one before
+    back when it goes. Where two go in the order in which they came, the second puts back that of the first,
+    which is unmapped by then, and the next signal that Python handles ends the process.
+    """
+    return openvino_package().Core()
+
+
 def native(device: str) -> tuple[str, ...]:
     """The precisions of 'cpu' or 'igpu'. Raises RuntimeUnavailableError without the package or the device."""
-    core = openvino_package().Core()
+    core = openvino_core()
     target = integrated_gpu(core) if device == 'igpu' else 'CPU'
     flags = None if device == 'igpu' else processor_flags()
     return native_to_openvino(core.get_property(target, 'OPTIMIZATION_CAPABILITIES'), flags)

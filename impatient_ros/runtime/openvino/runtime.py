@@ -17,7 +17,7 @@ from impatient_ros.runtime.base import RunCancelledError, RuntimeUnavailableErro
 from impatient_ros.runtime.machine import process_memory, usable_cores
 from impatient_ros.runtime.memory_limit import prepare_within
 from impatient_ros.runtime.openvino.branches import Branch, compile_joined, groups
-from impatient_ros.runtime.openvino.capabilities import integrated_gpu, openvino_package
+from impatient_ros.runtime.openvino.capabilities import integrated_gpu, openvino_core, openvino_package
 from impatient_ros.runtime.openvino.cutting import cut
 from impatient_ros.runtime.openvino.models import read_model, read_sharing
 from impatient_ros.runtime.pieces import Piece, PieceRuntime
@@ -97,7 +97,7 @@ class OpenVinoRuntime(PieceRuntime):
         self.precision = precision
         self.exits = graphs[-1].exits
         self.sides = tuple(graph.input_shape[1] for graph in graphs)
-        self._core = self._openvino.Core()
+        self._core = openvino_core()
         self._target = integrated_gpu(self._core) if device == 'igpu' else 'CPU'
         self._cache = cache if device == 'igpu' or len(graphs) == 1 else None
         # By resolution: by kind and index of the piece.

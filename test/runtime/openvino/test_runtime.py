@@ -398,3 +398,26 @@ class _Broken:
 
     def infer(self, **options):
         raise RuntimeError('no memory')
+
+
+def test_signals_are_handled_after_runtimes_have_gone_in_the_order_of_their_coming():
+    """Each OpenVINO `Core` puts back the signal stack of the one before, which may be unmapped by then."""
+    script = """
+        import gc, os, signal
+        from impatient_ros.checkpoint import read
+        from impatient_ros.resources import resource_path
+        from impatient_ros.runtime.openvino.runtime import OpenVinoRuntime
+
+        graphs = [read(resource_path('models', 'clothing10.safetensors')).resolutions[-1].graph]
+        first, second = OpenVinoRuntime(graphs, threads=1), OpenVinoRuntime(graphs, threads=1)
+        del first
+        gc.collect()
+        del second
+        gc.collect()
+        signal.signal(signal.SIGUSR1, lambda *_: print('handled', flush=True))
+        os.kill(os.getpid(), signal.SIGUSR1)
+    """
+    # With the fault handler, Python's signal handlers run on a stack of their own.
+    command = [sys.executable, '-X', 'faulthandler', '-c', textwrap.dedent(script)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, 'handled\n'), done.stderr
