@@ -46,9 +46,8 @@ class CoreWatchdog:
         self._limit = limit
         self._window = window
         self._before: Mapping[int, Reading] = {}
-        self._looks: deque[tuple[float, Mapping[int, float]]] = (
-            deque()
-        )  # when, and seconds by core since the last
+        # When, and the seconds by core since the look before.
+        self._looks: deque[tuple[float, Mapping[int, float]]] = deque()
         self.busiest: tuple[int, float] = (0, 0.0)
 
     def look(self) -> bool:

@@ -11,7 +11,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from endurance.camera import CAMERAS
 from endurance.ledger import Counts, Ledger, Published
 from rclpy.client import Client
-from robot import DEEP, NODE, Robot, ask
+from robot import DEEP, NODE, Robot, ask_service
 
 __all__ = ['Observer', 'generic']
 
@@ -41,7 +41,7 @@ class Observer(Robot):
         """As a robot's, with one client per service: clients that come and go would be an attack, too."""
         if name not in self._clients:
             self._clients[name] = self.node.create_client(service_type, f'{NODE}/{name}')
-        return ask(self._clients[name], request)
+        return ask_service(self._clients[name], request)
 
     def counts(self, name: str) -> Counts:
         """The node's own, from its latest diagnostics."""

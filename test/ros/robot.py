@@ -218,7 +218,7 @@ class Robot:
         """Call a service of the node."""
         client = self.node.create_client(service_type, f'{NODE}/{name}')
         try:
-            return ask(client, request)
+            return ask_service(client, request)
         finally:
             self.node.destroy_client(client)
 
@@ -244,7 +244,7 @@ class Robot:
         return self.call(ChangeState, 'change_state', request).success
 
 
-def ask(client, request):
+def ask_service(client, request):
     """The service's answer.
 
     It is lost where the server has not yet discovered this client's reader (rmw waits 100 ms for it), so a
