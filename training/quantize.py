@@ -19,8 +19,7 @@ from pathlib import Path
 
 from impatient_ros.checkpoint import CheckpointError, read
 from impatient_ros.checkpoint.amending import add_precision
-from impatient_ros.checkpoint.precisions import MOST_DROP
-from impatient_ros.checkpoint.resolution_graphs import int8_names
+from impatient_ros.checkpoint.precisions import MOST_DROP, int8_names
 from impatient_ros.runtime import RuntimeUnavailableError
 from impatient_ros.standard_output import run_command
 from training.data.labelled_pictures import read as read_labelled

@@ -40,8 +40,8 @@ class Cancellation:
                 self._runtime = None
 
     def cancel(self) -> None:
-        """Stop the frame: what is being executed at the next operator, where the runtime can, and the rest at
-        the next boundary. Nothing happens to a frame that has been executed.
+        """Stop the frame: what is being executed at the next operator, where the runtime can, or else at the
+        next boundary; what had not begun is not begun. Nothing happens to a frame that has been executed.
         """
         with self._lock:
             self.requested = True

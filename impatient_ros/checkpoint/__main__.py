@@ -35,7 +35,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             provenance=checkpoint.provenance,
             half=checkpoint.half,
         )
-        carry_precisions(old, given.new)
+        if not carry_precisions(old, given.new):
+            sys.stderr.write(
+                f'{given.new} says less of other precisions than {given.old}, its weights, paths or graphs '
+                'are others: measure them anew (python -m training.evaluate --precision, training.quantize)\n'
+            )
     except (CheckpointError, OSError) as error:
         sys.stderr.write(f'{error}\n')
         return 1

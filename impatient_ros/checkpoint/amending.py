@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from impatient_ros.checkpoint.container import CheckpointError, Contents, write
 from impatient_ros.checkpoint.description import check_description
-from impatient_ros.checkpoint.precisions import PrecisionRecord
+from impatient_ros.checkpoint.precisions import PrecisionRecord, int8_names, split_stored
 from impatient_ros.checkpoint.reading import contents_of, graphs_of
 
 __all__ = ['add_precision', 'carry_precisions']
@@ -39,21 +39,17 @@ def add_precision(
         OSError: it cannot be read or written.
     """
     contents = contents_of(path)
-    description = dict(contents.description)
-    description['precisions'] = {**description.get('precisions', {}), precision: record.to_dict()}
-    stored = {name: each for name, each in contents.graphs.items() if not graphs or 'int8' not in name}
-    stored |= graphs
+    precisions = {**contents.description.get('precisions', {}), precision: record.to_dict()}
+    single, quantised = split_stored(contents.graphs)
     try:
-        check_description(description)
-        graphs_of(stored, description, contents.tensors)
+        _write(pathlib.Path(new), contents, precisions, {**single, **(graphs or int8_names(quantised))})
     except CheckpointError as error:
         raise CheckpointError(f'{path} cannot be given {precision}: {error}') from error
-    write(pathlib.Path(new), description, contents.tensors, stored)
 
 
 def carry_precisions(old: Contents, new: str | pathlib.Path) -> bool:
-    """Give `new`, written from what `old` holds, its precisions; False where the weights, or the paths, are
-    others and nothing of it holds any more.
+    """Give `new`, written from what `old` holds, its precisions; False where something of it holds no more:
+    all of it where the weights or the paths are others, int8 where it has no graph.
 
     Raises CheckpointError, OSError.
     """
@@ -66,11 +62,26 @@ def carry_precisions(old: Contents, new: str | pathlib.Path) -> bool:
         and all(_equal(each, contents.tensors[name]) for name, each in old.tensors.items())
         and _inputs(old.description) == _inputs(contents.description)
     )
-    if same:
-        description = {**contents.description, 'precisions': records}
-        quantised = {name: each for name, each in old.graphs.items() if 'int8' in name}
-        write(pathlib.Path(new), description, contents.tensors, {**contents.graphs, **quantised})
-    return same
+    if not same:
+        return False
+    kept = {name: each for name, each in records.items() if name != 'int8' or contents.graphs}
+    _, quantised = split_stored(old.graphs if 'int8' in kept else {})
+    _write(pathlib.Path(new), contents, kept, {**contents.graphs, **int8_names(quantised)})
+    return len(kept) == len(records)
+
+
+def _write(
+    path: pathlib.Path,
+    contents: Contents,
+    precisions: Mapping[str, Mapping[str, Any]],
+    graphs: Mapping[str, bytes],
+) -> None:
+    """The contents with these precisions and graphs, once they fit each other."""
+    description = {**contents.description, 'precisions': dict(precisions)}
+    check_description(description)
+    if graphs or 'int8' in precisions:
+        graphs_of(graphs, description, contents.tensors)
+    write(path, description, contents.tensors, graphs)
 
 
 def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-__all__ = ['MEASURED', 'Drop', 'PrecisionRecord']
+__all__ = ['MEASURED', 'Drop', 'PrecisionRecord', 'int8_names', 'split_stored']
 
 MEASURED = ('bf16', 'f16', 'int8')  # of which there can be a record
 # The limit that 'auto' keeps to: 0.2 points at every path, and up to 0.5 by the end of the interval. On fewer
 # pictures than these the interval never gets as narrow.
 MOST_DROP, MOST_UPPER_END = 0.002, 0.005
 LEAST_PICTURES = 1000
+_INT8 = 'graph_int8'  # what the names of its graphs begin with in a file
 
 
 class Drop(NamedTuple):
@@ -82,3 +83,15 @@ class PrecisionRecord:
             'temperatures': [list(row) for row in self.temperatures],
             'drops': [[list(each) for each in row] for row in self.drops],
         }
+
+
+def int8_names(graphs: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Graphs under the names that a file gives those of int8."""
+    return {_INT8 + name.removeprefix('graph'): data for name, data in graphs.items()}
+
+
+def split_stored(graphs: Mapping[str, bytes]) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """A file's graphs, and those of int8, these as `int8_names` takes them."""
+    int8 = {name: data for name, data in graphs.items() if name.startswith(_INT8)}
+    single = {name: data for name, data in graphs.items() if name not in int8}
+    return single, {'graph' + name.removeprefix(_INT8): data for name, data in int8.items()}

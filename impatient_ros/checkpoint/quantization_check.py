@@ -31,8 +31,8 @@ def check_quantization(graph: onnx.GraphProto, types: Mapping[str, tuple[int, li
     known = _constants(graph, wanted)
     for node in nodes:
         where = f'its graph: {node.op_type} of {node.input[0][:60]}'
-        if any(each.name != 'axis' for each in node.attribute):
-            raise CheckpointError(f'{where} has {node.attribute[0].name[:60]}: only its axis is read')
+        if others := [each.name for each in node.attribute if each.name != 'axis']:
+            raise CheckpointError(f'{where} has {others[0][:60]}: only its axis is read')
         if len(node.input) != 3 or not known.keys() >= {*node.input[1:]}:
             raise CheckpointError(f'{where} needs a scale and a zero point that are constants')
         scale, zero = (known[name] for name in node.input[1:])

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from impatient_ros.checkpoint.container import CheckpointError, Contents, read_bytes, unpack
 from impatient_ros.checkpoint.description import check_description
 from impatient_ros.checkpoint.graph import Graph
-from impatient_ros.checkpoint.precisions import PrecisionRecord
+from impatient_ros.checkpoint.precisions import PrecisionRecord, split_stored
 from impatient_ros.checkpoint.resolution import Path, Resolution, paths_of
 from impatient_ros.images.preprocessing import Preprocessing
 
@@ -251,7 +251,7 @@ def graphs_of(
     stored: Mapping[str, bytes], description: Mapping[str, Any], tensors: Mapping[str, NDArray[Any]]
 ) -> tuple[tuple[Graph, ...], tuple[Graph, ...]]:
     """A file's graphs, one per resolution, and those of int8, if there are any. Raises CheckpointError."""
-    from impatient_ros.checkpoint.resolution_graphs import parse_graphs, split_stored
+    from impatient_ros.checkpoint.resolution_graphs import parse_graphs
 
     single, int8 = split_stored(stored)
     if bool(int8) != ('int8' in description.get('precisions', {})):

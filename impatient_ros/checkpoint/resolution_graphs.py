@@ -19,7 +19,7 @@ from impatient_ros.checkpoint.container import CheckpointError
 from impatient_ros.checkpoint.graph import Graph, boundary
 from impatient_ros.checkpoint.graph_check import LARGEST_GRAPH, parse_graph
 
-__all__ = ['graph_name', 'int8_names', 'parse_graphs', 'split_stored', 'to_store']
+__all__ = ['graph_name', 'parse_graphs', 'to_store']
 
 # Of all resolutions together: reading them stays a matter of seconds. 32 of efficientnet_v2_s have 50,000.
 _MOST_NODES = 100_000
@@ -28,21 +28,6 @@ _MOST_NODES = 100_000
 def graph_name(side: int) -> str:
     """The tensor with the graph of the resolution of `side` px where it has one of its own."""
     return f'graph_{side}'
-
-
-_INT8 = 'graph_int8'
-
-
-def int8_names(graphs: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Graphs under the names that a file gives those of int8."""
-    return {_INT8 + name.removeprefix('graph'): data for name, data in graphs.items()}
-
-
-def split_stored(graphs: Mapping[str, bytes]) -> tuple[dict[str, bytes], dict[str, bytes]]:
-    """A file's graphs, and those of int8, these as `int8_names` takes them."""
-    int8 = {name: data for name, data in graphs.items() if name.startswith(_INT8)}
-    single = {name: data for name, data in graphs.items() if name not in int8}
-    return single, {'graph' + name.removeprefix(_INT8): data for name, data in int8.items()}
 
 
 def to_store(graphs: Mapping[int, bytes], main: bytes) -> dict[str, bytes]:
@@ -68,7 +53,8 @@ def parse_graphs(
     if unknown := stored.keys() - {'graph', *map(graph_name, sides)}:
         raise CheckpointError(f'nothing uses its tensor {min(unknown)}')
     if 'graph' not in stored:
-        raise CheckpointError(f'it has {min(stored)} and lacks the graph of its largest resolution')
+        found = min(stored, default='none')
+        raise CheckpointError(f'it has {found} and lacks the graph of its largest resolution')
     main = parse_graph(stored['graph'], tensors, network)
     # Those that were cast to single precision are cast once.
     shared = {**tensors, **main.weights}

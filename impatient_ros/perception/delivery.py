@@ -108,7 +108,7 @@ class Delivery:
             self._changed.notify_all()
 
     def frame_waits(self) -> None:
-        """A frame has come to wait; from any thread, without the lock.
+        """A frame has come to wait; from any thread; needs no lock, since a frame that has ended stays so.
 
         What is still executed for one that has ended is of no use to anybody but the forecast. While no other
         frame waits, it goes on for that.

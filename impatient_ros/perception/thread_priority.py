@@ -30,12 +30,12 @@ go of it there is only the kernel's own limit (sched_rt_runtime_us).
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import threading
 import time
 from collections.abc import Collection
-from contextlib import suppress
 from dataclasses import dataclass
 
 from impatient_ros.perception.core_watchdog import CoreWatchdog, Reading
@@ -55,6 +55,7 @@ from impatient_ros.runtime.machine import permitted_processors
 __all__ = ['HIGHEST_PRIORITY', 'RealTime', 'RealTimeState', 'switch_threads_every']
 
 HIGHEST_PRIORITY = 98  # one less than Linux has: the watchdog's is one more
+_ENDED = (errno.ESRCH, errno.ENOENT, errno.EINVAL)  # what a thread's clock and its folder say when it has
 LOOKS = 20  # of the watchdog per window: enough that threads which change cores are spread as they did
 
 
@@ -112,6 +113,8 @@ class RealTime:
         """Find the threads of the pools; by the thread that classifies, after warming up."""
         with self._lock:
             there = thread_ids()
+            if threading.get_native_id() not in there:  # the system did not say this time
+                return
             new, self._known = there - self._known, there
             for tid in self._covered.keys() - there:
                 del self._covered[tid]
@@ -167,11 +170,11 @@ class RealTime:
             # First of all its own: whoever may not have the highest of the priorities gets none.
             schedule(threading.get_native_id(), asked + 1)
         except (AttributeError, OSError) as error:
-            advice = permission_advice(asked + 1)
-            self._give_up(
-                f'realtime_priority {asked} is not permitted here ({error}), ordinary scheduling is used: '
-                f'{advice}'
+            refused = (
+                f'realtime_priority {asked} is not permitted here ({error}), ordinary scheduling is used'
             )
+            self._give_up(refused)  # first, whatever becomes of the advice
+            self._give_up(f'{refused}: {permission_advice(asked + 1)}')
             return
         finally:
             self._decided.set()
@@ -199,12 +202,15 @@ class RealTime:
             covered = list(self._covered)
         found: dict[int, Reading] = {}
         for tid in covered:
-            with suppress(OSError):  # it has ended
+            try:
                 seconds = cpu_seconds(tid)
                 before = self._readings.get(tid)
                 if before is None or before.seconds != seconds:
                     before = Reading(seconds, core(tid))
                 found[tid] = before
+            except OSError as error:
+                if error.errno not in _ENDED:  # a thread that cannot be read is not watched
+                    raise
         self._readings = found
         return found
 

@@ -151,7 +151,8 @@ class Perception:
             closed = older is frame
             outcome, reason = (Outcome.dropped, 'deactivated') if closed else (Outcome.superseded, '')
             self._delivery.discard(older, outcome, reason)
-        self._faults.guarded('intake', self._delivery.frame_waits)()
+        if self._frames.waiting:
+            self._faults.guarded('intake', self._delivery.frame_waits)()
         self._faults.guarded('intake', self._count_lost)(camera, sequence, publishers)
 
     def _count_lost(self, camera: str, sequence: int | None, publishers: int) -> None:

@@ -128,10 +128,12 @@ def stopped_on_its_way(
     timing: FrameTiming, boundaries: Sequence[ObservedBoundary]
 ) -> ObservedBoundary | None:
     """The boundary that a frame was stopped on its way to, as if it had been reached then; None: it was not
-    stopped. `boundaries` are those that it reached.
+    stopped, or in the head at a boundary that it had reached. `boundaries` are those that it reached.
     """
     if timing.cut is None:
         return None
     position, time, scores = timing.cut
+    if boundaries and boundaries[-1].position == position:
+        return None  # that depth has its observation: one that counts twice would weigh twice
     previous, calls = (boundaries[-1].position, boundaries[-1].calls) if boundaries else (0, 0)
     return ObservedBoundary(position, previous, math.nan, time, scores, calls + 1)

@@ -69,8 +69,8 @@ def faster(
     """The first of several runtimes, or a later one where that is clearly faster or the choice in `file`.
 
     Each is measured against the fastest before it, on the last exit at the largest resolution that both
-    execute. A later one that cannot be made is logged, and nothing is remembered then; raises what making the
-    first one raises.
+    execute. A later one that cannot be made is logged; the next call tries it again, and measures only where
+    that works. Raises what making the first one raises.
 
     Args:
         makers: names, and what makes them.
@@ -79,12 +79,11 @@ def faster(
     """
     shapes = list(shapes)
     first, *others = makers
-    known = file.read(lambda content: str(json.loads(content)['runtime']))
-    if known == first:
-        return makers[first]()
+    known, broken = file.read(_parse) or ('', [])
     failed: set[str] = set()
-    if known is not None and known in makers:
-        found = _made(known, makers[known], first, failed)
+    retried = [_made(name, makers[name], known, failed) for name in broken if name in others]
+    if known in makers and not any(retried):
+        found = makers[first]() if known == first else _made(known, makers[known], first, failed)
         if found is not None:
             return found
     chosen, best, ratios = first, makers[first](), {}
@@ -100,9 +99,14 @@ def faster(
         ratios[f'{name} / {chosen}'] = round(ratio, 3)
         if faster_one == name:
             chosen, best = name, other
-    if not failed:
-        file.write(json.dumps({'runtime': chosen, 'ratios': ratios}).encode())
+    file.write(json.dumps({'runtime': chosen, 'ratios': ratios, 'failed': sorted(failed)}).encode())
     return best
+
+
+def _parse(content: bytes) -> tuple[str, list[str]]:
+    """What was chosen, and what could not be made then."""
+    found = json.loads(content)
+    return str(found['runtime']), [str(each) for each in found['failed']]
 
 
 def _made(name: str, make: Callable[[], Runtime], instead: str, failed: set[str]) -> Runtime | None:

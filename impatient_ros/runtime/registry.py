@@ -209,15 +209,15 @@ def _permitted(entry: Entry, source: Source, where: str, precision: str) -> list
     if entry.name == 'cuda_graph':
         return [precision]  # it chooses itself, and measures what the source does not say
     if precision != 'auto':
-        return [precision] if precision == 'f32' or precision in entry.precisions(where) else []
+        return [precision] if precision == 'f32' or precision in _native(entry, where) else []
     kept = [each for each in COMPUTED[1:] if source.accuracy_kept.get(each)]
-    native = entry.precisions(where) if kept and source.graphs else ()
+    native = _native(entry, where) if kept and source.graphs else ()
     return ['f32', *(each for each in kept if each in native and (each != 'int8' or source.quantised))]
 
 
 def _computing(precision: str, ways: Sequence[tuple[Entry, str]], source: Source) -> list[tuple[Entry, str]]:
     """The ways that compute natively in that precision. Raises RuntimeUnavailableError, saying what does."""
-    native = [(entry, where, entry.precisions(where)) for entry, where in ways]
+    native = [(entry, where, _native(entry, where)) for entry, where in ways]
     able = [(entry, where) for entry, where, known in native if precision in known]
     if not able:
         found = '; '.join(f'{entry.name} on {where}: {", ".join(known)}' for entry, where, known in native)
@@ -228,6 +228,15 @@ def _computing(precision: str, ways: Sequence[tuple[Entry, str]], source: Source
     if precision == 'int8':
         source.graphs_for(able[0][0].name, precision)  # or says why not
     return able
+
+
+def _native(entry: Entry, where: str) -> Sequence[str]:
+    """What it computes natively there; nothing where asking fails, in whichever way of the driver's."""
+    try:
+        return entry.precisions(where)
+    except Exception as error:  # noqa: BLE001
+        _log.warning('what %s computes on %s natively cannot be asked: %s', entry.name, where, error)
+        return ()
 
 
 def _installed(package: str) -> bool:

@@ -92,6 +92,30 @@ def test_paths_in_a_precision_are_worth_what_was_measured_in_it(written, tmp_pat
     assert 'training.evaluate --precision f16' in warning.message
 
 
+def bare(description, metadata, tensors):
+    """A change to a file: it has no graph, and says why."""
+    del tensors['graph'], description['network_only']
+    description['no_graph'] = 'an operator is missing'
+
+
+def test_a_record_needs_no_graph_unless_it_is_of_int8(written, tmp_path):
+    plain, new = rewrite(written, tmp_path / 'plain', bare), tmp_path / 'new'
+    add_precision(plain, new, 'f16', record())
+    assert read(new).precisions == {'f16': record()}
+    with pytest.raises(CheckpointError, match='cannot be given int8: it has none and lacks the graph'):
+        add_precision(plain, tmp_path / 'more', 'int8', record(), {'graph_int8': b'something'})
+    assert not (tmp_path / 'more').exists()
+
+
+def test_an_int8_graph_alone_is_refused(written, tmp_path):
+    def swap(description, metadata, tensors):
+        tensors['graph_int8'] = tensors.pop('graph')
+        description['precisions'] = {'int8': record().to_dict()}
+
+    with pytest.raises(CheckpointError, match='it has none and lacks the graph of its largest resolution'):
+        read(rewrite(written, tmp_path / 'new', swap))
+
+
 def test_an_int8_graph_that_nothing_is_known_of_is_refused(written, tmp_path):
     def add(description, metadata, tensors):
         tensors['graph_int8'] = tensors['graph'].clone()
@@ -110,3 +134,22 @@ def test_they_outlive_a_conversion_but_not_other_weights(written, tmp_path):
     write(network.eval(), other, accuracies=[0.5, 0.5])
     assert not carry_precisions(contents_of(one), other)
     assert read(other).precisions == {}
+
+
+def test_a_file_without_graph_carries_all_but_int8(written, tmp_path):
+    both, single = tmp_path / 'both', tmp_path / 'single'
+    quantised = dict(contents_of(written).graphs)
+    add_precision(written, single, 'bf16', record())
+    add_precision(single, both, 'int8', record(), {'graph_int8': quantised['graph']})
+    assert read(both).precisions.keys() == {'bf16', 'int8'}
+    new = rewrite(written, tmp_path / 'new', bare)
+    assert not carry_precisions(contents_of(both), new)
+    assert read(new).precisions == {'bf16': record()}
+
+
+def test_a_conversion_that_loses_one_says_so(written, tmp_path, monkeypatch, capsys):
+    one = tmp_path / 'one'
+    add_precision(written, one, 'bf16', record())
+    monkeypatch.setattr('impatient_ros.checkpoint.__main__.carry_precisions', lambda old, new: False)
+    assert main(['convert', str(one), str(tmp_path / 'two')]) == 0
+    assert 'two says less of other precisions than' in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip('rclpy')
-pytestmark = [pytest.mark.ros, pytest.mark.slow, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(1200)]
 # Seconds: every wait in it has an end of its own, and a busy machine may come near none of them.
 LIMIT = 1100
 

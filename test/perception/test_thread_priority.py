@@ -1,4 +1,5 @@
 import _thread
+import errno
 import json
 import os
 import shutil
@@ -242,6 +243,41 @@ class TestPermitted:
 
         assert in_a_thread(classify) == ORDINARY
         assert 'no idea' in on.state().problem
+
+    def test_a_thread_that_cannot_be_read_ends_real_time(self, realtime, monkeypatch):
+        def refuse(tid):
+            raise OSError(errno.EMFILE, 'Too many open files')
+
+        on = realtime(3, window=0.2)
+        monkeypatch.setattr('impatient_ros.perception.thread_priority.cpu_seconds', refuse)
+
+        def classify():
+            on.enter(COMPUTING)
+            until = time.monotonic() + 20
+            while policy() != ORDINARY and time.monotonic() < until:
+                time.sleep(0.01)
+            return policy()
+
+        assert in_a_thread(classify) == ORDINARY
+        assert 'Too many open files' in on.state().problem
+
+    def test_one_that_has_ended_does_not(self, realtime):
+        on = realtime(3, window=0.2)
+        assert in_a_thread(lambda: on.enter(COMPUTING)) is None
+        time.sleep(0.1)  # ten looks
+        assert on.state().problem == ''
+        assert on.state().priority == 3
+
+    def test_what_the_system_does_not_say_this_time_is_kept(self, realtime, monkeypatch):
+        on = realtime(3)
+
+        def classify():
+            on.enter(COMPUTING)
+            monkeypatch.setattr('impatient_ros.perception.thread_priority.thread_ids', set)
+            on.cover_pools()
+            return on.state().threads
+
+        assert in_a_thread(classify) == 1
 
 
 def test_where_it_is_not_permitted_the_reason_and_the_line_to_add_are_said(realtime, monkeypatch):

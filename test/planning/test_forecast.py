@@ -189,6 +189,14 @@ class TestStoppedOnItsWay:
         assert f.median_error() is None
         assert all(window.quantile(1.0) == 0.0 for window in f.errors)
 
+    def test_in_the_head_at_a_boundary_that_was_reached_it_counts_once(self):
+        f, other = Forecast([profile()]), Forecast([profile()])
+        reached = timing([0.0, 2 * STAGES[0], 2 * (STAGES[0] + STAGES[1])], [])
+        exact = other.learn(reached)
+        found = f.learn(self.stopped(0.5, 2, boundaries=reached.boundary_times))
+        assert found == exact
+        assert f.slowdown == other.slowdown
+
     def test_two_in_a_row_are_a_change(self):
         f = Forecast([profile()])
         for _ in range(2):

@@ -108,7 +108,9 @@ def test_one_that_cannot_be_made_is_done_without_and_the_first_one_says_why(mach
     broken = RuntimeUnavailableError('its wheel is broken')
     assert machine.choose(0.010, broken) == 'openvino'
     assert 'openvino is used, since its wheel is broken' in caplog.text
-    assert machine.choose(0.010, 0.001) == 'onnxruntime', 'that was no choice to remember'
+    assert machine.choose(0.010, broken) == 'openvino'
+    assert (machine.made, machine.sizes) == (['openvino'], set()), 'it is tried again, nothing is measured'
+    assert machine.choose(0.010, 0.001) == 'onnxruntime', 'it works again: what was chosen without it is void'
     assert machine.choose(0.010, broken) == 'openvino', 'though the other one is remembered'
     with pytest.raises(RuntimeUnavailableError, match='its wheel is broken'):
         machine.choose(broken, 0.001, digest='2' * 64)

@@ -1,6 +1,7 @@
 import logging
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -172,6 +173,19 @@ class TestPrecision:
         native['openvino'] = ('f32', 'bf16', 'int8')
         assert chosen('auto', 'cpu', precision='bf16') == ('openvino', 'cpu')
         assert chosen('auto', 'cuda', precision='f16') == ('cuda_graph', 'cuda')
+
+    def test_a_driver_that_fails_when_it_is_asked_is_left_out(self, table, monkeypatch, caplog):
+        monkeypatch.setattr(registry, 'cuda_devices', lambda: 1)
+        monkeypatch.setattr(registry, 'find_spec', lambda name: None)
+
+        def fail(device):
+            raise RuntimeError('CUDA error 999')
+
+        broken = replace(registry.TABLE['cuda_graph'], precisions=fail)
+        monkeypatch.setitem(registry.TABLE, 'cuda_graph', broken)
+        made = select_runtime(Source((GRAPH,), quantised=(GRAPH,)), precision='int8')
+        assert (made.name, made.precision) == ('openvino', 'int8')
+        assert 'cuda_graph computes on cuda natively cannot be asked: CUDA error 999' in caplog.text
 
     def test_int8_needs_a_graph_of_it(self, table, caplog):
         with pytest.raises(RuntimeUnavailableError, match=r'no int8 graph; make one with python -m training'):

@@ -17,7 +17,7 @@ import torch
 
 from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.runtime.base import Run, Runtime, RuntimeUnavailableError
-from impatient_ros.runtime.cuda.precision import DTYPES, PRECISIONS, chosen_precision
+from impatient_ros.runtime.cuda.precision import CUDA_PRECISIONS, DTYPES, chosen_precision
 from impatient_ros.runtime.cuda.preparation import DevicePreparation
 from impatient_ros.runtime.eager import at_sides
 
@@ -63,8 +63,8 @@ class CudaGraphRuntime(Runtime):
             raise RuntimeUnavailableError(
                 f"runtime 'cuda_graph' needs a CUDA device, not {device.type}; write auto or eager"
             )
-        if precision not in PRECISIONS:
-            raise ValueError(f'precision is {precision!r}; write one of {", ".join(PRECISIONS)}')
+        if precision not in CUDA_PRECISIONS:
+            raise ValueError(f'precision is {precision!r}; write one of {", ".join(CUDA_PRECISIONS)}')
         self._torch_device = device
         self.exits = len(network.stages)
         network = network.eval().to(device)

@@ -16,10 +16,10 @@ from impatient_ros.cache import CacheFile, cache_file
 if TYPE_CHECKING:
     from impatient_ros.network import ImpatientNetwork
 
-__all__ = ['DTYPES', 'PRECISIONS', 'chosen_precision', 'half_precision_disagreement', 'native_to_cuda']
+__all__ = ['CUDA_PRECISIONS', 'DTYPES', 'chosen_precision', 'half_precision_disagreement', 'native_to_cuda']
 
 DTYPES = {'f32': torch.float32, 'f16': torch.float16, 'bf16': torch.bfloat16}
-PRECISIONS = ('auto', *DTYPES)
+CUDA_PRECISIONS = ('auto', *DTYPES)
 NATIVE_BFLOAT16 = (8, 0)  # compute capability: Ampere; older devices emulate it
 
 # Share of pictures whose class may change in 16 bits before they are refused, per exit: 0.2 points.
