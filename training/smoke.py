@@ -5,7 +5,7 @@ python -m training.smoke runs/smoke             # a folder for the pictures, the
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -48,11 +48,9 @@ def write(folder: Path, counts: dict[str, int], seed: int = 0) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Generate the pictures, train two epochs, evaluate, report; all of it in one folder."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    if len(given) != 1:
-        print('usage: python -m training.smoke FOLDER', file=sys.stderr)
-        return 2
-    folder = Path(given[0])
+    parser = argparse.ArgumentParser(prog='python -m training.smoke', description=main.__doc__)
+    parser.add_argument('folder', type=Path, help='where everything is written')
+    folder = parser.parse_args(arguments).folder
     data, model, found = folder / 'data', folder / 'model.safetensors', folder / 'evaluation.json'
     write(data, {'train': 100, 'validation': 40})
     fit = ['fit', '--config', str(CONFIG), '--data.source', str(data), '--output', str(folder)]

@@ -25,6 +25,10 @@ def test_two_epochs_are_trained_evaluated_and_reported(tmp_path: Path) -> None:
     assert (tmp_path / 'curve.csv').read_text().count('\n') == 3
 
 
-def test_a_folder_is_needed(capsys: pytest.CaptureFixture) -> None:
-    assert main([]) == 2
-    assert 'FOLDER' in capsys.readouterr().err
+@pytest.mark.parametrize(('given', 'code'), [([], 2), (['--help'], 0)])
+def test_a_folder_is_needed(given: list[str], code: int, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(given)
+    assert ended.value.code == code
+    said = capsys.readouterr()
+    assert 'folder' in said.out + said.err
