@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
+import os
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -150,6 +152,18 @@ def test_an_archive_that_reaches_out_or_is_broken_is_refused(
         fetch(source(server), tmp_path / 'in')
     assert held(tmp_path) == {}
     assert not Path('/tmp/outside-of-all').exists()
+
+
+def test_a_full_disk_is_not_a_broken_archive(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill(content: object, file: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr('shutil.copyfileobj', fill)
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        fetch(source(server), tmp_path)
+    assert held(tmp_path) == {}
 
 
 def test_a_server_that_has_it_not_is_named(server: Server, tmp_path: Path) -> None:
