@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from impatient_ros.perception import thread_priority
 from impatient_ros.perception.process_threads import COMPUTING, computing, named, schedule
 from impatient_ros.perception.thread_priority import RealTime, RealTimeState, switch_threads_every
 
@@ -226,13 +227,19 @@ class TestPermitted:
         assert on.state().problem == ''
         assert 0.05 < on.state().busiest_share < 0.9
 
-    def test_a_watchdog_that_fails_ends_real_time(self, realtime, monkeypatch):
+    @pytest.mark.parametrize(
+        ('where', 'error'),
+        [('cover_pools', RuntimeError('no idea')), ('cpu_seconds', OSError(errno.EMFILE, 'too many files'))],
+    )
+    def test_a_watchdog_that_fails_or_cannot_read_a_thread_ends_real_time(
+        self, realtime, monkeypatch, where, error
+    ):
         on = realtime(3, window=0.2)
 
-        def fail():
-            raise RuntimeError('no idea')
+        def fail(*arguments):
+            raise error
 
-        monkeypatch.setattr(on, 'cover_pools', fail)
+        monkeypatch.setattr(on if hasattr(on, where) else thread_priority, where, fail)
 
         def classify():
             on.enter(COMPUTING)
@@ -242,38 +249,33 @@ class TestPermitted:
             return policy()
 
         assert in_a_thread(classify) == ORDINARY
-        assert 'no idea' in on.state().problem
+        assert error.args[-1] in on.state().problem
 
-    def test_a_thread_that_cannot_be_read_ends_real_time(self, realtime, monkeypatch):
-        def refuse(tid):
-            raise OSError(errno.EMFILE, 'Too many open files')
-
+    @pytest.mark.parametrize('number', [errno.EINVAL, errno.ENOENT, errno.ESRCH])
+    def test_a_thread_that_has_ended_does_not(self, realtime, monkeypatch, number):
         on = realtime(3, window=0.2)
-        monkeypatch.setattr('impatient_ros.perception.thread_priority.cpu_seconds', refuse)
+        looked = threading.Semaphore(0)
+
+        def ended(tid):
+            looked.release()
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(thread_priority, 'cpu_seconds', ended)
 
         def classify():
             on.enter(COMPUTING)
-            until = time.monotonic() + 20
-            while policy() != ORDINARY and time.monotonic() < until:
-                time.sleep(0.01)
+            assert all(looked.acquire(timeout=20) for _ in range(3)), 'it looks again and again'
             return policy()
 
-        assert in_a_thread(classify) == ORDINARY
-        assert 'Too many open files' in on.state().problem
-
-    def test_one_that_has_ended_does_not(self, realtime):
-        on = realtime(3, window=0.2)
-        assert in_a_thread(lambda: on.enter(COMPUTING)) is None
-        time.sleep(0.1)  # ten looks
+        assert in_a_thread(classify) == (os.SCHED_FIFO, 3)
         assert on.state().problem == ''
-        assert on.state().priority == 3
 
     def test_what_the_system_does_not_say_this_time_is_kept(self, realtime, monkeypatch):
         on = realtime(3)
 
         def classify():
             on.enter(COMPUTING)
-            monkeypatch.setattr('impatient_ros.perception.thread_priority.thread_ids', set)
+            monkeypatch.setattr(thread_priority, 'thread_ids', set)
             on.cover_pools()
             return on.state().threads
 

@@ -222,11 +222,14 @@ def test_what_is_executed_for_a_frame_that_has_ended_is_cancelled_for_a_newer_on
     perception.receive('front', image(), None)
     assert outputs.wait_for(1).outcome is Outcome.missed  # its deadline has come
     assert not cancelled.is_set(), 'nobody waits for the processor'
+    perception.receive('front', object(), None)
+    assert outputs.wait_for(2).outcome is Outcome.dropped
+    assert not cancelled.is_set(), 'nor does what was refused'
     perception.receive('front', image(), None)
     assert cancelled.wait(10)
-    outputs.wait_for(2)
+    outputs.wait_for(3)
     perception.stop()
-    assert len(outputs.records) == 2, 'one for each frame'
+    assert len(outputs.records) == 3, 'one for each frame'
 
 
 def test_a_message_that_cannot_be_read_is_dropped_with_its_reason(scene):
