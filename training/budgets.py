@@ -93,19 +93,26 @@ def _with_checkpoint(
     """What is left to the network, as the file has it; the text for people; the findings for JSON."""
     robot, provenance = _robot_paths(given)
     others = [(Path(each).name, read_bag(each, given.camera)) for each in given.judge]
+    for each in (frames, *(each for _, each in others)):
+        each.answers(robot.paths)  # what another model recorded is refused
     first, second = frames.halves()
     text: list[str] = []
     results: list[dict[str, Any]] = []
     try:
-        model = _fitted(first, robot)
-        results = [
-            judged(name, each, model, robot) for name, each in (('second half of the bag', second), *others)
-        ]
         model = _fitted(frames, robot)
     except ValueError as error:
         # Of few frames only the recorded slowdown is known.
         model = LoadModel()
         text = [textwrap.fill(f'Overhead is taken for 0, since it cannot be fitted: {error}.', width)]
+    else:
+        try:
+            half = _fitted(first, robot)
+            results = [
+                judged(name, each, half, robot)
+                for name, each in (('second half of the bag', second), *others)
+            ]
+        except ValueError as error:
+            text = [textwrap.fill(f'How well that fits other frames cannot be judged: {error}.', width)]
     costs = model.costs(robot.costs)
     distribution = model.budgets(frames).thinned(KEPT)
     pays = what_pays(distribution, model, robot, provenance)

@@ -213,8 +213,9 @@ class TrainingCLI(LightningCLI):
         if self.trainer.is_global_zero:
             CONSOLE.print(training_summary(datamodule, model, epochs=self.trainer.max_epochs or 0))
             self.output.mkdir(parents=True, exist_ok=True)
-            if not own.resume:
-                (self.output / PLACEMENT).unlink(missing_ok=True)
+            if not own.resume:  # nothing of it may be resumed from under this configuration
+                for name in (PLACEMENT, STATE, BEST):
+                    (self.output / name).unlink(missing_ok=True)
             (self.output / 'config.yaml').write_text(text, encoding='utf-8')
         self.trainer.fit(model, datamodule=datamodule, ckpt_path=state)
         if self.trainer.is_global_zero and self.trainer.state.finished:

@@ -107,12 +107,31 @@ def test_of_few_frames_no_overhead_is_fitted(
     path, out = bag(tmp_path / 'drive', RECORDS), tmp_path / 'robot.yaml'
     assert main([str(path), '-o', str(out), '--checkpoint', str(model), '--columns', '60']) == 0
     shown = capsys.readouterr().out
-    assert 'cannot be fitted: 0 frames of which it is known' in ' '.join(shown.split())
+    assert 'cannot be fitted: 4 frames of which it is known' in ' '.join(shown.split())
     assert '<- 16 px' in shown
     distribution, _ = distribution_of(str(out), 1.0)
     budgets = Empirical(read_bag(path).budgets)
     for cost in COSTS:
         assert distribution.below(cost) == pytest.approx(budgets.below(cost))
+
+
+def test_what_fits_is_kept_where_it_cannot_be_judged(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    robot = {'paths': [(side, 0) for side in SIDES], 'costs': COSTS, 'overhead': 0.002, 'spread': 0.1}
+    short = bag(tmp_path / 'short', drive(180, **robot))  # type: ignore[arg-type]
+    out = tmp_path / 'robot.yaml'
+    given = [str(short), '-o', str(out), '--checkpoint', str(model)]
+    assert main(given) == 0
+    shown = ' '.join(capsys.readouterr().out.split())
+    assert 'How well that fits other frames cannot be judged' in shown
+    assert 'cannot be fitted' not in shown
+    assert yaml.safe_load(out.read_text())['about']['overhead'] == pytest.approx(0.002, abs=0.0015)
+    other = bag(tmp_path / 'other', [FrameRecord('front', 0, Outcome.answered, exit_index=4, budget=0.1)])
+    out.unlink()
+    assert main([*given, '--judge', str(other)]) == 2
+    assert 'exit 5, which the checkpoint does not have: give the one that ran' in capsys.readouterr().err
+    assert not out.exists()
 
 
 def test_without_a_checkpoint_the_file_has_the_budgets_as_they_were(

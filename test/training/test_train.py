@@ -6,6 +6,7 @@ import csv
 import inspect
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -179,6 +180,47 @@ def test_an_interrupted_training_does_not_go_on_with_other_options(
     assert main(command(shapes, tmp_path, *once, '--model.risk.budgets', 'late')) == 2
     assert 'differs in model.risk.budgets' in capsys.readouterr().err
     assert main(command(shapes, tmp_path, *once, '--model.risk.budgets', 'late', '--resume', 'false')) == 0
+
+
+def test_a_training_does_not_go_on_with_other_pictures(
+    shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures, run = tmp_path / 'pictures', tmp_path / 'run'
+    shutil.copytree(shapes, pictures)
+    one, two = (['--trainer.max_epochs', count, '--metrics', 'none'] for count in '12')
+    assert main(command(pictures, run, *one)) == 0
+    known = next((pictures / 'train').glob('*/*'))
+    added = known.with_name(f'another{known.suffix}')
+    shutil.copy(known, added)
+    assert main(command(pictures, run, *two)) == 2
+    assert 'no longer those of the saved state' in capsys.readouterr().err
+    added.unlink()
+    assert main(command(pictures, run, *two)) == 0
+    for split in ('train', 'validation'):
+        shutil.copytree(pictures / split / known.parent.name, pictures / split / 'zebra')
+    assert main(command(pictures, run, *two)) == 2
+    assert 'or their classes, are no longer those' in capsys.readouterr().err
+    assert main(command(pictures, run, *one, '--resume', 'false')) == 0
+
+
+def test_a_training_begun_anew_and_interrupted_leaves_nothing_of_the_one_before(
+    shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = ['--trainer.max_epochs', '1', '--metrics', 'none']
+    late = [*once, '--model.risk.budgets', 'late']
+    assert main(command(shapes, tmp_path, *once)) == 0
+
+    def killed(self: ImpatientModule) -> None:
+        raise ValueError('killed')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ImpatientModule, 'on_train_epoch_start', killed)
+        assert main(command(shapes, tmp_path, *late, '--resume', 'false')) == 2
+    assert not [*tmp_path.glob('*.ckpt')]
+    assert main(command(shapes, tmp_path, *late)) == 0
+    fresh = tmp_path / 'fresh'
+    assert main(command(shapes, fresh, *late)) == 0
+    assert curve(tmp_path) == curve(fresh)
 
 
 def test_a_network_of_torchvision_starts_from_weights_and_heads_learn_on_the_frozen_backbone(

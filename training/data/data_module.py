@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import lightning
@@ -158,6 +159,12 @@ class PictureData(lightning.LightningDataModule):
         self.setup()
         assert self._read is not None  # setup reads or raises
         return self._read[1]
+
+    @property
+    def digest(self) -> str:
+        """Of the classes, and of which pictures train and which validate, by name; SHA-256, hexadecimal."""
+        names = (tuple(self.labels), self.pictures.names, self.validation.names)
+        return sha256(repr(names).encode()).hexdigest()
 
     @property
     def validation_is(self) -> str:

@@ -305,9 +305,20 @@ class ImpatientModule(lightning.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint['exit_share'] = self.exit_share
+        checkpoint['pictures'] = self._pictures
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Raises ValueError where the state belongs to other pictures: what validated may be learned from."""
+        if checkpoint.get('pictures', self._pictures) != self._pictures:
+            raise ValueError(
+                'the pictures, or their classes, are no longer those of the saved state: write another '
+                '--output, or --resume false to start anew'
+            )
         self.exit_share = checkpoint['exit_share']
+
+    @property
+    def _pictures(self) -> str:
+        return str(getattr(self.trainer.datamodule, 'digest', ''))  # type: ignore[attr-defined]
 
     @property
     def _seed(self) -> int:

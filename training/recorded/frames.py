@@ -101,26 +101,28 @@ def read_bag(path: str | Path, camera: str | None = None) -> RecordedFrames:
     Frames that nobody tried for another reason (superseded, dropped) have no budget. Raises ValueError where
     no frame has one, OSError.
     """
-    kept: list[FrameRecord] = []
+    kept: list[tuple[int, FrameRecord]] = []
     outcomes: Counter[str] = Counter()
     cameras: set[str] = set()
-    for record in _records(Path(path)):
+    for recorded, record in _records(Path(path)):
         if camera is not None and record.camera != camera:
             continue
         cameras.add(record.camera)
         outcomes[record.outcome.value] += 1
         if record.budget is not None and np.isfinite(record.budget):
-            kept.append(record)
+            kept.append((recorded, record))
     if not kept:
         seen = f' (there are {", ".join(sorted(cameras))})' if cameras else ''
         of = f' of camera {camera!r}' if camera is not None else ''
         raise ValueError(
             f'{path}: no frame_status{of} with a budget{seen}; record the topics ~/<camera>/frame_status'
         )
-    return RecordedFrames(tuple(kept), outcomes, tuple(sorted(cameras)))
+    kept.sort(key=lambda each: each[0])  # they were read camera by camera
+    return RecordedFrames(tuple(record for _, record in kept), outcomes, tuple(sorted(cameras)))
 
 
-def _records(path: Path) -> Iterator[FrameRecord]:
+def _records(path: Path) -> Iterator[tuple[int, FrameRecord]]:
+    """The frames and when each was recorded, ns; one camera after the other."""
     if not path.exists():
         raise ValueError(f'{path}: there is no such bag')
     deserialize = get_typestore(Stores.ROS2_JAZZY).deserialize_cdr
@@ -131,12 +133,12 @@ def _records(path: Path) -> Iterator[FrameRecord]:
             for channel in recording.channels:
                 if channel.kind != TYPE or not channel.topic.endswith(SUFFIX):
                     continue
-                for _, data in recording.messages(channel.topic, TYPE):
+                for recorded, data in recording.messages(channel.topic, TYPE):
                     message: Any = deserialize(data, TYPE)
                     stamp = message.header.stamp.sec + 1e-9 * message.header.stamp.nanosec
                     for status in message.status:
                         values = {item.key: item.value for item in status.values}
-                        yield FrameRecord.from_values(status.hardware_id, stamp, values)
+                        yield recorded, FrameRecord.from_values(status.hardware_id, stamp, values)
     except SourceError:
         raise
     except Exception as error:  # a damaged message shows as struct, value, index and other errors

@@ -37,6 +37,7 @@ def test_frames_with_a_budget_are_read_from_a_bag(plugin: StoragePlugin, tmp_pat
     path = bag(tmp_path / 'drive', RECORDS, plugin)
     found = read_bag(path)
     np.testing.assert_allclose(found.budgets, [0.001, 0.02, 0, 0.003, 0.2, 0.2])
+    assert [record.stamp for record in found.records] == [0, 1, 2, 4, 5, 6], 'of both cameras, in time'
     assert found.expired == 1
     assert found.cameras == ('front', 'rear')
     assert found.outcomes == {'answered': 2, 'infeasible': 3, 'superseded': 1, 'late': 1}
