@@ -181,9 +181,20 @@ class Arena:
 
     def alone(self) -> bool:
         """Whether the graph knows of this camera and no other; one that was killed stays in it for 20 s."""
-        known = self.observer.node.get_publishers_info_by_topic
         ours = [f'camera_{self.camera.incarnation}']
-        return all([each.node_name for each in known(f'/{name}/image')] == ours for name in CAMERAS)
+        return all(names == ours for names in self._publishers().values())
+
+    def wait_alone(self) -> None:
+        """Wait until it is."""
+        try:
+            self.wait(self.alone, 'the graph to forget cameras that were killed')
+        except AssertionError as error:
+            raise AssertionError(f'{error}; it has {self._publishers()}') from None
+
+    def _publishers(self) -> dict[str, list[str]]:
+        """The nodes that the graph has on each image topic."""
+        known = self.observer.node.get_publishers_info_by_topic
+        return {name: [each.node_name for each in known(f'/{name}/image')] for name in CAMERAS}
 
     def _close_windows(self) -> None:
         """End the uncertain times once the graph has had one publisher per topic for long enough."""

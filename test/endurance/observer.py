@@ -10,8 +10,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from endurance.camera import CAMERAS
 from endurance.ledger import Counts, Ledger, Published
-from rclpy.client import Client
-from robot import DEEP, NODE, Robot, ask_service
+from robot import DEEP, NODE, Robot
 
 __all__ = ['Observer', 'generic']
 
@@ -27,7 +26,6 @@ class Observer(Robot):
         self.said: Counter[str] = Counter()
         self.internal_errors = 0
         self.heard = 0  # diagnostics
-        self._clients: dict[str, Client] = {}
         for name in CAMERAS:
             topic = f'{NODE}/{name}/frame_status'
             self.node.create_subscription(DiagnosticArray, topic, self._recorder(name), DEEP)
@@ -36,12 +34,6 @@ class Observer(Robot):
     def published(self, name: str, frame: Published) -> None:
         with self.lock:
             self.ledgers[name].published(frame)
-
-    def call(self, service_type: Any, name: str, request: Any) -> Any:
-        """As a robot's, with one client per service: clients that come and go would be an attack, too."""
-        if name not in self._clients:
-            self._clients[name] = self.node.create_client(service_type, f'{NODE}/{name}')
-        return ask_service(self._clients[name], request)
 
     def counts(self, name: str) -> Counts:
         """The node's own, from its latest diagnostics."""

@@ -80,7 +80,7 @@ class Run:
 
     def _undisturbed(self, arena: Arena) -> tuple[MissRate, Resources]:
         """The miss rate, and the resources then."""
-        arena.wait(arena.alone, 'the graph to forget cameras that were killed')
+        arena.wait_alone()
         self._account('undisturbed', arena, times=0)
         time.sleep(self._quiet)
         with arena.observer.lock:

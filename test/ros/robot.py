@@ -86,7 +86,7 @@ class Robot:
         self._arrived = threading.Condition()
         self.statuses, self.answers, self.pictures, self.diagnostics = {}, {}, {}, []
         self.labels = {}
-        self._images = {}
+        self._images, self._clients = {}, {}
         self.asked = 0
         kind = Image if transport == 'raw' else CompressedImage
         self._deadlines = {None: self.node.create_publisher(Header, f'{NODE}/deadline', 10)}
@@ -215,12 +215,10 @@ class Robot:
         return {} if status is None else {pair.key: pair.value for pair in status.values}
 
     def call(self, service_type, name, request):
-        """Call a service of the node."""
-        client = self.node.create_client(service_type, f'{NODE}/{name}')
-        try:
-            return ask_service(client, request)
-        finally:
-            self.node.destroy_client(client)
+        """Call a service of the node; with one client each, since every new one has to be discovered."""
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(service_type, f'{NODE}/{name}')
+        return ask_service(self._clients[name], request)
 
     def set(self, **values):
         """Set parameters (dots written as __) in one atomic call; returns the result."""
