@@ -151,8 +151,10 @@ class Planner:
                 paths = search.best(min_chance, protected=True)
         if not paths:
             # Nothing is protected, or only an insurance of what is too unlikely. An unlikely answer beats
-            # none; where nothing was ever that fast, the frame is infeasible.
-            paths = search.best(min_chance)
+            # none, and a first one as likely as can be beats a better one: the most accurate one would often
+            # miss, the more often the lower the accepted rate is and the fewer frames are protected by it.
+            # Where nothing was ever that fast, the frame is infeasible.
+            paths = search.best(min_chance, less_likely=self.control.miss_rate)
             return Plan(paths, not paths)
         path = candidates.completions[candidates.alone[paths[0]]]
         return Plan(paths, False, paths[0], self._planned_time(path, slowdown, preparation))

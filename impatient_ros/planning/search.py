@@ -29,7 +29,7 @@ class Search:
 
     __slots__ = (
         '_answered', '_budget', '_chances', '_decision_cost', '_errors', '_factors', '_margins',
-        '_preparation', '_slowdown', '_walk',
+        '_preparation', '_slowdown', '_starting', '_walk',
     )  # fmt: skip
 
     def __init__(
@@ -41,7 +41,7 @@ class Search:
         slowdown: float,
         preparation: Sequence[float],
     ) -> None:
-        self._answered = candidates.answered
+        self._answered, self._starting = candidates.answered, candidates.starting
         walk = self._walk = candidates.walk
         self._budget, self._slowdown, self._preparation = budget, slowdown, preparation
         self._errors, self._margins = forecast.errors, control.margins()
@@ -61,20 +61,28 @@ class Search:
         """Whether a path alone is in time at the accepted miss rate; by the index of its completion."""
         return self._margins[self._walk.alone[index][0]] <= self._factors[index]
 
-    def best(self, min_chance: float, *, protected: bool = False) -> tuple[int, ...]:
+    def best(
+        self, min_chance: float, *, protected: bool = False, less_likely: float = 1.0
+    ) -> tuple[int, ...]:
         """The paths of the set that adds most to the expected accuracy, if any; after an answer it must add
         something.
 
         Args:
-            protected: whether sets must begin with a path that is protected, or with one of any chance.
+            protected: whether sets must begin with a path that is protected.
+            less_likely: by how much the path that a set begins with may be less likely than the likeliest.
         """
         walk, answered, margins = self._walk, self._answered, self._margins
         factors, chances, chance_of = self._factors, self._chances, self._chance_alone
         # Which paths no set may begin with.
-        shut = [
-            protected and margins[depth] > factor
-            for (depth, _, _, _), factor in zip(walk.alone, factors)  # noqa: B905
-        ]
+        if less_likely < 1:
+            certainties = [chance_of(index) for index in range(len(walk.alone))]
+            least_certain = max([certainties[index] for index in self._starting]) - less_likely
+            shut = [certain < least_certain for certain in certainties]
+        else:
+            shut = [
+                protected and margins[depth] > factor
+                for (depth, _, _, _), factor in zip(walk.alone, factors)  # noqa: B905
+            ]
         best: tuple[int, ...] = ()
         best_value = WORTH if answered else -math.inf
         least = min_chance if answered else 0.0  # after an answer, single paths are optional, too

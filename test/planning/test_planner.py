@@ -26,15 +26,16 @@ def ladders(draw):
     """Planners of one to four resolutions."""
     exits, resolutions = draw(st.integers(1, 4)), draw(st.integers(1, 4))
     several = st.lists(positive, min_size=exits, max_size=exits)
-    known = [profile(draw(several), draw(several)) for _ in range(resolutions)]
+    factors = st.lists(st.floats(1, 4), min_size=1, max_size=5)
+    known = [spread_profile(draw(factors), profile(draw(several), draw(several))) for _ in range(resolutions)]
     count = exits * resolutions
     accuracies = draw(st.lists(st.floats(0, 1), min_size=count, max_size=count))
     return planner(draw(st.sampled_from(MODES)), accuracies, known)
 
 
-def spread_profile(factors):
-    """The usual profile where every path was measured at each of these multiples of its cost."""
-    tables = profile().to_dict()
+def spread_profile(factors, known=None):
+    """The usual profile, or that one, where every path was measured at each of these multiples of its cost."""
+    tables = (known or profile()).to_dict()
     for name in ('contract', 'interruptible'):
         tables[name] = [
             [[f * cost for f in factors for cost in cell] for cell in row] for row in tables[name]
@@ -135,6 +136,14 @@ def test_an_unlikely_first_exit_is_tried_unprotected():
     assert unlikely == Plan((0,), protected=None)
 
 
+@pytest.mark.parametrize('miss_rate, target', [(0.01, 1), (0.3, 3)])
+def test_without_a_protected_path_the_first_one_is_hardly_less_likely_than_the_likeliest(miss_rate, target):
+    # In time are 8 of 10 runs to the two deeper exits and 9 of 10 to the others.
+    p = planner('contract', known=spread_profile([1.0] * 8 + [2.0, 20.0]))
+    p.control.miss_rate = miss_rate
+    assert p.plan(0.0465) == Plan((target,))
+
+
 def test_a_protected_insurance_of_a_target_that_is_too_unlikely_is_no_plan():
     # The second exit is worse than the first one and hardly dearer, so it is only ever an insurance.
     p = planner('adaptive', (0.5, 0.4, 0.6, 0.7), profile((0.010, 0.0002, 0.010, 0.010)))
@@ -210,13 +219,16 @@ class TestExhaustiveSearch:
         if not any(s.paths[0] in protected for s in likely):
             protected = set()  # at most an insurance of what is too unlikely
 
+        likeliest = max((worths[s.paths][2] for s in found.path_sets), default=0.0)
+        miss_rate = planner.control.miss_rate
+
         def allowed(path_set):
             value, certain, first = worths[path_set.paths]
             if path_set.optional and certain < MIN_CHANCE:
                 return False
             if done is not None:
                 return value > WORTH
-            return path_set.paths[0] in protected if protected else first > 0
+            return path_set.paths[0] in protected if protected else 0 < first >= likeliest - miss_rate
 
         values = [worths[s.paths][0] for s in found.path_sets if allowed(s)]
         if planner.options.mode == 'contract' and protected and done is None:
