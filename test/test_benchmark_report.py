@@ -101,7 +101,12 @@ def test_short_runs_are_repeated_until_a_turn_measures_something(monkeypatch):
 def test_targets_say_what_was_measured_and_whether_it_is_enough():
     records = [
         *network_records(),
-        record('resnet18', 'cpu', 'openvino', 'speedup', exit_index=1, ratio=1.4),
+        record('resnet18', 'cpu', 'openvino', 'speedup', exit_index=1, ratio=1.4, precision='f32'),
+        record('resnet18', 'cpu', 'openvino', 'speedup', exit_index=1, ratio=6.1, precision='int8'),
+        record('mobilenet_v3_large', 'cpu', 'openvino', 'speedup', exit_index=1, ratio=5.4, precision='f32'),
+        record('mobilenet_v3_large', 'cpu', 'openvino', 'speedup', exit_index=1, ratio=6.5, precision='int8'),
+        record('small', 'cpu', 'openvino', 'plain', [0.001]),
+        record('small', 'cpu', 'openvino', 'interruptible', [0.0013], exit_index=0, ratio=1.3),
         record('', 'cpu', 'openvino', 'node', [0.002], ratio=1.4, image='vga', transport='raw'),
         record('', 'cpu', '', 'not_received', count=1, frames=300, image='vga', transport='raw'),
         record('', 'cpu', '', 'memory', ratio=0.002, frames=10_000),
@@ -112,8 +117,16 @@ def test_targets_say_what_was_measured_and_whether_it_is_enough():
         ' resnet18 1.00-1.02; 2 of 2 exits within ',
         ' yes ',
     ]
-    assert rows['openvino: interruptible / plain <= 1.15'] == [' resnet18 1.10 ', ' yes ']
-    assert rows['resnet18, cpu: plain eager torchvision / ours >= 1.5'] == [' 1.40 ', ' **no** ']
+    assert rows['openvino, from 2 ms: interruptible / plain <= 1.10'] == [' resnet18 1.10 ', ' yes ']
+    assert rows['openvino, below 2 ms: interruptible / plain <= 1.20'] == [' small 1.30 ', ' **no** ']
+    speedups = {name: row for name, row in rows.items() if 'eager torchvision' in name}
+    assert speedups == {
+        'resnet18, cpu, int8: plain eager torchvision / ours >= 6.0': [' 6.10 (int8) ', ' yes '],
+        'mobilenet_v3_large, cpu, fastest: plain eager torchvision / ours >= 7.0': [
+            ' 6.50 (int8) ',
+            ' **no** ',
+        ],
+    }, 'bf16 was not measured: this processor does not compute in it'
     assert rows['node overhead, vga raw <= 2.5 ms p50'] == [' 2.00 ms ', ' yes ']
     assert rows['node overhead / bare relay, vga raw <= 1.3'] == [' 1.40 ', ' **no** ']
     assert rows['not received at 30 Hz: none'] == [' vga raw 1 of 300 ', ' **no** ']
@@ -154,6 +167,26 @@ def test_precisions_are_rows_of_their_own_and_runs_before_there_was_a_choice_are
         for what in ('plain', 'contract', 'interruptible')
     ]
     assert changes(way('f16', 2.0), way('f16', 4.0))[0].startswith('a cuda cuda_graph plain f16 exit 1: 2.00')
+
+
+def test_the_plain_network_at_its_best_start_up_and_real_time_are_tables():
+    known = {'infeasible_rate': 0.01, 'miss_rate': None, 'expected_accuracy': 0.5, 'others_progress': 0.4}
+    records = [
+        record('a', 'cpu', 'openvino', 'plain', [0.004], precision='f32'),
+        record('a', 'cpu', 'ONNX Runtime', 'plain_at_its_best', [0.005], ratio=1.25, precision='f32'),
+        record('a', 'cpu', 'openvino', 'startup', [3.0], again=False, mib=300.0),
+        record('a', 'cpu', 'openvino', 'startup', [1.5], again=True, mib=250.0),
+        record('a', 'cpu', 'eager', 'startup', [2.0], again=False, mib=400.0),
+        record(
+            'a', 'cpu', '', 'realtime', ratio=0.99, load='burn', scheduling='real time', frames=9,
+            which='undisturbed', **known,
+        ),
+    ]  # fmt: skip
+    rows = markdown(records, 'a machine').splitlines()
+    assert '| plain network at its best | OpenVINO | ONNX Runtime | ONNX Runtime / ours f32 |' in rows
+    assert '| a | 4.00 | 5.00 | 1.25 |' in rows
+    assert '| a | 3.00 | 1.50 | 2.00 | 250 | 400 |' in rows
+    assert '| a | burn | real time | 9 undisturbed | 1.00 |  | 0.5000 | 0.99 | 0.40 |' in rows
 
 
 def test_what_a_way_failed_with_is_said():

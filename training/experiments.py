@@ -112,7 +112,7 @@ def path_plan(
     that at one alone there are as many times more epochs.
     """
     passes = min(3, len(configuration['model']['network'].get('resolutions', [])))
-    epochs = passes * configuration['trainer']['max_epochs']
+    epochs = passes * _epochs(configuration)
     options = {
         'exits': ('--model.network.resolutions', '[]', '--trainer.max_epochs', str(epochs)),
         'resolutions': ('--model.network.exits', '1'),
@@ -214,6 +214,13 @@ def run_all(experiment: Experiment, runs: Sequence[Run], processes: int) -> list
     return failed + [run.folder for run in missing]
 
 
+def _epochs(configuration: Mapping[str, Any]) -> int:
+    """Of the configuration, or what training.train takes without any."""
+    from training.train import DEFAULTS  # imports all that trains
+
+    return int((configuration.get('trainer') or {}).get('max_epochs', DEFAULTS['max_epochs']))
+
+
 def write_table(output: Path, comparison: str) -> str:
     """Write `table.json` and `table.md` of the finished runs; returns the latter."""
     if comparison == 'paths':
@@ -249,7 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs = path_plan(configuration, seeds, **several)
     else:
         own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        own.add_argument(EPOCHS, dest='epochs', type=int, default=configuration['trainer']['max_epochs'])
+        own.add_argument(EPOCHS, dest='epochs', type=int, default=_epochs(configuration))
         found, more = own.parse_known_args(more)
         try:
             runs = plan(given.exits, seeds, found.epochs, distributions=given.budgets.split(','), **several)

@@ -23,7 +23,6 @@ import lightning
 import torch
 import yaml
 from jsonargparse import DefaultHelpFormatter
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
@@ -32,6 +31,7 @@ from training.data.data_module import PictureData
 from training.model.callbacks import LearningCurve
 from training.model.networks import pretrained_preprocessing
 from training.model.progress import TrainingProgress
+from training.model.saving import BEST, STATE, saving
 from training.model.stopping import ChanceWarning, Patience
 from training.model.training_module import VALIDATION_RISK, ImpatientModule
 from training.placement.kept import FILE as PLACEMENT
@@ -43,7 +43,6 @@ __all__ = ['TrainingCLI', 'main']
 
 log = logging.getLogger(__name__)
 
-STATE, BEST = 'last.ckpt', 'best.ckpt'
 METRICS = ('csv', 'tensorboard', 'none')
 KEPT = ('best', 'last')
 DEFAULTS = {
@@ -189,12 +188,7 @@ class TrainingCLI(LightningCLI):
             callbacks.append(Patience(own['patience']))
         if own['trainer'].get('enable_progress_bar'):
             callbacks.append(TrainingProgress())
-        # After the validation; the best one first, so that the state to resume from knows of it.
-        each_epoch = {'save_on_train_epoch_end': True, 'enable_version_counter': False}
-        if own['keep'] == 'best':
-            best = {'monitor': VALIDATION_RISK, 'save_weights_only': True}
-            callbacks.append(ModelCheckpoint(self.output, Path(BEST).stem, **best, **each_epoch))
-        callbacks.append(ModelCheckpoint(self.output, Path(STATE).stem, **each_epoch))
+        callbacks += saving(self.output, VALIDATION_RISK)  # after the validation
         logger: Logger | bool = own['trainer'].get('logger') or False
         if not logger and own['metrics'] == 'csv':
             logger = CSVLogger(self.output, 'log')

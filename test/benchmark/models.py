@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 
 from impatient_ros.checkpoint import load, read, save
+from impatient_ros.checkpoint.graph import Graph
 from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.resources import resource_path
@@ -39,11 +41,32 @@ def source(name: str) -> Source:
         file = read(resource_path('models', SHIPPED[name]))
     else:
         with tempfile.TemporaryDirectory(prefix='impatient_ros-') as folder:
-            path = Path(folder) / 'network.safetensors'
-            labels = [str(index) for index in range(CLASSES)]
-            save(network(name), path, labels=labels, preprocessing=Preprocessing.for_image_size(SIZE))
-            file = read(path)
+            file = read(written(name, Path(folder)))
     return Source(tuple(each.graph for each in file.resolutions), lambda: network(name), file.digest)
+
+
+def written(name: str, folder: Path) -> Path:
+    """One of torchvision's as a checkpoint below `folder`; its accuracies are made up."""
+    path = folder / 'network.safetensors'
+    labels = [str(index) for index in range(CLASSES)]
+    accuracies = [(t + 1) / (EXITS + 1) for t in range(EXITS)]
+    preprocessing = Preprocessing.for_image_size(SIZE)
+    save(network(name), path, labels=labels, preprocessing=preprocessing, accuracies=accuracies)
+    return path
+
+
+def with_int8(of: Source) -> Source:
+    """The same with its layers in int8, but for those that give the scores. It is calibrated on noise: only
+    its speed is of interest. Raises RuntimeUnavailableError without the package nncf.
+    """
+    from training.quantization.folding import folded, scoring_layers
+    from training.quantization.quantized_graph import quantized
+
+    quantised = []
+    for graph in of.graphs:
+        own = quantized(graph, [picture(graph.input_shape)], scoring_layers(folded(graph.model)))
+        quantised.append(Graph(own.stored, graph.weights))
+    return dataclasses.replace(of, quantised=tuple(quantised))
 
 
 def torch_source(name: str) -> Source:

@@ -1,6 +1,9 @@
 """The plain network in a process of its own: runs what it is told over stdin, one turn at a time.
 
-    python peer.py RUNTIME MODEL DEVICE [THREADS (of openvino) | PRECISION (of cuda_graph)]
+    python peer.py eager MODEL DEVICE
+    python peer.py openvino MODEL cpu THREADS PRECISION [FOLDER, with the graphs of paths: 0.onnx, 1.onnx]
+    python peer.py cuda_graph MODEL cuda PRECISION
+    python peer.py onnxruntime|compiled MODEL cpu THREADS      # the whole network alone
 
 A line `CASE COUNT` on stdin (CASE is `plain` or the number of a path, see `planning.options`) is answered
 with a JSON list of COUNT durations in seconds. Ours is compared with these: torchvision as it comes, one
@@ -12,7 +15,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ import torch  # noqa: E402
 from benchmark.models import network, picture, sides, source  # noqa: E402
 from torch import nn  # noqa: E402
 
+from impatient_ros.checkpoint.graph import Graph, logits  # noqa: E402
 from impatient_ros.runtime.cuda.precision import DTYPES  # noqa: E402
 from impatient_ros.runtime.eager import at_sides  # noqa: E402
 
@@ -61,11 +65,12 @@ def eager(name: str, device: str) -> dict[str, Callable[[], Any]]:
     return cases
 
 
-def openvino(name: str, threads: str) -> dict[str, Callable[[], Any]]:
+def openvino(
+    name: str, device: str, threads: str, precision: str, folder: str = ''
+) -> dict[str, Callable[[], Any]]:
     """A compiled model of its own for each path, with OpenVINO's defaults but as many threads as ours and the
     same precision; `plain` is the last of them.
     """
-    from impatient_ros.checkpoint.graph import logits
     from impatient_ros.runtime.packages import import_package
 
     core = import_package('openvino', 'the benchmark', 'measure eager').Core()
@@ -73,16 +78,58 @@ def openvino(name: str, threads: str) -> dict[str, Callable[[], Any]]:
     options = {
         'PERFORMANCE_HINT': 'LATENCY',
         'INFERENCE_NUM_THREADS': int(threads),
-        'INFERENCE_PRECISION_HINT': 'f32',
+        # Layers in int8 are so in the graph; the others of it stay in single precision.
+        'INFERENCE_PRECISION_HINT': 'f32' if precision == 'int8' else precision,
     }
-    for graph in source(name).graphs:
-        image = picture(graph.input_shape)
-        for t in range(graph.exits):
-            whole = core.read_model(graph.part(0, [logits(t)]).SerializeToString())
-            request = core.compile_model(whole, 'CPU', options).create_infer_request()
-            cases[str(len(cases))] = partial(request.infer, {0: image})
+    graphs = path_graphs(source(name).graphs) if not folder else stored_graphs(Path(folder))
+    for whole in graphs:
+        model = core.read_model(whole)
+        image = picture(tuple(model.inputs[0].shape)[1:])
+        request = core.compile_model(model, 'CPU', options).create_infer_request()
+        cases[str(len(cases))] = partial(request.infer, {0: image})
     cases['plain'] = cases[str(len(cases) - 1)]
     return cases
+
+
+def path_graphs(graphs: Iterable[Graph]) -> Iterator[bytes]:
+    """The network truncated at every path, as ONNX."""
+    for graph in graphs:
+        for t in range(graph.exits):
+            yield graph.part(0, [logits(t)]).SerializeToString()
+
+
+def stored_graphs(folder: Path) -> Iterator[bytes]:
+    for path in sorted(folder.glob('*.onnx'), key=lambda path: int(path.stem)):
+        yield path.read_bytes()
+
+
+def onnxruntime(name: str, device: str, threads: str) -> dict[str, Callable[[], Any]]:
+    """The whole network with ONNX Runtime's own defaults, but as many threads as ours."""
+    from impatient_ros.runtime.packages import import_package
+
+    package = import_package('onnxruntime', 'the benchmark', 'measure openvino')
+    options = package.SessionOptions()
+    options.intra_op_num_threads = int(threads)
+    graph = source(name).graphs[-1]
+    session = package.InferenceSession(
+        graph.part(0, [logits(graph.exits - 1)]).SerializeToString(), options, ['CPUExecutionProvider']
+    )
+    inputs = {session.get_inputs()[0].name: picture(graph.input_shape)}
+    return {'plain': partial(session.run, None, inputs)}
+
+
+def compiled(name: str, device: str, threads: str) -> dict[str, Callable[[], Any]]:
+    """The whole network by torch.compile with its defaults, channels last."""
+    torch.set_num_threads(int(threads))
+    *_, (whole, shape) = truncated(name)
+    x = torch.from_numpy(picture(shape)).to(memory_format=torch.channels_last)
+    run = torch.compile(whole.eval())
+
+    @torch.inference_mode()
+    def scores() -> Any:
+        return run(x).numpy()
+
+    return {'plain': scores}
 
 
 def cuda_graph(name: str, device: str, precision: str) -> dict[str, Callable[[], Any]]:
@@ -118,13 +165,15 @@ def cuda_graph(name: str, device: str, precision: str) -> dict[str, Callable[[],
     return cases
 
 
+RUNTIMES: dict[str, Callable[..., dict[str, Callable[[], Any]]]] = {
+    each.__name__: each for each in (eager, openvino, cuda_graph, onnxruntime, compiled)
+}
+
+
 def main() -> None:
     """Answer until stdin ends."""
     runtime, name, device, *more = sys.argv[1:]
-    if runtime == 'openvino':
-        cases = openvino(name, *more)
-    else:
-        cases = {'eager': eager, 'cuda_graph': cuda_graph}[runtime](name, device, *more)
+    cases = RUNTIMES[runtime](name, device, *more)
     for run in cases.values():
         for _ in range(3):
             run()

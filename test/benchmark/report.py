@@ -16,7 +16,10 @@ NAMES = {
     'interruptible': 'ours, interruptible',
 }
 # What tells two records of one run apart.
-IDENTITY = ('model', 'device', 'runtime', 'what', 'exit', 'resolution', 'image', 'transport', 'mode')
+IDENTITY = (
+    'model', 'device', 'runtime', 'what', 'exit', 'resolution', 'image', 'transport', 'mode', 'again',
+    'load', 'scheduling', 'which',
+)  # fmt: skip
 
 
 def record(
@@ -92,7 +95,7 @@ def markdown(records: Sequence[Record], machine: str) -> str:
             f'| {_ms(plain)} | {_ms(contract[-1])} | {_times(eager, contract[-1])} '
             f'| {worst:.2f} | {every[-1]["ratio"]:.2f} |'
         )
-    lines += _ladder(records)
+    lines += [*_at_its_best(records), *_startup(records), *_ladder(records), *_realtime(records)]
     node = [r for r in records if r['what'] in ('node', 'not_received')]
     if node:
         lines += [
@@ -119,6 +122,63 @@ def markdown(records: Sequence[Record], machine: str) -> str:
         lines += [f'| {r["image"]} | {r["ms_p50"]:.2f} | {r["ms_p99"]:.2f} |' for r in prepared]
     lines += [*_others(records)]
     return '\n'.join(lines) + '\n'
+
+
+def _at_its_best(records: Sequence[Record]) -> list[str]:
+    """The plain network as a user could run it, and ours."""
+    found = [r for r in records if r['what'] == 'plain_at_its_best']
+    if not found:
+        return []
+    ways = list(dict.fromkeys(r['runtime'] for r in found))
+    head = ['plain network at its best', 'OpenVINO', *ways, *(f'{way} / ours f32' for way in ways)]
+    lines = ['', f'| {" | ".join(head)} |', '|---' * len(head) + '|']
+    for model in dict.fromkeys(r['model'] for r in found):
+        mine = {r['runtime']: r for r in found if r['model'] == model}
+        plain = [r for r in records if _way(r) == (model, 'cpu', 'openvino', 'f32') and r['what'] == 'plain']
+        cells = [model, _ms(plain[0]) if plain else '-']
+        cells += [_ms(mine[way]) if way in mine else '-' for way in ways]
+        cells += [_number(mine[way]['ratio']) if way in mine else '-' for way in ways]
+        lines.append(f'| {" | ".join(cells)} |')
+    return lines
+
+
+def _startup(records: Sequence[Record]) -> list[str]:
+    """From the start of a process to the first answer."""
+    found = [r for r in records if r['what'] == 'startup']
+    if not found:
+        return []
+    lines = [
+        '',
+        '| process to its first answer | first time, s | again | plain eager | memory, MiB | plain eager |',
+        '|---|---|---|---|---|---|',
+    ]
+    for model in dict.fromkeys(r['model'] for r in found):
+        mine = {(r['runtime'], r['again']): r for r in found if r['model'] == model}
+        first, again, plain = (
+            mine[key] for key in (('openvino', False), ('openvino', True), ('eager', False))
+        )
+        seconds = ' | '.join(f'{each["ms_p50"] / 1e3:.2f}' for each in (first, again, plain))
+        lines.append(f'| {model} | {seconds} | {again["mib"]:.0f} | {plain["mib"]:.0f} |')
+    return lines
+
+
+def _realtime(records: Sequence[Record]) -> list[str]:
+    """All frames, and those that no stranger disturbed."""
+    found = [r for r in records if r['what'] == 'realtime']
+    if not found:
+        return []
+    lines = [
+        '',
+        '| real time | load | scheduling | frames | infeasible % | misses of feasible % | expected accuracy '
+        '| of unloaded | others get on at |',
+        '|---|---|---|---|---|---|---|---|---|',
+    ]
+    for r in found:
+        shares = [_percent(r[name]) for name in ('infeasible_rate', 'miss_rate')]
+        cells = [r['model'], r['load'], r['scheduling'], f'{r["frames"]} {r["which"]}', *shares]
+        cells += [f'{r["expected_accuracy"]:.4f}', _number(r['ratio']), _number(r['others_progress'])]
+        lines.append(f'| {" | ".join(cells)} |')
+    return lines
 
 
 def _ladder(records: Sequence[Record]) -> list[str]:
@@ -233,6 +293,10 @@ def _one(found: Iterable[Record]) -> Record:
 
 def _ms(each: Record) -> str:
     return f'{each["ms_p50"]:.2f}'
+
+
+def _percent(share: float | None) -> str:
+    return '' if share is None else f'{100 * share:.2f}'
 
 
 def _number(ratio: float | None) -> str:

@@ -1,18 +1,22 @@
 """What cutting a network into stages costs, and what the node adds.
 
     python test/benchmark/speed.py --json OUT [--models A,B] [--device cpu] [--quick] [--compare OLD.json]
+        [--realtime PRIORITY] [--memory FRAMES] [--data PICTURES]
 
 Compares the runtimes with the plain networks, which run in processes of their own and take turns with ours.
 The model `default` is measured at each of its resolutions in OpenVINO alone, plain and ours, and as
 interruptible mode executes it: passes of several resolutions in turn.
 
-OUT is a list of flat records: model, device, runtime, precision (f32 | f16 | bf16; '' where it plays no
-part), what (plain | truncated | contract | interruptible | stepwise | path_plain | path | passes | preprocess
-| decision | node | relay | not_received | speedup | accuracy | memory | failed), exit (from 1), ms_p50,
-ms_p99 and ratio: to the network truncated at that exit (contract), to the plain one (interruptible, and
-stepwise: stops at all boundaries, but the last head alone; what interruptible takes beyond that are the other
-heads), to the plain one at that resolution (path), to that at the largest (passes), all on the same runtime
-in the same precision; to a bare relay (node); of speedup, plain eager torchvision / ours to the last exit.
+OUT is a list of flat records: model, device, runtime, precision (f32 | f16 | bf16 | int8; '' where it plays
+no part), what (plain | truncated | contract | interruptible | stepwise | path_plain | path | passes |
+plain_at_its_best | preprocess | decision | startup | realtime | node | relay | not_received | speedup |
+accuracy | memory | failed), exit (from 1), ms_p50, ms_p99 and ratio: to the network truncated at that exit
+(contract), to the plain one (interruptible, and stepwise: stops at all boundaries, but the last head alone;
+what interruptible takes beyond that are the other heads), to the plain one at that resolution (path), to that
+at the largest (passes), all on the same runtime in the same precision; to a bare relay (node); of speedup,
+plain eager torchvision / ours to the last exit; of plain_at_its_best, that / ours to the last exit in single
+precision; of realtime, the expected accuracy / that without load. Networks of torchvision's are not trained,
+and calibrated on noise for int8: their speed alone is told.
 Durations include the way of the image to the device and of the scores back. `--report FILE.json` makes table
 and plot from a run that was kept.
 """
@@ -39,7 +43,8 @@ import torch  # noqa: E402
 from benchmark.ladder import ladder, passes_of  # noqa: E402
 from benchmark.models import MODELS, SHIPPED, torch_source  # noqa: E402
 from benchmark.report import Record, changes, markdown, placed, plot, record  # noqa: E402
-from benchmark.stages import stages, started  # noqa: E402
+from benchmark.stages import plain_at_its_best, stages, started  # noqa: E402
+from benchmark.startup import startup  # noqa: E402
 from benchmark.targets import targets  # noqa: E402
 from benchmark.turns import timed  # noqa: E402
 
@@ -124,6 +129,16 @@ def accuracy(device: str, data: str) -> Iterator[Record]:
             )
 
 
+def realtime(priority: int, frames: int) -> Iterator[Record]:
+    """Real time on and off, in turns, without load and beside two kinds of it."""
+    sys.path.insert(0, str(ROOT / 'test' / 'benchmark'))
+    from deadline.realtime import compare_models
+
+    *_, rows = compare_models(('default', 'resnet18'), {}, ('burn', 'step'), frames, priority)
+    for row in rows:
+        yield record(row.pop('model'), 'cpu', '', 'realtime', ratio=row.pop('of_unloaded'), **row)
+
+
 def default_classifier(device: str, runtime: str = 'auto') -> AnytimeClassifier:
     return AnytimeClassifier.from_checkpoint(resource_path('models', SHIPPED['default']), device, runtime)
 
@@ -157,6 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name in options.models:
             if name != 'default':
                 add(stages(name, device, rounds=rounds, time_limit=time_limit, **of))
+                if device == 'cpu':
+                    add(plain_at_its_best(name, rounds=rounds, time_limit=time_limit / 4))
     classifier = default_classifier(devices[-1])
     if 'default' in options.models and 'cpu' in devices:
         chosen = default_classifier('cpu', 'openvino')
@@ -164,8 +181,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             peer = started(stack, ('openvino', 'f32'), 'default', 'cpu', chosen.runtime)
             passes = passes_of(chosen)
             add(ladder(chosen.runtime, peer, passes=passes, rounds=rounds, time_limit=time_limit))
+    if 'cpu' in devices:
+        for name in options.models:
+            add(startup(name, 1 if options.quick else 3))
     add(preprocessing(rounds))
     add(decision(classifier, rounds))
+    if options.realtime:
+        add(realtime(options.realtime, 30 if options.quick else 300))
     if options.data:
         for device in devices:
             add(accuracy(device, options.data))
@@ -219,6 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add('--data', help='zip or folder whose split validation the accuracy is measured on')
     add('--no-node', dest='node', action='store_false', help='leave the node out')
+    add('--realtime', type=int, default=0, metavar='PRIORITY', help='compare it with ordinary scheduling')
     add('--memory', type=int, default=0, metavar='FRAMES', help='watch the node’s memory over so many frames')
     return parser
 

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from benchmark.ladder import contract_run
-from benchmark.models import picture, source
+from benchmark.models import picture, source, with_int8
+from benchmark.peer import path_graphs
 from benchmark.report import Record, record
 from benchmark.turns import Peer, ratio, take_turns, timed
 
 from impatient_ros.runtime import Runtime, Source, select_runtime
+from impatient_ros.runtime.openvino.capabilities import native
 
-# Runtime and precision.
+# Runtime and precision; on the CPU those that it computes natively are added (`ways_on`).
 WAYS = {
     'cpu': (('eager', 'f32'), ('openvino', 'f32')),
     'cuda': (('eager', 'f32'), ('cuda_graph', 'f32'), ('cuda_graph', 'f16'), ('cuda_graph', 'bf16')),
 }
+# What else a user could run the plain network with on a CPU; OpenVINO is measured beside ours.
+BEST = {'onnxruntime': 'ONNX Runtime', 'compiled': 'torch.compile'}
+
+
+def ways_on(device: str) -> tuple[tuple[str, str], ...]:
+    """Runtimes and precisions that can be measured here."""
+    if device != 'cpu':
+        return WAYS[device]
+    fewer = [precision for precision in native(device) if precision != 'f32']
+    return (*WAYS[device], *(('openvino', precision) for precision in fewer))
 
 
 def stages(
@@ -37,7 +51,7 @@ def stages(
     What a way fails with is a record, `failed`, with the `reason`: the others are measured all the same.
     """
     of = network_source(name)
-    ways = ways or WAYS[device]
+    ways = ways or ways_on(device)
     eager = np.empty(0)
     with ExitStack() as stack:
         # On a processor a peer that starts would disturb what is measured; beside a GPU it saves a minute.
@@ -45,8 +59,10 @@ def stages(
         for way in ways:
             kind, precision = way
             try:
+                if precision == 'int8':
+                    of = with_int8(of)
                 runtime = made(of, kind, precision, device)
-                peer = peers.pop(way, None) or started(stack, way, name, device, runtime)
+                peer = peers.pop(way, None) or started(stack, way, name, device, runtime, of)
                 found = _measured(runtime, peer, rounds=rounds, time_limit=time_limit)
             except RuntimeError as error:
                 yield failed(name, device, way, error)
@@ -56,19 +72,54 @@ def stages(
 
 
 def started(
-    stack: ExitStack, way: tuple[str, str], name: str, device: str, runtime: Runtime | None = None
+    stack: ExitStack,
+    way: tuple[str, str],
+    name: str,
+    device: str,
+    runtime: Runtime | None = None,
+    of: Source | None = None,
 ) -> Peer:
-    """The plain network's process; it ends with `stack`."""
+    """The plain network's process; it ends with `stack`. In int8 it needs the graphs that we have."""
     kind, precision = way
-    more = [str(runtime.describe()['threads'])] if kind == 'openvino' and runtime else []
-    more += [precision] if kind == 'cuda_graph' else []
+    more = [str(runtime.describe()['threads'])] if kind in ('openvino', *BEST) and runtime else []
+    more += [precision] if kind in ('openvino', 'cuda_graph') else []
+    if precision == 'int8' and of is not None:
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix='impatient_ros-'))
+        for number, graph in enumerate(path_graphs(of.quantised)):
+            (Path(folder) / f'{number}.onnx').write_bytes(graph)
+        more.append(folder)
     return stack.enter_context(closing(Peer(kind, name, device, *more)))
 
 
+def plain_at_its_best(name: str, *, rounds: int, time_limit: float) -> Iterator[Record]:
+    """The plain network as a user could run it on a CPU without us; `ratio` is to ours to the last exit, in
+    turns with it in single precision.
+    """
+    runtime = made(source(name), 'openvino', 'f32', 'cpu')
+    image, last = picture((3, runtime.sides[-1], runtime.sides[-1])), runtime.exits - 1
+    for kind, shown in BEST.items():
+        with ExitStack() as stack:
+            try:
+                peer = started(stack, (kind, 'f32'), name, 'cpu', runtime)
+                peer.wait()
+                cases: dict[str, Callable[[int], Sequence[Any]]] = {
+                    'ours': lambda count: timed(lambda: contract_run(runtime, image, last), count),
+                    'plain': lambda count, peer=peer: peer.turn('plain', count),
+                }
+                found = take_turns(cases, rounds=rounds, time_limit=time_limit)
+            except RuntimeError as error:
+                yield failed(name, 'cpu', (shown, 'f32'), error)
+                continue
+        times = ratio(found['plain'], found['ours'])
+        yield record(
+            name, 'cpu', shown, 'plain_at_its_best', found['plain'].ravel(), ratio=times, precision='f32'
+        )
+
+
 def made(of: Source, kind: str, precision: str, device: str) -> Runtime:
-    """A runtime in one precision; only CUDA graphs have several."""
+    """A runtime in one precision."""
     if kind != 'cuda_graph':
-        return select_runtime(of, kind, device)
+        return select_runtime(of, kind, device, precision=precision)
     from impatient_ros.runtime.cuda.graph import CudaGraphRuntime
 
     assert of.network is not None

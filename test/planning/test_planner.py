@@ -34,7 +34,7 @@ def ladders(draw):
 
 
 def spread_profile(factors, known=None):
-    """The usual profile, or that one, where every path was measured at each of these multiples of its cost."""
+    """That profile (the usual one) where every path was measured at each of these multiples of its cost."""
     tables = (known or profile()).to_dict()
     for name in ('contract', 'interruptible'):
         tables[name] = [
@@ -136,7 +136,7 @@ def test_an_unlikely_first_exit_is_tried_unprotected():
     assert unlikely == Plan((0,), protected=None)
 
 
-@pytest.mark.parametrize('miss_rate, target', [(0.01, 1), (0.3, 3)])
+@pytest.mark.parametrize(('miss_rate', 'target'), [(0.01, 1), (0.3, 3)])
 def test_without_a_protected_path_the_first_one_is_hardly_less_likely_than_the_likeliest(miss_rate, target):
     # In time are 8 of 10 runs to the two deeper exits and 9 of 10 to the others.
     p = planner('contract', known=spread_profile([1.0] * 8 + [2.0, 20.0]))

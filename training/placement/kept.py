@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 
 from training.data.data_module import PictureData
 from training.model.networks import NetworkOptions
+from training.model.saving import STATE
 from training.placement.choice import place
 from training.placement.placement import Placement, wanted
 from training.risk.options import RiskOptions
@@ -47,7 +49,9 @@ def with_exits(
 def placed(
     network: NetworkOptions, risk: RiskOptions, data: PictureData, folder: Path, device: torch.device
 ) -> Placement:
-    """The placement in `folder`, or a new one, which is then kept there. Raises ValueError, OSError."""
+    """The placement in `folder`, or a new one, which is then kept there. Raises ValueError, OSError; so where
+    a training that is resumed would get other exits.
+    """
     path, key = folder / FILE, _key(network, risk, data)
     if path.exists():
         try:
@@ -57,7 +61,13 @@ def placed(
         if kept.key == key:
             log.info('exits stand as %s says', path)
             return kept
-        log.info('%s is of other options: exits are placed anew', path)
+        other = ', '.join(name for name, value in key.items() if kept.key.get(name) != value)
+        if (folder / STATE).exists():
+            raise ValueError(
+                f'{path} was made with other {other} than those given now: give the same to go on with the '
+                'training, or write another --output, or --resume false to start anew'
+            )
+        log.info('%s is of other %s: exits are placed anew', path, other)
     with torch.random.fork_rng():  # what is learned afterwards does not depend on whether this was repeated
         torch.manual_seed(data.seed)
         found = replace(place(network, risk, data, device), key=key)
@@ -69,13 +79,21 @@ def placed(
 
 
 def _key(network: NetworkOptions, risk: RiskOptions, data: PictureData) -> dict[str, Any]:
-    digest = ''
-    if Path(risk.budgets).is_file():
-        digest = hashlib.sha256(Path(risk.budgets).read_bytes()).hexdigest()
+    """All that a placement depends on; files by their content."""
+    views = [data.preprocessing.to_dict(), asdict(data.augmentation), data.sizes, data.seed]
     values = {
-        'network': asdict(network),
-        'budgets': [risk.budgets, digest],
-        'costs': [risk.costs, risk.mode, risk.overhead],
-        'data': [data.source, data.limit, data.hold_out, list(data.sizes), data.seed],
+        'network': [asdict(network), _content(network.start), _content(network.weights)],
+        'budgets': [risk.budgets, _content(risk.budgets)],
+        'costs': [risk.costs, _content(risk.costs), risk.mode, risk.overhead],
+        'method': risk.method,
+        'pictures': data.digest,
+        'views': views,
     }
     return dict(json.loads(json.dumps(values)))
+
+
+def _content(path: str | Sequence[float] | None) -> str:
+    """SHA-256 of a file, hexadecimal; '' where it is none."""
+    if not isinstance(path, str) or not Path(path).is_file():
+        return ''
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

@@ -134,10 +134,11 @@ def _computed(model: onnx.ModelProto, weights: Mapping[str, NDArray[Any]]) -> di
     return dict(zip(names, run.run(None, {}), strict=True))
 
 
-def layers(model: onnx.ModelProto) -> dict[str, str]:
+def layers(model: onnx.ModelProto) -> dict[str, list[str]]:
     """The names of the nodes of a folded graph that have weights, by the file's name of the weight.
 
-    Graphs of several resolutions have the same weights, and other nodes.
+    Graphs of several resolutions have the same weights, and other nodes; where exits share a layer, several
+    nodes of one graph read one weight.
     """
     weights = {each.name for each in model.graph.input[1:]}
     behind = {
@@ -145,16 +146,18 @@ def layers(model: onnx.ModelProto) -> dict[str, str]:
         for node in model.graph.node
         if node.name.startswith(FOLD) and node.op_type == 'Mul' and node.input[0] in weights
     }
-    return {
-        behind.get(node.input[1], node.input[1]): node.name
-        for node in model.graph.node
-        if node.op_type in LAYERS and (node.input[1] in weights or node.input[1] in behind)
-    }
+    found: dict[str, list[str]] = {}
+    for node in model.graph.node:
+        if node.op_type in LAYERS and (node.input[1] in weights or node.input[1] in behind):
+            found.setdefault(behind.get(node.input[1], node.input[1]), []).append(node.name)
+    return found
 
 
 def scoring_layers(model: onnx.ModelProto) -> list[str]:
-    """The layers of a folded graph that give the exits' scores, by the file's names of their weights."""
-    weights = {name: weight for weight, name in layers(model).items()}
+    """The layers of a folded graph that give the exits' scores, by the file's names of their weights; one per
+    exit, the same ones where exits share them.
+    """
+    weights = {name: weight for weight, names in layers(model).items() for name in names}
     makers = {name: node for node in model.graph.node for name in node.output}
     found = []
     for each in model.graph.output:

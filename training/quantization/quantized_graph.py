@@ -34,6 +34,7 @@ class QuantizedGraph:
         folded: in single precision, weights are inputs.
         plain: the same with values for weights.
         marked: `plain` as NNCF returns it.
+        layers: the nodes that have weights, by the file's name of the weight.
         stored: `marked` with the file's tensors for weights again: what a checkpoint stores.
     """
 
@@ -42,7 +43,7 @@ class QuantizedGraph:
         self.plain = with_values(self.folded, graph.weights)
         self.layers = layers(self.folded)
         self.marked = _quantized_by_nncf(
-            self.plain, pictures, [self.layers[name] for name in kept if name in self.layers]
+            self.plain, pictures, [node for name in {*kept} & {*self.layers} for node in self.layers[name]]
         )
         self.stored = _restored(self.marked, self.plain, self.folded)
 

@@ -93,7 +93,7 @@ def best_candidate(
         )  # fmt: skip
         return found, own
 
-    exits = tuple(scoring_layers(folded(graphs[-1].model)))
+    exits = tuple(dict.fromkeys(scoring_layers(folded(graphs[-1].model))))  # heads may share one
     first, own = tried(exits)
     candidates = [first]
     if not first.holds:

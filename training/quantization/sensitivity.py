@@ -42,14 +42,14 @@ def _each_alone(graph: QuantizedGraph) -> Iterator[tuple[str, onnx.ModelProto]]:
     made = {name: node for node in graph.marked.graph.node for name in node.output}
     marked = {node.name: node for node in graph.marked.graph.node}
     scales = list(graph.marked.graph.initializer)
-    for weight, name in graph.layers.items():
-        inputs = [made[each] for each in marked[name].input[:2] if each in made]
-        if [each.op_type for each in inputs] != ['DequantizeLinear'] * 2:
+    for weight, names in graph.layers.items():
+        pairs = {name: [made[each] for each in marked[name].input[:2] if each in made] for name in names}
+        if any([each.op_type for each in pair] != ['DequantizeLinear'] * 2 for pair in pairs.values()):
             continue
         nodes: list[onnx.NodeProto] = []
         for node in graph.plain.graph.node:
-            if node.name == name:
-                node = _behind_pairs(node, inputs, nodes)
+            if node.name in pairs:
+                node = _behind_pairs(node, pairs[node.name], nodes)
             nodes.append(node)
         used = {each for node in nodes for each in node.input}
         before = {each.name for each in graph.plain.graph.initializer}
@@ -80,7 +80,7 @@ def _behind_pairs(
     copied.CopyFrom(node)
     for place, like in enumerate(inputs):
         attributes = {each.name: helper.get_attribute_value(each) for each in like.attribute}
-        name, scales = f'alone/{place}', like.input[1:]
+        name, scales = f'alone/{node.name}/{place}', like.input[1:]
         nodes += [
             helper.make_node('QuantizeLinear', [node.input[place], *scales], [name], **attributes),
             helper.make_node('DequantizeLinear', [name, *scales], [f'{name}/back'], **attributes),

@@ -14,6 +14,7 @@ from training.data.augmentation import Augmentation
 from training.data.data_module import PictureData
 from training.data.labelled_pictures import DataError
 from training.model.networks import NetworkOptions, build
+from training.model.saving import STATE
 from training.placement import choice, estimate, kept
 from training.placement.kept import FILE, placed
 from training.placement.placement import Placement, wanted
@@ -98,6 +99,35 @@ def test_a_placement_is_a_network_and_is_made_once(
     (tmp_path / FILE).write_text('{"budgets": 1}', encoding='utf-8')
     with pytest.raises(ValueError, match=r'placement\.json: not a placement of exits'):
         placed(SMALL, EARLY, data, tmp_path, CPU)
+
+
+def test_a_training_that_goes_on_gets_no_other_exits(
+    data: PictureData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    robot, start = tmp_path / 'robot.yaml', tmp_path / 'start.safetensors'
+    robot.write_text('a')
+    start.write_bytes(b'weights')
+    network, risk = replace(SMALL, start=str(start)), replace(EARLY, budgets=str(robot))
+    made = Placement('early', 'MACs', (), (), (), 1.0, 0.5, 0.4, 0.4, {}, {})
+    monkeypatch.setattr(kept, 'place', lambda *_: made)
+    first = placed(network, risk, data, tmp_path, CPU)
+    (tmp_path / STATE).touch()
+    assert placed(network, risk, data, tmp_path, CPU) == first
+    mirrored = PictureData(data.source, size=32, resize=32)
+    for changed, given in (
+        ('costs', (network, replace(risk, overhead=0.1), data)),
+        ('method', (network, replace(risk, method='distil'), data)),
+        ('views', (network, risk, mirrored)),
+        ('network', (replace(network, exits=4), risk, data)),
+    ):
+        with pytest.raises(ValueError, match=rf'other {changed} than .*--resume false'):
+            placed(*given, tmp_path, CPU)
+    start.write_bytes(b'others')
+    robot.write_text('b')
+    with pytest.raises(ValueError, match='other network, budgets than'):
+        placed(network, risk, data, tmp_path, CPU)
+    (tmp_path / STATE).unlink()
+    placed(network, risk, data, tmp_path, CPU)
 
 
 @pytest.mark.usefixtures('one_thread')

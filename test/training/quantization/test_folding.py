@@ -63,8 +63,21 @@ def test_layers_are_known_by_the_weights_of_the_file(graph: Graph) -> None:
     found = layers(model)
     names = {node.name: node.op_type for node in model.graph.node}
     assert found.keys() <= graph.weights.keys()
-    assert set(map(names.get, found.values())) <= {'Conv', 'Gemm', 'MatMul'}
+    assert {names[node] for nodes in found.values() for node in nodes} <= {'Conv', 'Gemm', 'MatMul'}
     assert all(graph.weights[name].ndim > 1 for name in found)
     last = scoring_layers(model)
     assert len(last) == graph.exits
     assert all(graph.weights[name].shape[0] == 4 for name in last)
+
+
+def test_a_final_layer_that_exits_share_is_one_layer_that_every_exit_computes(tmp_path: Path) -> None:
+    network = ImpatientNetwork.from_torchvision(
+        'shufflenet_v2_x0_5', exits=3, classes=4, image_size=SIZE, head_kind='shared', head_share=0.3
+    )
+    write(randomised(network, SIZE), tmp_path / 'model.safetensors')
+    graph = read(tmp_path / 'model.safetensors').graph
+    assert graph is not None
+    model = folded(graph.model)
+    [shared] = set(scoring_layers(model))
+    nodes = layers(model)[shared]
+    assert len(nodes) == len(set(nodes)) == graph.exits
