@@ -18,6 +18,7 @@ from typing import Any
 
 from impatient_ros.standard_output import run_command
 from training.reporting.charts import COLOURS, Line, bars, lines, reliability_diagram
+from training.reporting.finding import finding
 from training.reporting.placement_section import PLACED, placement_section
 
 __all__ = ['main', 'page']
@@ -27,7 +28,7 @@ STYLE = """
 body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; color: #222; background: #fff; margin: 2rem auto;
   max-width: 1080px; padding: 0 1.2rem; }
 h1 { font-size: 1.6rem; margin: 0 0 .2rem; } h2 { font-size: 1.15rem; margin: 2.2rem 0 .5rem; }
-p { margin: .3rem 0 .8rem; max-width: 75ch; } .quiet { color: #666; }
+p { margin: .3rem 0 .8rem; max-width: 75ch; } .quiet { color: #666; } .finding { font-size: 1.1rem; }
 svg { max-width: 100%; height: auto; font-family: inherit; font-size: 12px; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: right; border-bottom: 1px solid #e3e3e3; }
@@ -58,6 +59,7 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
     costs = 'multiply-accumulates' if model.get('costs', 'macs') == 'macs' else 'measured seconds'
     sections = [
         f'<h1>{escape(names[0])}</h1>',
+        f'<p class="finding">{escape(finding(model, results[1:], names[1:]))}</p>',
         f'<p class="quiet">{escape(about)}. Costs: {costs}.</p>',
         '<h2>Accuracy against cost</h2>',
         '<p>Accuracy of the best path that fits, against what it costs: the paths (exits at each resolution) '

@@ -22,13 +22,13 @@ import torch
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.network.private_tensors import private_of_exits
 from training.data.data_module import PictureData
-from training.model import gradient_equilibrium
 from training.model.averaging import RunningAverage
 from training.model.checks import check_pictures
+from training.model.joint_step import joint_step
 from training.model.networks import NetworkOptions, build, memory_layout
 from training.model.optimisation import OptimiserOptions, check_optimiser, optimiser_and_schedule
 from training.model.path_scores import PathScores
-from training.model.resolutions import at_sides, path_names, resized, sandwich, sides_of
+from training.model.resolutions import at_sides, path_names, resized, sides_of
 from training.placement.kept import with_exits
 from training.placement.placement import Placement, wanted
 from training.risk.class_weights import balanced
@@ -45,7 +45,7 @@ from training.risk.methods import (
 )
 from training.risk.objective import JointRisk, floored, teaching
 from training.risk.options import RiskOptions
-from training.risk.path_weights import BudgetedPaths, of_last_exits, within_exits
+from training.risk.path_weights import BudgetedPaths
 
 __all__ = ['VALIDATION_RISK', 'ImpatientModule']
 
@@ -192,7 +192,17 @@ class ImpatientModule(lightning.LightningModule):
         """What is minimised (scalar), and the losses of the exits that are trained, at this batch's sizes."""
         options = self.risk_options
         if options.method in ('joint', 'distil', 'uniform'):
-            return self._joint_risk_of(x, None if self.unlabelled else target)
+            return joint_step(
+                self._learning,
+                self.sides,
+                self.risk,
+                x,
+                None if self.unlabelled else target,
+                self._random,
+                backbone_first=self._backbone_first,
+                equilibrium=self._exit_weights if options.equilibrium else None,
+                checked=self._checked(x),
+            )
         with torch.set_grad_enabled(torch.is_grad_enabled() and options.method != 'separate'):
             features = []
             for stage in self.network.stages[: max(self.chosen) + 1]:
@@ -202,32 +212,6 @@ class ImpatientModule(lightning.LightningModule):
         losses = self.risk.losses(logits, target, self.chosen, checked=self._checked(x))
         # These exits share at most a fresh final layer: weights would only scale their learning rates.
         return losses.sum(), losses.detach()
-
-    def _joint_risk_of(
-        self, x: torch.Tensor, target: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """As `risk_of`, over all exits at this batch's resolutions."""
-        weights = self.risk.weights.view(len(self.sides), -1)
-        equilibrium = self.risk_options.equilibrium and not self._backbone_first
-        if self._backbone_first:
-            counting = of_last_exits(weights)
-        else:
-            # In equilibrium the gradients are weighted between the exits.
-            counting = within_exits(weights) if equilibrium else weights
-        logits: list[torch.Tensor] = []
-        shares: list[torch.Tensor] = []
-        paths: list[int] = []
-        for r, stands_for in sandwich(len(self.sides), self._random):
-            network, view = self._learning[r], resized(x, self.sides[r])
-            logits += (
-                gradient_equilibrium.forward(network, view, self._exit_weights)
-                if equilibrium
-                else network(view)
-            )
-            shares.append(stands_for * counting[r])
-            paths += range(r * weights.shape[1], (r + 1) * weights.shape[1])
-        losses = self.risk.losses(logits, target, paths, checked=self._checked(x))
-        return (torch.cat(shares) * losses).sum(), losses.detach()
 
     def _checked(self, x: torch.Tensor) -> bool:
         return x.device.type == 'cpu' or self.global_step % CHECKED == 0

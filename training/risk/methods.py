@@ -109,6 +109,7 @@ def joint_risk(
         label_smoothing=options.label_smoothing,
         distillation=distillation,
         temperature=options.distillation_temperature,
+        feature_weight=options.feature_weight if distillation or options.method == 'distil' else 0.0,
         names=names,
     )
 

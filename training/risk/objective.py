@@ -51,7 +51,9 @@ class JointRisk(nn.Module):
 
     With `distillation` g > 0 the exits before the last learn from it, too (Hinton et al., "Distilling the
     Knowledge in a Neural Network", 2015): (1 - g) CE(z_t, y) + g tau^2 KL(softmax(z_T / tau) || softmax(z_t /
-    tau)), the mean over the batch, without a gradient into the last exit.
+    tau)), the mean over the batch, without a gradient into the last exit. With a `feature_weight` f > 0 heads
+    that share the network's final layer also learn what the network itself gives to it, as f (1 - cos(h_t,
+    h_T)): its answers follow from these features, and of many classes most scores say little.
     """
 
     weights: torch.Tensor
@@ -65,6 +67,7 @@ class JointRisk(nn.Module):
         label_smoothing: float = 0.0,
         distillation: float = 0.0,
         temperature: float = 2.0,
+        feature_weight: float = 0.0,
         names: Sequence[str] = (),
     ) -> None:
         """`weights` [T] of the exits, as `floored` returns them, or of all paths, where each exit is at
@@ -80,7 +83,10 @@ class JointRisk(nn.Module):
         of_classes = None if class_weights is None else torch.tensor([float(w) for w in class_weights])
         self.register_buffer('class_weights', of_classes, persistent=False)  # follow from the pictures
         self.label_smoothing = label_smoothing
+        if not (math.isfinite(feature_weight) and feature_weight >= 0):
+            raise ValueError(f'the weight of features is {feature_weight!r}; write a number, at least 0')
         self.distillation, self.temperature = distillation, temperature
+        self.feature_weight = feature_weight
         self.names = tuple(names) or tuple(f'{t + 1} of {len(weights)}' for t in range(len(weights)))
 
     def losses(
@@ -89,14 +95,16 @@ class JointRisk(nn.Module):
         target: torch.Tensor | None,
         exits: Sequence[int] | None = None,
         *,
+        features: Sequence[torch.Tensor | None] = (),
         checked: bool = True,
     ) -> torch.Tensor:
         """The loss of each of the given logits, in single precision [len(logits)].
 
         logits: tensors [N, classes], those of the exits `exits` (default all, 0-based); target: class indices
         [N] or probabilities [N, classes]; None where nothing but the last one's answers is known: its own
-        loss is then 0. FloatingPointError names the exit whose loss is not finite, unless not `checked`: to
-        look at a number, the processor waits for the device.
+        loss is then 0. features: what each of these exits gives to the final layer that it shares with the
+        last one, [N, features], or None; () where nothing is shared. FloatingPointError names the exit whose
+        loss is not finite, unless not `checked`: to look at a number, the processor waits for the device.
         """
         exits = range(len(logits)) if exits is None else exits
         if target is None:
@@ -105,6 +113,8 @@ class JointRisk(nn.Module):
             each = torch.stack([*learnt, teacher.new_zeros(())])
         else:
             each = self._labelled(logits, target)
+        if self.feature_weight and features and features[-1] is not None:
+            each = each + self.feature_weight * self._feature_distances(features)
         if checked and not (finite := torch.isfinite(each)).all():
             worst = int((~finite).nonzero()[0])
             raise FloatingPointError(
@@ -140,6 +150,19 @@ class JointRisk(nn.Module):
             raise ValueError(f'{len(logits)} exits, but {len(self.weights)} exit weights')
         losses = self.losses(logits, target)
         return (self.weights * losses).sum(), losses.detach()
+
+    def _feature_distances(self, features: Sequence[torch.Tensor | None]) -> torch.Tensor:
+        """1 - cosine to those of the last exit, [T]; 0 for itself and for exits that do not share."""
+        assert features[-1] is not None
+        taught = features[-1].detach().float()
+        return torch.stack(
+            [
+                taught.new_zeros(())
+                if h is None or h is features[-1]
+                else (1 - functional.cosine_similarity(h.float(), taught)).mean()
+                for h in features
+            ]
+        )
 
     def _divergence(self, z: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
         student = (z.float() / self.temperature).log_softmax(1)

@@ -28,6 +28,8 @@ class RiskOptions:
             smaller resolutions learn; its own weight then includes what they learn from it (see
             training.risk.objective.teaching).
         distillation_temperature: at which these answers are compared.
+        feature_weight: of 1 - cosine between what heads that share the network's final layer give to it and
+            what the network itself does; with distillation or method distil.
         equilibrium: mix the exits' gradients by the budgets behind them (see model.gradient_equilibrium).
         mixed: share of the epochs, at the start, in which only the last exit learns.
     """
@@ -43,5 +45,6 @@ class RiskOptions:
     label_smoothing: float = 0.0
     distillation: float = 0.0
     distillation_temperature: float = 2.0
+    feature_weight: float = 0.0
     equilibrium: bool = False
     mixed: float = 0.0

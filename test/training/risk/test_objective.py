@@ -119,3 +119,25 @@ def test_distillation_that_makes_no_sense_is_refused(options: dict[str, float]) 
 def test_losses_of_half_precision_scores_are_in_single_precision() -> None:
     losses = JointRisk((1.0,)).losses([torch.zeros(2, 3, dtype=torch.bfloat16)], torch.tensor([0, 1]))
     assert losses.dtype == torch.float32
+
+
+def test_heads_that_share_the_final_layer_learn_what_the_network_gives_to_it() -> None:
+    torch.manual_seed(0)
+    logits = [torch.randn(5, 3) for _ in range(3)]
+    taught = torch.randn(5, 8, requires_grad=True)
+    own = torch.randn(5, 8, requires_grad=True)
+    plain = JointRisk((0.2, 0.3, 0.5), temperature=1.0).losses(logits, None)
+    risk = JointRisk((0.2, 0.3, 0.5), temperature=1.0, feature_weight=2.0)
+    losses = risk.losses(logits, None, features=[own, None, taught])
+    far = (1 - functional.cosine_similarity(own, taught)).mean().item()
+    assert (losses - plain).tolist() == pytest.approx([2 * far, 0, 0], abs=1e-6)
+    losses.sum().backward()
+    assert own.grad is not None
+    assert taught.grad is None, 'the network itself learns nothing from its heads'
+    assert risk.losses(logits, None, features=[None] * 3).tolist() == pytest.approx(plain.tolist())
+
+
+@pytest.mark.parametrize('weight', [-1.0, math.nan])
+def test_a_weight_of_features_below_0_is_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match='weight of features'):
+        JointRisk((0.5, 0.5), feature_weight=weight)

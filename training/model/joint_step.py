@@ -1,0 +1,105 @@
+"""One batch of joint training: the losses of all exits at this batch's resolutions, and what is minimised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from impatient_ros.network import ImpatientNetwork
+from impatient_ros.network.heads import Head
+from training.model import gradient_equilibrium
+from training.model.resolutions import resized, sandwich
+from training.risk.objective import JointRisk
+from training.risk.path_weights import of_last_exits, within_exits
+
+__all__ = ['final_features', 'joint_step', 'sharing_exits']
+
+
+def joint_step(
+    networks: Sequence[ImpatientNetwork],
+    sides: Sequence[int],
+    risk: JointRisk,
+    x: torch.Tensor,
+    target: torch.Tensor | None,
+    random: np.random.Generator,
+    *,
+    backbone_first: bool = False,
+    equilibrium: Sequence[float] | None = None,
+    checked: bool = True,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The risk (scalar), and the losses of all exits at the resolutions that were drawn, ascending.
+
+    Args:
+        networks: the network at each of `sides`, ascending; x [N, 3, H, W] is resized to them.
+        target: as of `JointRisk.losses`.
+        random: draws the resolutions between the smallest and the largest.
+        backbone_first: the last exits alone count.
+        equilibrium: mix the gradients by these weights of the exits (see `gradient_equilibrium`); None: not.
+        checked: as of `JointRisk.losses`.
+    """
+    weights = risk.weights.view(len(sides), -1)
+    if backbone_first:
+        counting, equilibrium = of_last_exits(weights), None
+    else:
+        # In equilibrium the gradients are weighted between the exits.
+        counting = weights if equilibrium is None else within_exits(weights)
+    logits: list[torch.Tensor] = []
+    features: list[torch.Tensor | None] = []
+    shares: list[torch.Tensor] = []
+    paths: list[int] = []
+    exits = weights.shape[1]
+    sharing = sharing_exits(networks[-1]) if risk.feature_weight else ()
+    for r, stands_for in sandwich(len(sides), random):
+        network, view = networks[r], resized(x, sides[r])
+        with final_features(network, sharing) as seen:
+            logits += (
+                network(view)
+                if equilibrium is None
+                else gradient_equilibrium.forward(network, view, equilibrium)
+            )
+        features += [seen.get(t) for t in range(exits)]
+        shares.append(stands_for * counting[r])
+        paths += range(r * exits, (r + 1) * exits)
+    losses = risk.losses(logits, target, paths, features=features, checked=checked)
+    return (torch.cat(shares) * losses).sum(), losses.detach()
+
+
+def sharing_exits(network: ImpatientNetwork) -> tuple[int, ...]:
+    """The exits (0-based) that end in the network's own final layer, the last one included; () where no other
+    one does.
+    """
+    *earlier, last = range(len(network.exits))
+    sharing = [t for t in earlier if _final(network.exits[t]) is not None]
+    return (*sharing, last) if sharing else ()
+
+
+@contextmanager
+def final_features(network: ImpatientNetwork, sharing: Sequence[int]) -> Iterator[dict[int, torch.Tensor]]:
+    """What the exits `sharing` give to the layer that they share, [N, features] by exit, of the one forward
+    pass within.
+    """
+    seen: dict[int, torch.Tensor] = {}
+    if not sharing:
+        yield seen
+        return
+    exits = iter(sharing)  # evaluated in this order
+
+    def note(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        seen[next(exits)] = inputs[0]
+
+    final = _final(network.exits[sharing[0]])
+    assert final is not None
+    hook = final.register_forward_pre_hook(note)
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+def _final(head: nn.Module) -> nn.Module | None:
+    """The layer that a head shares with the network, if it does."""
+    return head.classify if isinstance(head, Head) and head.spec.shared is not None else None
