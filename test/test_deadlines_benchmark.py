@@ -227,6 +227,8 @@ class TestArithmetic:
         assert found['expected_accuracy'] == pytest.approx((6 * 0.8 + 0.5) / 9, abs=1e-4)
         assert found['hindsight_accuracy'] == pytest.approx(8 * 0.8 / 9, abs=1e-4)
         assert found['default'] is True
+        assert found['miss_rate_with'] == pytest.approx(2 / 9, abs=1e-4)
+        assert found['expected_accuracy_with'] == pytest.approx((6 * 0.8 + 0.5) / 10, abs=1e-4)
 
     def test_the_first_frames_of_a_phase_are_not_settled(self):
         frames = [self.frame(path=-1)] * 30 + [self.frame()] * 30 + [self.frame(phase=1, path=-1)]

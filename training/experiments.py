@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from typing import Any
 import yaml
 
 from impatient_ros.standard_output import run_command
-from training.reporting.experiment_table import AFTERWARDS, BEFORE, load_runs, markdown, summary
+from training.reporting.experiment_table import AFTERWARDS, BEFORE, PLACED, load_runs, markdown, summary
 from training.reporting.path_table import KINDS, load_path_runs, path_markdown, path_summary
 
 __all__ = ['Run', 'main', 'path_plan', 'plan']
@@ -67,24 +68,31 @@ def plan(
     epochs: int,
     several: Iterable[str] = SEVERAL,
     distributions: Sequence[str] = JOINT,
+    placing: int = 0,
 ) -> list[Run]:
     """All runs of a table, those that others need and those that several seeds share first.
 
     joint-*: joint training for each named distribution; uniform-weights: jointly, all exits alike; last: the
     plain network; truncated-*: a plain network per exit; half: a plain network, for half of the `epochs`.
     From it begin, for the other half, separate: heads on its frozen backbone, and plain-then-joint-*:
-    everything, jointly. So each row has processed as many pictures, those before it included.
+    everything, jointly. All these exits stand evenly by cost. placed-*: joint, with exits where the budgets
+    are, for which the estimate processes as many pictures as `placing` epochs. So each row has processed as
+    many pictures, those before it included.
     """
     if epochs < 2:
         raise ValueError(f"trainer.max_epochs is {epochs}: write 2 or more, half are a plain network's")
     several = set(several)
     method, length, budgets = '--model.risk.method', '--trainer.max_epochs', '--model.risk.budgets'
-    whole, half, rest = ((length, str(count)) for count in (epochs, epochs // 2, epochs - epochs // 2))
+    even = ('--model.network.cuts', 'even')
+    whole, half, rest = ((length, str(count), *even) for count in (epochs, epochs // 2, epochs - epochs // 2))
+    placed = (length, str(epochs - placing), '--model.network.cuts', 'budgets')
     kinds: list[tuple[str, tuple[str, ...], bool]] = [
         (BEFORE, (method, 'last', *half), False),
         ('last', (method, 'last', *whole), False),
     ]
     kinds += [(f'joint-{name}', (budgets, name, *whole), False) for name in distributions]
+    if placing < epochs:
+        kinds += [(f'{PLACED}{name}', (budgets, name, *placed), False) for name in distributions]
     kinds += [('uniform-weights', (method, 'uniform', *whole), False)]
     kinds += [('separate', (method, 'separate', *rest), True)]
     kinds += [(f'{AFTERWARDS}{name}', (budgets, name, *rest), True) for name in distributions]
@@ -221,6 +229,16 @@ def _epochs(configuration: Mapping[str, Any]) -> int:
     return int((configuration.get('trainer') or {}).get('max_epochs', DEFAULTS['max_epochs']))
 
 
+def _placing(configuration: Mapping[str, Any], more: Sequence[str]) -> int:
+    """For how many epochs the estimate of a placement processes pictures; 0 where their number is unknown."""
+    from training.placement.estimate import VIEWS
+
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument('--data.limit', dest='limit', type=int, default=configuration['data'].get('limit'))
+    limit = own.parse_known_args(more)[0].limit
+    return math.ceil(VIEWS / limit) if limit else 0
+
+
 def write_table(output: Path, comparison: str) -> str:
     """Write `table.json` and `table.md` of the finished runs; returns the latter."""
     if comparison == 'paths':
@@ -259,7 +277,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         own.add_argument(EPOCHS, dest='epochs', type=int, default=_epochs(configuration))
         found, more = own.parse_known_args(more)
         try:
-            runs = plan(given.exits, seeds, found.epochs, distributions=given.budgets.split(','), **several)
+            runs = plan(
+                given.exits,
+                seeds,
+                found.epochs,
+                distributions=given.budgets.split(','),
+                placing=_placing(configuration, more),
+                **several,
+            )
         except ValueError as error:
             print(f'experiments: {error}', file=sys.stderr)
             return 2

@@ -16,7 +16,7 @@ deadline_results.sh makes everything that results/README.md shows.
 Budgets are drawn evenly between the p99 cost of the cheapest path and 1.3 times that of the full one. Beside
 the summary every frame is written (out.frames.json.gz), from which the summary can be recomputed; `--plots`
 draws it. Frames during which strangers kept more than 0.3 of a core busy do not count; how many there were
-is said (`disturbed`).
+is said (`disturbed`), and what the misses and the expected accuracy are with them.
 """
 
 import argparse

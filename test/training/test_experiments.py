@@ -57,7 +57,7 @@ def written(folder: Path, runs: dict[str, dict[str, Any]]) -> Path:
 def test_some_runs_have_all_seeds_and_the_others_one() -> None:
     runs = plan(5, (0, 1, 2), 6)
     names = [run.name for run in runs]
-    assert len({run.folder for run in runs}) == len(runs) == 32
+    assert len({run.folder for run in runs}) == len(runs) == 37
     assert all(names.count(name) == 3 for name in (*SEVERAL, 'half'))
     assert [names.count(f'truncated-{t}') for t in range(1, 6)] == [1, 1, 1, 1, 0]
     later = [run for run in runs if run.name == 'separate' or run.name.startswith('plain-then-joint-')]
@@ -69,17 +69,25 @@ def test_a_plain_network_that_nothing_of_a_seed_begins_from_is_not_trained() -> 
     assert [run.seed for run in plan(5, (0, 1), 6, ('last',)) if run.name == 'half'] == [0]
 
 
-@pytest.mark.parametrize('epochs', [2, 7, 15])
-def test_all_process_as_many_pictures_with_what_they_began_from(epochs: int) -> None:
-    runs = {run.folder: run for run in plan(3, (0,), epochs)}
+@pytest.mark.parametrize(('epochs', 'placing'), [(2, 0), (7, 3), (15, 14)])
+def test_all_process_as_many_pictures_with_what_they_began_from(epochs: int, placing: int) -> None:
+    runs = {run.folder: run for run in plan(3, (0,), epochs, placing=placing)}
 
     def processed(run: Run) -> int:
         own = int(run.options[run.options.index('--trainer.max_epochs') + 1])
+        where = run.options[run.options.index('--model.network.cuts') + 1]
+        assert where == ('budgets' if run.name.startswith('placed-') else 'even')
+        own += placing if where == 'budgets' else 0
         return own + (processed(runs[run.after]) if run.after else 0)
 
     assert {name: processed(run) for name, run in runs.items() if name != 'half-0'} == dict.fromkeys(
         set(runs) - {'half-0'}, epochs
     )
+
+
+def test_exits_are_not_placed_where_the_estimate_would_take_all_there_is() -> None:
+    names = [run.name for run in plan(3, (0,), 5, placing=5)]
+    assert not [name for name in names if name.startswith('placed-')]
 
 
 def test_one_epoch_cannot_be_halved(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -95,7 +103,12 @@ def test_what_a_run_cost_includes_what_it_began_from(tmp_path: Path) -> None:
         return {**RUNS['joint-early-0'], 'provenance': about}
 
     runs = {'half-0': cost(3, 60), 'separate-0': cost(3, 30), 'joint-early-0': cost(6, 120)}
+    placed = cost(2, 50)
+    placed['provenance']['placement'] = {'about': {'views': 4000, 'seconds': 70.0}}
+    runs['placed-early-0'] = placed
     found = summary(load_runs(written(tmp_path, runs), 'evaluation.json'))
+    assert found['effort']['placed-early'] == {'epochs': [2], 'pictures': 6000, 'minutes': 2.0}
+    assert 'joint, exits placed' in found['expected']['early']
     assert found['effort']['separate'] == {'epochs': [3, 3], 'pictures': 6000, 'minutes': 1.5}
     assert found['effort']['joint-early'] == {'epochs': [6], 'pictures': 6000, 'minutes': 2.0}
     assert '| separate | 3 + 3 | 6,000 | 1.5 |' in markdown(found)

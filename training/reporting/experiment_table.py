@@ -19,6 +19,7 @@ __all__ = [
     'AFTERWARDS',
     'BEFORE',
     'DISTRIBUTIONS',
+    'PLACED',
     'Runs',
     'cell',
     'load_runs',
@@ -29,6 +30,7 @@ __all__ = [
 
 BEFORE = 'half'  # the plain network that others begin from
 AFTERWARDS = 'plain-then-joint-'
+PLACED = 'placed-'
 DISTRIBUTIONS = ('uniform', 'normal', 'early', 'late', 'bimodal')
 Runs = dict[str, dict[int, dict[str, Any]]]  # name -> seed -> evaluation
 
@@ -55,6 +57,7 @@ def summary(runs: Runs) -> dict[str, Any]:
     for name in DISTRIBUTIONS:
         rows: dict[str, dict[int, float]] = {
             'joint': _expected(runs.get(f'joint-{name}'), name),
+            'joint, exits placed': _expected(runs.get(f'{PLACED}{name}'), name),
             'plain, then joint': _expected(runs.get(f'{AFTERWARDS}{name}'), name),
             'uniform weights': _expected(runs.get('uniform-weights'), name),
             'separate heads': _expected(runs.get('separate'), name),
@@ -123,7 +126,9 @@ def _exits(runs: Runs) -> dict[str, list[dict[str, Any]]]:
 
 
 def _effort(runs: Runs) -> dict[str, dict[str, Any]]:
-    """Per run epochs, training pictures that went through the network, and minutes by the clock."""
+    """Per run epochs, training pictures that went through the network, and minutes by the clock; what placing
+    its exits took counts in both.
+    """
     found: dict[str, dict[str, Any]] = {}
     for name, by_seed in runs.items():
         begun = runs.get(BEFORE, runs.get('last', {})) if name == 'separate' else {}
@@ -133,10 +138,20 @@ def _effort(runs: Runs) -> dict[str, dict[str, Any]]:
         if parts:
             found[name] = {
                 'epochs': [part['epochs'] for part in reversed(parts[0])],
-                'pictures': sum(part['epochs'] * part['training_pictures'] for part in parts[0]),
-                'minutes': mean(sum(part['seconds'] for part in run) for run in parts) / 60,
+                'pictures': sum(
+                    part['epochs'] * part['training_pictures'] + _placing(part, 'views') for part in parts[0]
+                ),
+                'minutes': mean(
+                    sum(part['seconds'] + _placing(part, 'seconds') for part in run) for run in parts
+                )
+                / 60,
             }
     return found
+
+
+def _placing(provenance: Mapping[str, Any], what: str) -> Any:
+    """How many views, or seconds, the placement of its exits took."""
+    return (provenance.get('placement') or {}).get('about', {}).get(what, 0)
 
 
 def _targets(runs: Runs) -> dict[str, Any]:
@@ -175,7 +190,14 @@ def spread(values: Sequence[float], scale: float = 100) -> dict[str, float | int
 
 def markdown(found: Mapping[str, Any]) -> str:
     """`summary` as Markdown tables."""
-    rows = ('joint', 'plain, then joint', 'uniform weights', 'separate heads', 'best fixed network')
+    rows = (
+        'joint',
+        'joint, exits placed',
+        'plain, then joint',
+        'uniform weights',
+        'separate heads',
+        'best fixed network',
+    )
     text = [
         'Expected accuracy, %: mean ± standard deviation over seeds (their number).',
         '',

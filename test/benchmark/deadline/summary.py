@@ -61,7 +61,8 @@ def _cell(
     is_default: bool,
 ) -> dict:
     since = in_phase(frames)
-    disturbed = sum(frame.bystanders > QUIET for frame in frames)
+    every = frames
+    every_feasible = [frame for frame in every if frame.feasible]
     kept = [(f, n) for f, n in zip(frames, since, strict=True) if f.bystanders <= QUIET]
     frames = [f for f, _ in kept]
     # Where the load changes once only, at the start, all frames after its first ones are settled.
@@ -97,7 +98,10 @@ def _cell(
         'decision_p99_us': _quantile(decisions, 0.99),
         'slack_p50_ms': _quantile(slacks, 0.5),
         'slack_p01_ms': _quantile(slacks, 0.01),
-        'disturbed': disturbed,
+        # The same with the frames that strangers disturbed.
+        'disturbed': len(every) - len(frames),
+        **_rate('miss_rate_with', sum(f.path < 0 for f in every_feasible), len(every_feasible)),
+        'expected_accuracy_with': round(_mean(values[f.path] for f in every), 5),
     }
 
 

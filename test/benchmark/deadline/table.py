@@ -11,7 +11,7 @@ def table(summary: Sequence[dict]) -> str:
         '| model | load | policy | frames | feasible | misses % (95%) | settled % (95%) | overruns % (95%) '
         '| settled % (95%) '
         '| protected after deadline % | expected accuracy | of hindsight | deeper would have fitted % '
-        '| decision p99 us | slack p50 / p01 ms |'
+        '| decision p99 us | slack p50 / p01 ms | disturbed | misses % with these | expected accuracy |'
     )
     lines = [head, '|' + '---|' * (head.count('|') - 1)]
     for r in summary:
@@ -31,6 +31,9 @@ def table(summary: Sequence[dict]) -> str:
             _percent(r['deeper_fits_rate']),
             '' if r['decision_p99_us'] is None else f'{r["decision_p99_us"]:.0f}',
             '' if r['slack_p50_ms'] is None else f'{r["slack_p50_ms"]:.1f} / {r["slack_p01_ms"]:.1f}',
+            r['disturbed'],
+            _rate(r, 'miss_rate_with'),
+            f'{r["expected_accuracy_with"]:.4f}',
         )
         lines.append('| ' + ' | '.join(str(cell) for cell in cells) + ' |')
     return '\n'.join(lines)

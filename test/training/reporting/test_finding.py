@@ -29,8 +29,8 @@ def test_it_is_about_the_budgets_that_were_trained_for_and_names_every_rival() -
     assert finding(model, others, ['plain', 'elsewhere', 'twin']) == (
         'Under early budgets 50.0% of the answers are expected to be right: 5.0 points more than with its '
         'best single exit, 1.2 points less than with plain, as many as with twin. 40% of the '
-        'multiply-accumulates give 79.5%, the best path 80.0%. 2,500 pictures: one accuracy is known to about '
-        '±2.0 points.'
+        'multiply-accumulates give 79.5%, the best path 80.0%. 2,500 pictures: one accuracy is known to '
+        'about ±2.0 points.'
     )
 
 
