@@ -13,30 +13,26 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import math
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from impatient_ros.standard_output import run_command
-from training.reporting.experiment_table import AFTERWARDS, BEFORE, PLACED, load_runs, markdown, summary
-from training.reporting.path_table import KINDS, load_path_runs, path_markdown, path_summary
+from training.experiment_plans import JOINT, SEVERAL, Run, epochs_of, path_plan, placing_epochs, plan
+from training.reporting.experiment_table import load_runs, markdown, summary
+from training.reporting.path_table import load_path_runs, path_markdown, path_summary
 
-__all__ = ['Run', 'main', 'path_plan', 'plan']
+__all__ = ['Experiment', 'main', 'run_all']
 
 log = logging.getLogger(__name__)
 
-JOINT = ('uniform', 'normal', 'early', 'late', 'bimodal')
-# The runs that every seed has; the others are there for the first seed only. These are compared most closely.
-SEVERAL = ('uniform-weights', 'joint-uniform', 'joint-early', 'joint-late', 'last', 'separate')
 COMPARISONS = ('methods', 'paths')
 EPOCHS = '--trainer.max_epochs'
 VARIED = (
@@ -46,95 +42,6 @@ VARIED = (
     '--model.risk.budgets',
 )
 EVALUATED = 'evaluation.json'
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training: its name, its seed, its options, and the run (`after`) whose backbone it freezes."""
-
-    name: str
-    seed: int
-    options: tuple[str, ...]
-    after: str | None = None
-
-    @property
-    def folder(self) -> str:
-        return f'{self.name}-{self.seed}'
-
-
-def plan(
-    exits: int,
-    seeds: Sequence[int],
-    epochs: int,
-    several: Iterable[str] = SEVERAL,
-    distributions: Sequence[str] = JOINT,
-    placing: int = 0,
-) -> list[Run]:
-    """All runs of a table, those that others need and those that several seeds share first.
-
-    joint-*: joint training for each named distribution; uniform-weights: jointly, all exits alike; last: the
-    plain network; truncated-*: a plain network per exit; half: a plain network, for half of the `epochs`.
-    From it begin, for the other half, separate: heads on its frozen backbone, and plain-then-joint-*:
-    everything, jointly. All these exits stand evenly by cost. placed-*: joint, with exits where the budgets
-    are, for which the estimate processes as many pictures as `placing` epochs. So each row has processed as
-    many pictures, those before it included.
-    """
-    if epochs < 2:
-        raise ValueError(f"trainer.max_epochs is {epochs}: write 2 or more, half are a plain network's")
-    several = set(several)
-    method, length, budgets = '--model.risk.method', '--trainer.max_epochs', '--model.risk.budgets'
-    even = ('--model.network.cuts', 'even')
-    whole, half, rest = ((length, str(count), *even) for count in (epochs, epochs // 2, epochs - epochs // 2))
-    placed = (length, str(epochs - placing), '--model.network.cuts', 'budgets')
-    kinds: list[tuple[str, tuple[str, ...], bool]] = [
-        (BEFORE, (method, 'last', *half), False),
-        ('last', (method, 'last', *whole), False),
-    ]
-    kinds += [(f'joint-{name}', (budgets, name, *whole), False) for name in distributions]
-    if placing < epochs:
-        kinds += [(f'{PLACED}{name}', (budgets, name, *placed), False) for name in distributions]
-    kinds += [('uniform-weights', (method, 'uniform', *whole), False)]
-    kinds += [('separate', (method, 'separate', *rest), True)]
-    kinds += [(f'{AFTERWARDS}{name}', (budgets, name, *rest), True) for name in distributions]
-    kinds += [
-        (f'truncated-{t}', (method, 'truncated', '--model.risk.exit', str(t), *whole), False)
-        for t in range(1, exits)
-    ]
-    needed = {BEFORE} if several & {name for name, _, after in kinds if after} else set()
-    runs = [
-        Run(name, seed, options, f'{BEFORE}-{seed}' if after else None)
-        for number, seed in enumerate(seeds)
-        for name, options, after in kinds
-        if number == 0 or name in several | needed
-    ]
-    # Long runs first, so that no core is idle at the end: heads on a frozen backbone train fast.
-    return sorted(runs, key=lambda run: (run.after is not None, run.name.startswith('truncated')))
-
-
-def path_plan(
-    configuration: Mapping[str, Any], seeds: Sequence[int], several: Iterable[str] = ('uniform', 'early')
-) -> list[Run]:
-    """Exits only, resolutions only, and both, each for every named distribution; `several` have all seeds.
-
-    All process as many pictures: a batch is processed at up to three of the configuration's resolutions, so
-    that at one alone there are as many times more epochs.
-    """
-    passes = min(3, len(configuration['model']['network'].get('resolutions', [])))
-    epochs = passes * _epochs(configuration)
-    options = {
-        'exits': ('--model.network.resolutions', '[]', '--trainer.max_epochs', str(epochs)),
-        'resolutions': ('--model.network.exits', '1'),
-        'both': (),
-    }
-    several = tuple(several)
-    return [
-        Run(f'{kind}-{name}', seed, ('--model.risk.budgets', name, *options[kind]))
-        for names in (several, [name for name in JOINT if name not in several])
-        for number, seed in enumerate(seeds)
-        if number == 0 or names is several
-        for name in names
-        for kind in KINDS
-    ]
 
 
 @dataclass(frozen=True)
@@ -159,7 +66,8 @@ class Experiment:
         start = (
             ('--model.network.start', str(self.output / run.after / 'model.safetensors')) if run.after else ()
         )
-        # Runs differ in budgets and are to have the same exits; the configuration may still say which.
+        # Runs differ in budgets and are to have the same exits, but for those that place them; the
+        # configuration may still say which.
         fit = ['training.train', 'fit', '--model.network.cuts', 'even']
         fit += ['--config', self.config, '--data.source', self.data]
         fit += [
@@ -222,23 +130,6 @@ def run_all(experiment: Experiment, runs: Sequence[Run], processes: int) -> list
     return failed + [run.folder for run in missing]
 
 
-def _epochs(configuration: Mapping[str, Any]) -> int:
-    """Of the configuration, or what training.train takes without any."""
-    from training.train import DEFAULTS  # imports all that trains
-
-    return int((configuration.get('trainer') or {}).get('max_epochs', DEFAULTS['max_epochs']))
-
-
-def _placing(configuration: Mapping[str, Any], more: Sequence[str]) -> int:
-    """For how many epochs the estimate of a placement processes pictures; 0 where their number is unknown."""
-    from training.placement.estimate import VIEWS
-
-    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    own.add_argument('--data.limit', dest='limit', type=int, default=configuration['data'].get('limit'))
-    limit = own.parse_known_args(more)[0].limit
-    return math.ceil(VIEWS / limit) if limit else 0
-
-
 def write_table(output: Path, comparison: str) -> str:
     """Write `table.json` and `table.md` of the finished runs; returns the latter."""
     if comparison == 'paths':
@@ -274,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         runs = path_plan(configuration, seeds, **several)
     else:
         own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-        own.add_argument(EPOCHS, dest='epochs', type=int, default=_epochs(configuration))
+        own.add_argument(EPOCHS, dest='epochs', type=int, default=epochs_of(configuration))
         found, more = own.parse_known_args(more)
         try:
             runs = plan(
@@ -282,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 seeds,
                 found.epochs,
                 distributions=given.budgets.split(','),
-                placing=_placing(configuration, more),
+                placing=placing_epochs(configuration, more),
                 **several,
             )
         except ValueError as error:
