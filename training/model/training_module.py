@@ -24,11 +24,11 @@ from impatient_ros.network.private_tensors import private_of_exits
 from training.data.data_module import PictureData
 from training.model.averaging import RunningAverage
 from training.model.checks import check_pictures
-from training.model.joint_step import joint_step
 from training.model.networks import NetworkOptions, build, memory_layout
 from training.model.optimisation import OptimiserOptions, check_optimiser, optimiser_and_schedule
 from training.model.path_scores import PathScores
 from training.model.resolutions import at_sides, path_names, resized, sides_of
+from training.model.steps import joint_step, separate_step
 from training.placement.kept import with_exits
 from training.placement.placement import Placement, wanted
 from training.risk.class_weights import balanced
@@ -203,15 +203,10 @@ class ImpatientModule(lightning.LightningModule):
                 equilibrium=self._exit_weights if options.equilibrium else None,
                 checked=self._checked(x),
             )
-        with torch.set_grad_enabled(torch.is_grad_enabled() and options.method != 'separate'):
-            features = []
-            for stage in self.network.stages[: max(self.chosen) + 1]:
-                x = stage(x)
-                features.append(x)
-        logits = [self.network.exits[t](features[t]) for t in self.chosen]
-        losses = self.risk.losses(logits, target, self.chosen, checked=self._checked(x))
-        # These exits share at most a fresh final layer: weights would only scale their learning rates.
-        return losses.sum(), losses.detach()
+        learns = options.method != 'separate'
+        return separate_step(
+            self.network, self.chosen, self.risk, x, target, backbone=learns, checked=self._checked(x)
+        )
 
     def _checked(self, x: torch.Tensor) -> bool:
         return x.device.type == 'cpu' or self.global_step % CHECKED == 0

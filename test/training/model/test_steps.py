@@ -1,4 +1,4 @@
-"""training.model.joint_step: heads that share the final layer learn what the network itself gives to it."""
+"""training.model.steps: heads that share the final layer learn what the network itself gives to it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import torch
 from torch.nn import functional
 
 from impatient_ros.network import ImpatientNetwork
-from training.model.joint_step import final_features, joint_step, sharing_exits
 from training.model.resolutions import at_sides
+from training.model.steps import final_features, joint_step, sharing_exits
 from training.risk.objective import JointRisk
 
 pytestmark = pytest.mark.usefixtures('one_thread')

@@ -1,4 +1,4 @@
-"""One batch of joint training: the losses of all exits at this batch's resolutions, and what is minimised."""
+"""One batch: the losses of the exits, at this batch's resolutions, and what is minimised."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.model.resolutions import resized, sandwich
 from training.risk.objective import JointRisk
 from training.risk.path_weights import of_last_exits, within_exits
 
-__all__ = ['final_features', 'joint_step', 'sharing_exits']
+__all__ = ['final_features', 'joint_step', 'separate_step', 'sharing_exits']
 
 
 def joint_step(
@@ -66,6 +66,30 @@ def joint_step(
         paths += range(r * exits, (r + 1) * exits)
     losses = risk.losses(logits, target, paths, features=features, checked=checked)
     return (torch.cat(shares) * losses).sum(), losses.detach()
+
+
+def separate_step(
+    network: ImpatientNetwork,
+    chosen: Sequence[int],
+    risk: JointRisk,
+    x: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    backbone: bool,
+    checked: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The sum of the losses of the exits `chosen` (scalar), and each of them; `backbone`: it learns, too.
+
+    They share at most a fresh final layer: weights would only scale their learning rates.
+    """
+    with torch.set_grad_enabled(torch.is_grad_enabled() and backbone):
+        features = []
+        for stage in network.stages[: max(chosen) + 1]:
+            x = stage(x)
+            features.append(x)
+    logits = [network.exits[t](features[t]) for t in chosen]
+    losses = risk.losses(logits, target, chosen, checked=checked)
+    return losses.sum(), losses.detach()
 
 
 def sharing_exits(network: ImpatientNetwork) -> tuple[int, ...]:
