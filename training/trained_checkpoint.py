@@ -38,8 +38,12 @@ def write_checkpoint(
     ]
     soft = None
     if module.unlabelled:
-        # Accuracy is agreement with the full path, and confidences are to be its own.
-        full = evaluations[-1].logits[-1]
+        # Accuracy is agreement with the full path, and confidences are to be its own; as it was given.
+        full = (
+            evaluations[-1]
+            if module.teacher is None
+            else evaluate(module.teacher, data.validation, data.preprocessing)
+        ).logits[-1]
         evaluations = [replace(each, target=full.argmax(1)) for each in evaluations]
         soft = (full.double() / data.temperature).softmax(1)
     network.cpu()
@@ -75,7 +79,8 @@ def write_checkpoint(
             'rejected_pictures': [*data.pictures.rejected, *data.validation.rejected],
             'relative': module.unlabelled,
             'accuracy': f'{data.validation_is}, {len(data.validation)} pictures, none of them trained on'
-            + (', agreement with the full path' if module.unlabelled else ''),
+            + (', agreement with the full path' if module.unlabelled else '')
+            + (' of the network that it began from' if module.teacher is not None else ''),
             'temperature': 'fitted on the same pictures'
             + (" to the full path's probabilities" if module.unlabelled else '')
             + '; calibration errors by halves',

@@ -102,6 +102,27 @@ def test_heads_that_share_the_final_layer_learn_and_leave_it_alone(shapes: Path,
     check_what_learnt(load(start), after, frozenset({'classify.weight', 'classify.bias'}))
 
 
+def test_the_backbone_may_learn_from_its_former_answers_and_agreement_is_with_these(
+    shapes: Path, tmp_path: Path
+) -> None:
+    start = start_from(shapes, tmp_path / 'start.safetensors')
+    more = ['--model.risk.train_backbone', 'true', '--model.optimiser.learning_rate', '0.01']
+    once = distil(shapes, tmp_path / 'once', start, *more, '--model.network.exits', '3')
+    kept, now = full_path(load(start)), full_path(once)
+    assert not all(torch.equal(kept[name], now[name]) for name in kept)
+    taught = scores(shapes, load(start)).logits[-1].argmax(1)
+    # Resumed, the teacher is still the network as it was given.
+    resumed = distil(
+        shapes, tmp_path / 'once', start, *more, '--model.network.exits', '3', '--trainer.max_epochs', '2'
+    )
+    for after in (once, resumed):
+        found = scores(shapes, after).logits
+        agreement = [float((z.argmax(1) == taught).double().mean()) for z in found]
+        assert after.accuracies == pytest.approx(agreement)
+        assert agreement[-1] < 1
+        assert 'with the full path of the network that it began from' in after.provenance['accuracy']
+
+
 def test_the_checkpoint_to_start_from_says_all_there_is_to_say(shapes: Path, tmp_path: Path) -> None:
     start = start_from(shapes, tmp_path / 'plain.safetensors', exits=1)
     after = distil(shapes, tmp_path, start)

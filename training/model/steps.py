@@ -27,6 +27,7 @@ def joint_step(
     target: torch.Tensor | None,
     random: np.random.Generator,
     *,
+    teacher: torch.Tensor | None = None,
     backbone_first: bool = False,
     equilibrium: Sequence[float] | None = None,
     checked: bool = True,
@@ -35,7 +36,7 @@ def joint_step(
 
     Args:
         networks: the network at each of `sides`, ascending; x [N, 3, H, W] is resized to them.
-        target: as of `JointRisk.losses`.
+        target, teacher: as of `JointRisk.losses`.
         random: draws the resolutions between the smallest and the largest.
         backbone_first: the last exits alone count.
         equilibrium: mix the gradients by these weights of the exits (see `gradient_equilibrium`); None: not.
@@ -64,7 +65,7 @@ def joint_step(
         features += [seen.get(t) for t in range(exits)]
         shares.append(stands_for * counting[r])
         paths += range(r * exits, (r + 1) * exits)
-    losses = risk.losses(logits, target, paths, features=features, checked=checked)
+    losses = risk.losses(logits, target, paths, teacher=teacher, features=features, checked=checked)
     return (torch.cat(shares) * losses).sum(), losses.detach()
 
 

@@ -40,6 +40,7 @@ from training.risk.methods import (
     fixed_weights,
     frozen,
     joint_risk,
+    learns_like,
     set_modes,
     trainable,
 )
@@ -82,6 +83,8 @@ class ImpatientModule(lightning.LightningModule):
         self.class_weights: tuple[float, ...] | None = None
         self.sides: tuple[int, ...] = ()
         self.chosen: tuple[int, ...] = ()
+        self._like = learns_like(risk)
+        self._teachers: list[ImpatientNetwork] = []
         self.validation: list[dict[str, Any]] = []  # per epoch: accuracies and losses of all paths
         self._random = np.random.default_rng(0)  # draws resolutions; a new one for every epoch
         self._built = False
@@ -118,7 +121,7 @@ class ImpatientModule(lightning.LightningModule):
             check_several_resolutions(options.method, options.mode)
         networks = at_sides(network, self.sides)
         given = self.options.start is not None
-        self.chosen = chosen_exits(options.method, exits, options.exit, classifier_given=given)
+        self.chosen = chosen_exits(self._like, exits, options.exit, classifier_given=given)
         fixed = fixed_weights(options.method, self.chosen, exits)
         if fixed is None:
             self._budgeted = BudgetedPaths.of(networks, options)
@@ -132,12 +135,13 @@ class ImpatientModule(lightning.LightningModule):
         log.debug('exit weights %s', ' '.join(f'{w:.3f}' for w in self.risk.weights))
         self._layout = memory_layout(network)
         self.network = network.to(memory_format=self._layout)
-        learning = trainable(self.network, options.method, self.chosen)
-        frozen(self.network, learning, options.method)
+        frozen(self.network, trainable(self.network, self._like, self.chosen), self._like)
         self._exit_weights = self._weights_of_exits()
         self.averaged = None
         if self.optimiser_options.averaging:
             self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
+        if options.train_backbone:  # in a list: no part of the training's state
+            self._teachers = [copy.deepcopy(self.network).requires_grad_(False).eval()]
         self._built = not self.places_exits
 
     # Made when first used: the network is on its device then.
@@ -160,7 +164,7 @@ class ImpatientModule(lightning.LightningModule):
     @property
     def trained(self) -> tuple[int, ...]:
         """The exits (0-based) whose answers count in the end; a frozen backbone has a trained last exit."""
-        every = self.risk_options.method in FROZEN
+        every = self._like in FROZEN
         return tuple(range(len(self.network.exits))) if every else self.chosen
 
     @property
@@ -169,13 +173,27 @@ class ImpatientModule(lightning.LightningModule):
         return self.risk_options.method == 'distil'
 
     @property
+    def teacher(self) -> ImpatientNetwork | None:
+        """The network as it was given, on this device, where its full path learns, too."""
+        return self._teachers[0].to(self.device) if self._teachers else None
+
+    def _taught(self, x: torch.Tensor) -> torch.Tensor | None:
+        """The answers of the full path as it was given, logits [N, classes]."""
+        if (teacher := self.teacher) is None:
+            return None
+        with torch.no_grad():
+            for stage in teacher.stages:
+                x = stage(x)
+            return teacher.exits[-1](x)
+
+    @property
     def kept(self) -> ImpatientNetwork:
         """The network that is validated and written."""
         return self.network if self.averaged is None else self.averaged
 
     def on_train_epoch_start(self) -> None:
         for network in self._learning:
-            set_modes(network, self.risk_options.method, self.chosen)
+            set_modes(network, self._like, self.chosen)
         # Derived from the epoch's number, like the pictures' order, so that a resumed run repeats exactly.
         torch.manual_seed((self._seed * 100_003 + self.current_epoch) * 1009 + self.global_rank)
         self._exit_weights = self._weights_of_exits()
@@ -199,6 +217,7 @@ class ImpatientModule(lightning.LightningModule):
                 x,
                 None if self.unlabelled else target,
                 self._random,
+                teacher=self._taught(x),
                 backbone_first=self._backbone_first,
                 equilibrium=self._exit_weights if options.equilibrium else None,
                 checked=self._checked(x),
@@ -247,7 +266,8 @@ class ImpatientModule(lightning.LightningModule):
             for logits in network(resized(x, side))
         ]
         if self.unlabelled:
-            target = scores[-1].argmax(1)
+            taught = self._taught(x)
+            target = (scores[-1] if taught is None else taught).argmax(1)
         self._scores.add(scores, target)
 
     def on_validation_epoch_end(self) -> None:

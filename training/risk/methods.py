@@ -4,6 +4,7 @@
 |---|---|
 | joint | all, every exit weighted by how often budgets end there |
 | distil | without labels: heads and private parameters, weighted as in joint; the full path stays as it was |
+| ... train_backbone | all, from the answers of the full path as it was given |
 | uniform | all, every exit weighted alike |
 | separate | the heads only, each by itself, on a backbone that stays as it was given |
 | last | the backbone and its own classifier: the plain network |
@@ -30,6 +31,7 @@ __all__ = [
     'fixed_weights',
     'frozen',
     'joint_risk',
+    'learns_like',
     'set_modes',
     'trainable',
 ]
@@ -74,11 +76,20 @@ def check_options(options: RiskOptions, frozen_from: str | None) -> None:
         raise ValueError(
             f'model.risk.class_weights is {options.class_weights!r}: write one of {", ".join(CLASS_WEIGHTS)}'
         )
+    if options.train_backbone and options.method != 'distil':
+        raise ValueError(
+            'model.risk.train_backbone says what learns with method distil: write that, or leave it out'
+        )
     if options.method in FROZEN and not frozen_from:
         raise ValueError(
             f'method {options.method} learns beside a frozen backbone: write which, model.network.start (a '
             'checkpoint, such as that of a run with method last) or model.network.weights'
         )
+
+
+def learns_like(options: RiskOptions) -> str:
+    """The method in which the same parts learn."""
+    return 'joint' if options.train_backbone else options.method
 
 
 def check_several_resolutions(method: str, mode: str) -> None:

@@ -95,22 +95,28 @@ class JointRisk(nn.Module):
         target: torch.Tensor | None,
         exits: Sequence[int] | None = None,
         *,
+        teacher: torch.Tensor | None = None,
         features: Sequence[torch.Tensor | None] = (),
         checked: bool = True,
     ) -> torch.Tensor:
         """The loss of each of the given logits, in single precision [len(logits)].
 
         logits: tensors [N, classes], those of the exits `exits` (default all, 0-based); target: class indices
-        [N] or probabilities [N, classes]; None where nothing but the last one's answers is known: its own
-        loss is then 0. features: what each of these exits gives to the final layer that it shares with the
-        last one, [N, features], or None; () where nothing is shared. FloatingPointError names the exit whose
-        loss is not finite, unless not `checked`: to look at a number, the processor waits for the device.
+        [N] or probabilities [N, classes]; None where nothing but answers is known: those of another network,
+        the logits `teacher` [N, classes], or the last exit's, whose own loss is then 0. features: what each
+        of these exits gives to the final layer that it shares with the last one, [N, features], or None; ()
+        where nothing is shared. FloatingPointError names the exit whose loss is not finite, unless not
+        `checked`: to look at a number, the processor waits for the device.
         """
         exits = range(len(logits)) if exits is None else exits
         if target is None:
-            teacher = (logits[-1].detach().float() / self.temperature).log_softmax(1)
-            learnt = [self._divergence(z, teacher) for z in logits[:-1]]
-            each = torch.stack([*learnt, teacher.new_zeros(())])
+            of = logits[-1].detach() if teacher is None else teacher
+            taught = (of.float() / self.temperature).log_softmax(1)
+            learnt = [
+                taught.new_zeros(()) if teacher is None and z is logits[-1] else self._divergence(z, taught)
+                for z in logits
+            ]
+            each = torch.stack(learnt)
         else:
             each = self._labelled(logits, target)
         if self.feature_weight and features and features[-1] is not None:

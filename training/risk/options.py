@@ -30,6 +30,8 @@ class RiskOptions:
         distillation_temperature: at which these answers are compared.
         feature_weight: of 1 - cosine between what heads that share the network's final layer give to it and
             what the network itself does; with distillation or method distil.
+        train_backbone: with method distil: all learns, from the answers of the network as it was given; else
+            the full path stays as it was.
         equilibrium: mix the exits' gradients by the budgets behind them (see model.gradient_equilibrium).
         mixed: share of the epochs, at the start, in which only the last exit learns.
     """
@@ -46,5 +48,6 @@ class RiskOptions:
     distillation: float = 0.0
     distillation_temperature: float = 2.0
     feature_weight: float = 0.0
+    train_backbone: bool = False
     equilibrium: bool = False
     mixed: float = 0.0
