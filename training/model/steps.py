@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import nn
 from impatient_ros.network import ImpatientNetwork
 from impatient_ros.network.heads import Head
 from training.model import gradient_equilibrium
+from training.model.frozen_features import scores_from
 from training.model.resolutions import resized, sandwich
 from training.risk.objective import JointRisk
 from training.risk.path_weights import of_last_exits, within_exits
@@ -28,6 +29,7 @@ def joint_step(
     random: np.random.Generator,
     *,
     teacher: torch.Tensor | None = None,
+    features_of: Callable[[torch.Tensor], list[torch.Tensor]] | None = None,
     backbone_first: bool = False,
     equilibrium: Sequence[float] | None = None,
     checked: bool = True,
@@ -38,6 +40,8 @@ def joint_step(
         networks: the network at each of `sides`, ascending; x [N, 3, H, W] is resized to them.
         target, teacher: as of `JointRisk.losses`.
         random: draws the resolutions between the smallest and the largest.
+        features_of: gives what the stages but the last one make of a batch, where they do not learn; there is
+            one resolution then, and no equilibrium.
         backbone_first: the last exits alone count.
         equilibrium: mix the gradients by these weights of the exits (see `gradient_equilibrium`); None: not.
         checked: as of `JointRisk.losses`.
@@ -57,11 +61,12 @@ def joint_step(
     for r, stands_for in sandwich(len(sides), random):
         network, view = networks[r], resized(x, sides[r])
         with final_features(network, sharing) as seen:
-            logits += (
-                network(view)
-                if equilibrium is None
-                else gradient_equilibrium.forward(network, view, equilibrium)
-            )
+            if features_of is not None:
+                logits += scores_from(network, features_of(view))
+            elif equilibrium is not None:
+                logits += gradient_equilibrium.forward(network, view, equilibrium)
+            else:
+                logits += network(view)
         features += [seen.get(t) for t in range(exits)]
         shares.append(stands_for * counting[r])
         paths += range(r * exits, (r + 1) * exits)

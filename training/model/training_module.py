@@ -24,6 +24,7 @@ from impatient_ros.network.private_tensors import private_of_exits
 from training.data.data_module import PictureData
 from training.model.averaging import RunningAverage
 from training.model.checks import check_pictures
+from training.model.frozen_features import FrozenFeatures, scores_from
 from training.model.networks import NetworkOptions, build, memory_layout
 from training.model.optimisation import OptimiserOptions, check_optimiser, optimiser_and_schedule
 from training.model.path_scores import PathScores
@@ -85,6 +86,7 @@ class ImpatientModule(lightning.LightningModule):
         self.chosen: tuple[int, ...] = ()
         self._like = learns_like(risk)
         self._teachers: list[ImpatientNetwork] = []
+        self._features_of: FrozenFeatures | None = None
         self.validation: list[dict[str, Any]] = []  # per epoch: accuracies and losses of all paths
         self._random = np.random.default_rng(0)  # draws resolutions; a new one for every epoch
         self._built = False
@@ -191,6 +193,13 @@ class ImpatientModule(lightning.LightningModule):
         """The network that is validated and written."""
         return self.network if self.averaged is None else self.averaged
 
+    def on_fit_start(self) -> None:
+        frozen_backbone = self.unlabelled and self.teacher is None
+        one = len(self.sides) == 1 and not self.risk_options.equilibrium
+        plain = str(self.trainer.precision).startswith('32') and self.device.type == 'cpu'
+        if frozen_backbone and one and plain and len(self.network.exits) > 1:
+            self._features_of = FrozenFeatures(self.network)
+
     def on_train_epoch_start(self) -> None:
         for network in self._learning:
             set_modes(network, self._like, self.chosen)
@@ -218,6 +227,7 @@ class ImpatientModule(lightning.LightningModule):
                 None if self.unlabelled else target,
                 self._random,
                 teacher=self._taught(x),
+                features_of=self._features_of,
                 backbone_first=self._backbone_first,
                 equilibrium=self._exit_weights if options.equilibrium else None,
                 checked=self._checked(x),
@@ -260,11 +270,14 @@ class ImpatientModule(lightning.LightningModule):
         """Right answers and losses of every path of the averaged network."""
         x, target = batch
         x = x.to(memory_format=self._layout)
-        scores = [
-            logits
-            for network, side in zip(self._validated, self.sides, strict=True)
-            for logits in network(resized(x, side))
-        ]
+        if self._features_of is not None:
+            scores = scores_from(self._validated[0], self._features_of(x))
+        else:
+            scores = [
+                logits
+                for network, side in zip(self._validated, self.sides, strict=True)
+                for logits in network(resized(x, side))
+            ]
         if self.unlabelled:
             taught = self._taught(x)
             target = (scores[-1] if taught is None else taught).argmax(1)
