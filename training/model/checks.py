@@ -4,10 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from impatient_ros.network import ImpatientNetwork
 from training.model.networks import NetworkOptions
+from training.model.steps import sharing_exits
 from training.risk.options import RiskOptions
 
-__all__ = ['check_pictures']
+__all__ = ['check_features', 'check_pictures']
+
+
+def check_features(network: ImpatientNetwork, risk: RiskOptions) -> None:
+    """Raises ValueError where no head gives features that could be compared with the network's."""
+    if risk.feature_weight and not sharing_exits(network):
+        raise ValueError(
+            "model.risk.feature_weight compares features of heads that end in the network's own final layer, "
+            'and none does: write model.network.head_kind shared, or leave it out'
+        )
 
 
 def check_pictures(

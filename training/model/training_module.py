@@ -23,7 +23,7 @@ from impatient_ros.network import ImpatientNetwork
 from impatient_ros.network.private_tensors import private_of_exits
 from training.data.data_module import PictureData
 from training.model.averaging import RunningAverage
-from training.model.checks import check_pictures
+from training.model.checks import check_features, check_pictures
 from training.model.frozen_features import FrozenFeatures, scores_from
 from training.model.networks import NetworkOptions, build, memory_layout
 from training.model.optimisation import OptimiserOptions, check_optimiser, optimiser_and_schedule
@@ -118,6 +118,7 @@ class ImpatientModule(lightning.LightningModule):
         chosen = replace(self.options, cuts='even') if self.places_exits else self.options
         network = build(chosen, classes=classes, image_size=image_size, whole=self.unlabelled)
         options, exits = self.risk_options, len(network.exits)
+        check_features(network, options)
         self.sides = sides_of(self.options.resolutions, image_size)
         if len(self.sides) > 1:
             check_several_resolutions(options.method, options.mode)

@@ -80,6 +80,11 @@ def check_options(options: RiskOptions, frozen_from: str | None) -> None:
         raise ValueError(
             'model.risk.train_backbone says what learns with method distil: write that, or leave it out'
         )
+    if options.feature_weight and options.method != 'distil' and not options.distillation:
+        raise ValueError(
+            'model.risk.feature_weight compares with what teaches: write model.risk.distillation, or method '
+            'distil'
+        )
     if options.method in FROZEN and not frozen_from:
         raise ValueError(
             f'method {options.method} learns beside a frozen backbone: write which, model.network.start (a '

@@ -136,7 +136,17 @@ def test_every_method_is_known_and_others_are_refused() -> None:
         chosen_exits('truncated', 4, 5)
 
 
-@pytest.mark.parametrize('risk', [RiskOptions(mixed=1.0), RiskOptions(mode='fast'), RiskOptions(floor=2.0)])
+@pytest.mark.parametrize(
+    'risk',
+    [
+        RiskOptions(mixed=1.0),
+        RiskOptions(mode='fast'),
+        RiskOptions(floor=2.0),
+        RiskOptions(train_backbone=True),
+        RiskOptions(feature_weight=1.0),
+        RiskOptions(feature_weight=1.0, distillation=0.5),  # no head of this network shares the final layer
+    ],
+)
 def test_options_that_do_not_fit_are_refused(risk: RiskOptions) -> None:
     with pytest.raises(ValueError, match='write'):
         module(risk)
