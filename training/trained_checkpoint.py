@@ -28,7 +28,9 @@ def write_checkpoint(
     path: Path, module: ImpatientModule, data: PictureData, provenance: Mapping[str, Any]
 ) -> None:
     """Measure the trained network on the validation pictures and write it with what the node needs."""
-    network = module.kept.to(module.trainer.strategy.root_device)
+    device = module.trainer.strategy.root_device
+    network = module.kept.to(device)
+    teacher = None if module.without_labels is None else module.without_labels.teacher(device)
     sides = module.sides
     evaluations = [
         evaluate(
@@ -39,11 +41,10 @@ def write_checkpoint(
     soft = None
     if module.unlabelled:
         # Accuracy is agreement with the full path, and confidences are to be its own; as it was given.
-        full = (
-            evaluations[-1]
-            if module.teacher is None
-            else evaluate(module.teacher, data.validation, data.preprocessing)
-        ).logits[-1]
+        of = evaluations[-1]
+        if teacher is not None:
+            of = evaluate(teacher, data.validation, data.preprocessing)
+        full = of.logits[-1]
         evaluations = [replace(each, target=full.argmax(1)) for each in evaluations]
         soft = (full.double() / data.temperature).softmax(1)
     network.cpu()
@@ -80,7 +81,7 @@ def write_checkpoint(
             'relative': module.unlabelled,
             'accuracy': f'{data.validation_is}, {len(data.validation)} pictures, none of them trained on'
             + (', agreement with the full path' if module.unlabelled else '')
-            + (' of the network that it began from' if module.teacher is not None else ''),
+            + (' of the network that it began from' if teacher is not None else ''),
             'temperature': 'fitted on the same pictures'
             + (" to the full path's probabilities" if module.unlabelled else '')
             + '; calibration errors by halves',

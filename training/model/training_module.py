@@ -24,12 +24,13 @@ from impatient_ros.network.private_tensors import private_of_exits
 from training.data.data_module import PictureData
 from training.model.averaging import RunningAverage
 from training.model.checks import check_features, check_pictures
-from training.model.frozen_features import FrozenFeatures, scores_from
+from training.model.frozen_features import scores_from
 from training.model.networks import NetworkOptions, build, memory_layout
 from training.model.optimisation import OptimiserOptions, check_optimiser, optimiser_and_schedule
 from training.model.path_scores import PathScores
 from training.model.resolutions import at_sides, path_names, resized, sides_of
 from training.model.steps import joint_step, separate_step
+from training.model.without_labels import WithoutLabels
 from training.placement.kept import with_exits
 from training.placement.placement import Placement, wanted
 from training.risk.class_weights import balanced
@@ -85,8 +86,7 @@ class ImpatientModule(lightning.LightningModule):
         self.sides: tuple[int, ...] = ()
         self.chosen: tuple[int, ...] = ()
         self._like = learns_like(risk)
-        self._teachers: list[ImpatientNetwork] = []
-        self._features_of: FrozenFeatures | None = None
+        self.without_labels: WithoutLabels | None = None
         self.validation: list[dict[str, Any]] = []  # per epoch: accuracies and losses of all paths
         self._random = np.random.default_rng(0)  # draws resolutions; a new one for every epoch
         self._built = False
@@ -143,8 +143,8 @@ class ImpatientModule(lightning.LightningModule):
         self.averaged = None
         if self.optimiser_options.averaging:
             self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
-        if options.train_backbone:  # in a list: no part of the training's state
-            self._teachers = [copy.deepcopy(self.network).requires_grad_(False).eval()]
+        if self.unlabelled:
+            self.without_labels = WithoutLabels(self.network, options, len(self.sides))
         self._built = not self.places_exits
 
     # Made when first used: the network is on its device then.
@@ -176,30 +176,13 @@ class ImpatientModule(lightning.LightningModule):
         return self.risk_options.method == 'distil'
 
     @property
-    def teacher(self) -> ImpatientNetwork | None:
-        """The network as it was given, on this device, where its full path learns, too."""
-        return self._teachers[0].to(self.device) if self._teachers else None
-
-    def _taught(self, x: torch.Tensor) -> torch.Tensor | None:
-        """The answers of the full path as it was given, logits [N, classes]."""
-        if (teacher := self.teacher) is None:
-            return None
-        with torch.no_grad():
-            for stage in teacher.stages:
-                x = stage(x)
-            return teacher.exits[-1](x)
-
-    @property
     def kept(self) -> ImpatientNetwork:
         """The network that is validated and written."""
         return self.network if self.averaged is None else self.averaged
 
     def on_fit_start(self) -> None:
-        frozen_backbone = self.unlabelled and self.teacher is None
-        one = len(self.sides) == 1 and not self.risk_options.equilibrium
-        plain = str(self.trainer.precision).startswith('32') and self.device.type == 'cpu'
-        if frozen_backbone and one and plain and len(self.network.exits) > 1:
-            self._features_of = FrozenFeatures(self.network)
+        if self.without_labels is not None:
+            self.without_labels.begin(self.device, str(self.trainer.precision))
 
     def on_train_epoch_start(self) -> None:
         for network in self._learning:
@@ -220,15 +203,16 @@ class ImpatientModule(lightning.LightningModule):
         """What is minimised (scalar), and the losses of the exits that are trained, at this batch's sizes."""
         options = self.risk_options
         if options.method in ('joint', 'distil', 'uniform'):
+            without = self.without_labels
             return joint_step(
                 self._learning,
                 self.sides,
                 self.risk,
                 x,
-                None if self.unlabelled else target,
+                target if without is None else None,
                 self._random,
-                teacher=self._taught(x),
-                features_of=self._features_of,
+                teacher=None if without is None else without.answers(x),
+                features_of=None if without is None else without.features_of,
                 backbone_first=self._backbone_first,
                 equilibrium=self._exit_weights if options.equilibrium else None,
                 checked=self._checked(x),
@@ -271,16 +255,17 @@ class ImpatientModule(lightning.LightningModule):
         """Right answers and losses of every path of the averaged network."""
         x, target = batch
         x = x.to(memory_format=self._layout)
-        if self._features_of is not None:
-            scores = scores_from(self._validated[0], self._features_of(x))
+        without = self.without_labels
+        if without is not None and without.features_of is not None:
+            scores = scores_from(self._validated[0], without.features_of(x))
         else:
             scores = [
                 logits
                 for network, side in zip(self._validated, self.sides, strict=True)
                 for logits in network(resized(x, side))
             ]
-        if self.unlabelled:
-            taught = self._taught(x)
+        if without is not None:
+            taught = without.answers(x)
             target = (scores[-1] if taught is None else taught).argmax(1)
         self._scores.add(scores, target)
 
