@@ -38,7 +38,7 @@ def plan(
     epochs: int,
     several: Iterable[str] = SEVERAL,
     distributions: Sequence[str] = JOINT,
-    placing: int = 0,
+    placing: int | None = None,
 ) -> list[Run]:
     """All runs of a table, those that others need and those that several seeds share first.
 
@@ -55,13 +55,13 @@ def plan(
     method, length, budgets = '--model.risk.method', '--trainer.max_epochs', '--model.risk.budgets'
     even = ('--model.network.cuts', 'even')
     whole, half, rest = ((length, str(count), *even) for count in (epochs, epochs // 2, epochs - epochs // 2))
-    placed = (length, str(epochs - placing), '--model.network.cuts', 'budgets')
     kinds: list[tuple[str, tuple[str, ...], bool]] = [
         (BEFORE, (method, 'last', *half), False),
         ('last', (method, 'last', *whole), False),
     ]
     kinds += [(f'joint-{name}', (budgets, name, *whole), False) for name in distributions]
-    if placing < epochs:
+    if placing is not None and placing < epochs:
+        placed = (length, str(epochs - placing), '--model.network.cuts', 'budgets')
         kinds += [(f'{PLACED}{name}', (budgets, name, *placed), False) for name in distributions]
     kinds += [('uniform-weights', (method, 'uniform', *whole), False)]
     kinds += [('separate', (method, 'separate', *rest), True)]
@@ -114,11 +114,38 @@ def epochs_of(configuration: Mapping[str, Any]) -> int:
     return int((configuration.get('trainer') or {}).get('max_epochs', DEFAULTS['max_epochs']))
 
 
-def placing_epochs(configuration: Mapping[str, Any], more: Sequence[str]) -> int:
-    """For how many epochs the estimate of a placement processes pictures; 0 where their number is unknown."""
-    from training.placement.estimate import VIEWS
+def placing_epochs(configuration: Mapping[str, Any], data: str, more: Sequence[str]) -> int | None:
+    """For how many epochs the estimate of a placement processes pictures, rounded up; None where exits cannot
+    be placed, or nobody knows how many pictures there are before they are read.
 
+    Args:
+        data: the source.
+        more: options that go to training.train.
+
+    Raises DataError.
+    """
+    from training.data.splits import Splits
+    from training.placement.estimate import views_for
+
+    network, risk = (configuration.get('model', {}).get(part) or {} for part in ('network', 'risk'))
+    given = any(option.startswith('--model.network.cuts') for option in more) or 'cuts' in network
+    unknown = risk.get('costs', 'macs') not in ('macs', 'measured') or network.get('resolutions')
+    if given or unknown or isinstance(network.get('head_share'), list):
+        return None
+    options = configuration.get('data') or {}
     own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    own.add_argument('--data.limit', dest='limit', type=int, default=configuration['data'].get('limit'))
-    limit = own.parse_known_args(more)[0].limit
-    return math.ceil(VIEWS / limit) if limit else 0
+    for name in ('limit', 'hold_out'):
+        own.add_argument(f'--data.{name}', dest=name, type=int, default=options.get(name))
+    found = own.parse_known_args(more)[0]
+    splits = Splits(
+        data,
+        options.get('train_split'),
+        options.get('validation_split'),
+        found.hold_out or 0,
+        found.limit,
+    )
+    if splits.counts is None:
+        return None
+    pictures = sum(learned for learned, _ in splits.counts.values())
+    views = views_for(pictures, frozen=bool(network.get('start') or network.get('weights')))
+    return math.ceil(views / pictures)

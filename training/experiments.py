@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 seeds,
                 found.epochs,
                 distributions=given.budgets.split(','),
-                placing=placing_epochs(configuration, more),
+                placing=placing_epochs(configuration, given.data, more),
                 **several,
             )
         except ValueError as error:

@@ -54,7 +54,7 @@ def _quantized(given: argparse.Namespace) -> str:
             f'{given.checkpoint} has no graph: write it anew with python -m impatient_ros.checkpoint convert'
         )
     side = max(each.preprocessing.target_side for each in file.resolutions)
-    # All of them calibrate, but for one that has to be held out.
+    # All of them calibrate, but for one, which has to be held out.
     learn, _ = read_unlabelled(given.data, file.labels, shorter_side=side, hold_out=1, limit=given.pictures)
     validating = read_labelled(given.validation, given.split, keep=False)
     pictures = with_labels(validating, file.labels, 'the checkpoint')

@@ -19,7 +19,7 @@ from typing import Any
 from impatient_ros.standard_output import run_command
 from training.reporting.charts import COLOURS, Line, bars, lines, reliability_diagram
 from training.reporting.finding import finding
-from training.reporting.placement_section import PLACED, placement_section
+from training.reporting.placement_section import SERIES, placement_section
 
 __all__ = ['main', 'page']
 
@@ -174,7 +174,7 @@ def _paths(model: Mapping[str, Any]) -> list[str]:
 
 def _placement(model: Mapping[str, Any]) -> list[str]:
     placement = (model.get('provenance') or {}).get('placement')
-    return placement_section(placement, _legend(PLACED)) if placement else []
+    return placement_section(placement, _legend(SERIES)) if placement else []
 
 
 def _exits(model: Mapping[str, Any]) -> str:

@@ -70,6 +70,7 @@ def write_checkpoint(
             'method': risk.method,
             'trained_exits': list(module.trained),
             'network': module.options.described(),
+            **_features(module),
             **({} if module.placement is None else {'placement': module.placement.to_dict()}),
             'budgets': _budgets(module),
             'risk': {key: value for key, value in vars(risk).items() if value is not None},
@@ -103,6 +104,12 @@ def _passes(module: ImpatientModule, data: PictureData, epochs: int) -> dict[str
     pictures = epochs * len(data.train_dataloader()) * min(data.batch_size, len(data.pictures))
     macs = macs_per_picture(at_sides(module.kept, module.sides))
     return {'processed_pictures': pictures * min(len(module.sides), 3), 'processed_macs': pictures * macs}
+
+
+def _features(module: ImpatientModule) -> dict[str, str]:
+    """Who computed what a frozen backbone gives, where that was not the network itself."""
+    features_of = module.without_labels and module.without_labels.features_of
+    return {'features': features_of.by} if features_of else {}
 
 
 def _budgets(module: ImpatientModule) -> str:

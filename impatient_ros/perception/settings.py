@@ -65,7 +65,8 @@ class BudgetParameters:
     miss_rate: float = defined(
         'number',
         0.01,
-        'Long-run share of protected answers that may come later than planned',
+        'Long-run share of protected answers that may come later than planned; where none can be protected, '
+        'how much less likely than the likeliest path the first one may be',
         low=1e-5,
         high=0.5,
     )

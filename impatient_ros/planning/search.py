@@ -69,15 +69,16 @@ class Search:
 
         Args:
             protected: whether sets must begin with a path that is protected.
-            less_likely: by how much the path that a set begins with may be less likely than the likeliest.
+            less_likely: by how much the path that a set begins with may be less likely than the likeliest;
+                where it says anything (below 1), nothing needs to be protected.
         """
         walk, answered, margins = self._walk, self._answered, self._margins
         factors, chances, chance_of = self._factors, self._chances, self._chance_alone
         # Which paths no set may begin with.
         if less_likely < 1:
-            certainties = [chance_of(index) for index in range(len(walk.alone))]
-            least_certain = max([certainties[index] for index in self._starting]) - less_likely
-            shut = [certain < least_certain for certain in certainties]
+            likelihoods = [chance_of(index) for index in range(len(walk.alone))]
+            enough = max([likelihoods[index] for index in self._starting]) - less_likely
+            shut = [chance < enough for chance in likelihoods]
         else:
             shut = [
                 protected and margins[depth] > factor

@@ -247,15 +247,15 @@ def plot(records: Sequence[Record], path: Path) -> None:
     figure = Figure(figsize=(max(6.4, 3.0 * len(models)), 3.6), layout='constrained')
     for panel, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
         mine = [r for r in records if r['model'] == model]
-        for index, runtime in enumerate(dict.fromkeys(r['runtime'] for r in mine if r['what'] == 'contract')):
+        for index, way in enumerate(dict.fromkeys(_way(r) for r in mine if r['what'] == 'contract')):
             for what, style in (('truncated', 'x'), ('contract', '-'), ('interruptible', '--')):
-                rows = [r for r in mine if (r['runtime'], r['what']) == (runtime, what)]
+                rows = [r for r in mine if (_way(r), r['what']) == (way, what)]
                 panel.plot(
                     [r['exit'] for r in rows],
                     [r['ms_p50'] for r in rows],
                     style,
                     color=f'C{index}',
-                    label=f'{runtime}, {NAMES[what]}',
+                    label=f'{way[2]} {way[3]}, {NAMES[what]}',
                 )
         panel.set(title=model, xlabel='exit', ylim=(0, None))
         panel.set_xticks(range(1, 1 + max(r['exit'] or 0 for r in mine)))

@@ -234,7 +234,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--json', metavar='OUT', help='where the records go')
     add('--models', type=lambda text: text.split(','), default=[*MODELS, 'default'], help='default: all')
     add('--device', choices=('auto', 'cpu', 'cuda'), default='auto', help='default: all that are present')
-    add('--quick', action='store_true', help='few rounds: under a minute for two models')
+    add('--quick', action='store_true', help='few rounds: about two minutes for a model')
     add('--report', metavar='RUN.json', help='measure nothing: table and plot of a run that was kept')
     add('--compare', metavar='OLD.json', help='say what changed since a run')
     add('--plot', metavar='OUT.png', help='cost of every exit')

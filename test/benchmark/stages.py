@@ -17,7 +17,7 @@ from benchmark.peer import path_graphs
 from benchmark.report import Record, record
 from benchmark.turns import Peer, ratio, take_turns, timed
 
-from impatient_ros.runtime import Runtime, Source, select_runtime
+from impatient_ros.runtime import Runtime, RuntimeUnavailableError, Source, select_runtime
 from impatient_ros.runtime.openvino.capabilities import native
 
 # Runtime and precision; on the CPU those that it computes natively are added (`ways_on`).
@@ -33,7 +33,10 @@ def ways_on(device: str) -> tuple[tuple[str, str], ...]:
     """Runtimes and precisions that can be measured here."""
     if device != 'cpu':
         return WAYS[device]
-    fewer = [precision for precision in native(device) if precision != 'f32']
+    try:
+        fewer = [precision for precision in native(device) if precision != 'f32']
+    except RuntimeUnavailableError:
+        fewer = []  # what its absence means is said where it is made
     return (*WAYS[device], *(('openvino', precision) for precision in fewer))
 
 
@@ -95,7 +98,11 @@ def plain_at_its_best(name: str, *, rounds: int, time_limit: float) -> Iterator[
     """The plain network as a user could run it on a CPU without us; `ratio` is to ours to the last exit, in
     turns with it in single precision.
     """
-    runtime = made(source(name), 'openvino', 'f32', 'cpu')
+    try:
+        runtime = made(source(name), 'openvino', 'f32', 'cpu')
+    except RuntimeError as error:
+        yield failed(name, 'cpu', ('openvino', 'f32'), error)
+        return
     image, last = picture((3, runtime.sides[-1], runtime.sides[-1])), runtime.exits - 1
     for kind, shown in BEST.items():
         with ExitStack() as stack:

@@ -10,9 +10,11 @@ __all__ = ['targets']
 
 # By runtime: contract / truncated at every exit.
 CONTRACT = {'eager': 1.05, 'openvino': 1.05, 'cuda_graph': 1.02}
-# Interruptible / plain through all exits, where the plain network takes at least so many ms, and below.
+# Interruptible / plain through all exits, where the plain network takes at least so many ms, and below: what
+# a boundary costs by itself is a larger share of a small network.
 INTERRUPTIBLE, INTERRUPTIBLE_BELOW, SMALL = 1.10, 1.20, 2.0
-# Plain eager torchvision / ours on the CPU, by precision; '': in the fastest one.
+# Plain eager torchvision / ours on the CPU, by precision, what processors with VNNI and bfloat16 are to
+# reach; '': in the fastest one.
 SPEEDUP = {
     'resnet18': {'int8': 6.0, 'bf16': 3.5},
     'resnet50': {'int8': 6.0, 'bf16': 3.5},

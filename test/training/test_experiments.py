@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import subprocess
 import sys
@@ -12,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 
-from training.experiment_plans import SEVERAL, Run, path_plan, plan
+from training.experiment_plans import SEVERAL, Run, path_plan, placing_epochs, plan
 from training.experiments import Experiment, main, run_all
+from training.placement.estimate import views_for
 from training.reporting.experiment_table import DISTRIBUTIONS, load_runs, markdown, summary
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +58,7 @@ def written(folder: Path, runs: dict[str, dict[str, Any]]) -> Path:
 
 
 def test_some_runs_have_all_seeds_and_the_others_one() -> None:
-    runs = plan(5, (0, 1, 2), 6)
+    runs = plan(5, (0, 1, 2), 6, placing=2)
     names = [run.name for run in runs]
     assert len({run.folder for run in runs}) == len(runs) == 37
     assert all(names.count(name) == 3 for name in (*SEVERAL, 'half'))
@@ -70,7 +72,7 @@ def test_a_plain_network_that_nothing_of_a_seed_begins_from_is_not_trained() -> 
     assert [run.seed for run in plan(5, (0, 1), 6, ('last',)) if run.name == 'half'] == [0]
 
 
-@pytest.mark.parametrize(('epochs', 'placing'), [(2, 0), (7, 3), (15, 14)])
+@pytest.mark.parametrize(('epochs', 'placing'), [(2, 1), (7, 3), (15, 14)])
 def test_all_process_as_many_pictures_with_what_they_began_from(epochs: int, placing: int) -> None:
     runs = {run.folder: run for run in plan(3, (0,), epochs, placing=placing)}
 
@@ -87,14 +89,29 @@ def test_all_process_as_many_pictures_with_what_they_began_from(epochs: int, pla
 
 
 def test_exits_are_not_placed_where_the_estimate_would_take_all_there_is() -> None:
-    names = [run.name for run in plan(3, (0,), 5, placing=5)]
-    assert not [name for name in names if name.startswith('placed-')]
+    for placing in (5, None):
+        names = [run.name for run in plan(3, (0,), 5, placing=placing)]
+        assert not [name for name in names if name.startswith('placed-')]
 
 
-def test_one_epoch_cannot_be_halved(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_what_placing_takes_is_known_before_anything_is_read(shapes: Path) -> None:
+    small = {'model': {'network': {'module': 'a.B'}}, 'trainer': {}}
+    pictures = 72  # of the split train: 18 are held out, 54 are learned 30 times, which is the most
+    assert placing_epochs(small, str(shapes), []) == math.ceil(30 * 54 / pictures)
+    assert placing_epochs(small, str(shapes), ['--data.limit', '30']) == math.ceil(30 * 23 / 30)
+    for network in ({'cuts': ['a']}, {'head_share': [0.1, 0.1]}, {'resolutions': [16, 32]}):
+        assert placing_epochs({'model': {'network': network}}, str(shapes), []) is None
+    assert placing_epochs({'model': {'risk': {'costs': 'profile.json'}}}, str(shapes), []) is None
+    assert placing_epochs(small, str(shapes), ['--model.network.cuts', 'budgets']) is None
+    assert views_for(10_000, frozen=False) == 24_000
+    assert views_for(10_000, frozen=True) == 12_000
+
+
+def test_one_epoch_cannot_be_halved(shapes: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(ValueError, match='write 2 or more'):
         plan(3, (0,), 1)
-    assert main(['--data', 'x', '--output', str(tmp_path), '--trainer.max_epochs', '1']) == 2
+    data = ['--data', str(shapes), '--data.hold_out', '9']
+    assert main([*data, '--output', str(tmp_path), '--trainer.max_epochs', '1']) == 2
     assert 'max_epochs is 1' in capsys.readouterr().err
 
 

@@ -89,7 +89,7 @@ def test_a_training_without_progress_ends_stays_ended_and_goes_on_when_it_is_to_
 def test_the_best_epoch_is_known_in_another_folder_and_after_the_last_one_was_kept(
     shapes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    had = losing(monkeypatch, [0.5, 0.9, 0.8, 0.7])
+    had = losing(monkeypatch, [0.5, 0.9, 0.8, 0.7, 0.75])
     first, second = tmp_path / 'first', tmp_path / 'second'
     for epochs, keep, kept in (('1', 'best', 1), ('2', 'best', 1), ('3', 'last', 3), ('4', 'best', 1)):
         assert main(command(shapes, first, '--trainer.max_epochs', epochs, '--keep', keep)) == 0
@@ -98,6 +98,9 @@ def test_the_best_epoch_is_known_in_another_folder_and_after_the_last_one_was_ke
         first = first.rename(second) if first != second else first
     written = checkpoint.network.state_dict()
     assert all(torch.equal(written[name], value) for name, value in had[0].items())
+    (second / 'best.ckpt').unlink()  # a folder that was not moved whole
+    assert main(command(shapes, second, '--trainer.max_epochs', '5')) == 0
+    assert load(second / 'model.safetensors', module=own_module()).provenance['kept_epoch'] == 5
 
 
 def test_more_epochs_go_on_with_a_finished_training(shapes: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import lightning
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 __all__ = ['BEST', 'STATE', 'saving']
+
+log = logging.getLogger(__name__)
 
 STATE, BEST = 'last.ckpt', 'best.ckpt'
 
@@ -33,17 +36,24 @@ class _Saved(ModelCheckpoint):
     """
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """`state_dict` with its paths moved to this folder."""
+        """`state_dict` with its paths moved to this folder; what is no longer there is forgotten."""
+        folder = Path(self.dirpath or '')
 
         def moved(path: str) -> str:
-            return str(Path(self.dirpath or '') / Path(path).name) if path else path
+            there = folder / Path(path).name
+            return str(there) if path and there.exists() else ''
 
         paths = ('best_model_path', 'kth_best_model_path', 'last_model_path')
+        best = {moved(path): score for path, score in state_dict['best_k_models'].items()}
+        kept = {path: score for path, score in best.items() if path}
+        if len(kept) < len(state_dict['best_k_models']):
+            log.warning('%s has no %s: the best epoch is looked for anew', folder, f'{self.filename}.ckpt')
         super().load_state_dict(
             {
                 **state_dict,
                 'dirpath': self.dirpath,
-                'best_k_models': {moved(path): score for path, score in state_dict['best_k_models'].items()},
+                'best_k_models': kept,
                 **{name: moved(state_dict[name]) for name in paths},
+                **({} if kept else {'best_model_score': None, 'kth_value': None}),
             }
         )

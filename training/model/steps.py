@@ -60,9 +60,10 @@ def joint_step(
     sharing = sharing_exits(networks[-1]) if risk.feature_weight else ()
     for r, stands_for in sandwich(len(sides), random):
         network, view = networks[r], resized(x, sides[r])
+        given = None if features_of is None else features_of(view)
         with final_features(network, sharing) as seen:
-            if features_of is not None:
-                logits += scores_from(network, features_of(view))
+            if given is not None:
+                logits += scores_from(network, given)
             elif equilibrium is not None:
                 logits += gradient_equilibrium.forward(network, view, equilibrium)
             else:

@@ -8,6 +8,7 @@ import torch
 
 from impatient_ros.network import ImpatientNetwork
 from training.model.frozen_features import FrozenFeatures
+from training.model.resolutions import resized
 from training.risk.options import RiskOptions
 
 __all__ = ['WithoutLabels']
@@ -31,8 +32,8 @@ class WithoutLabels:
 
     def begin(self, device: torch.device, precision: str) -> None:
         """The training begins on that device, in Lightning's `precision`."""
-        if self._alone is not None and device.type == 'cpu' and precision.startswith('32'):
-            self.features_of = FrozenFeatures(self._alone)
+        if self._alone is not None and device.type == 'cpu':
+            self.features_of = FrozenFeatures(self._alone, bf16=precision.startswith('bf16'))
 
     def teacher(self, device: torch.device) -> ImpatientNetwork | None:
         """The network as it was given, where its full path learns, too."""
@@ -43,6 +44,7 @@ class WithoutLabels:
         """Of the teacher's full path, logits [N, classes]; None: the network's own are learned."""
         if (teacher := self.teacher(x.device)) is None:
             return None
+        x = resized(x, teacher.input_shape[1])
         for stage in teacher.stages:
             x = stage(x)
         return teacher.exits[-1](x)

@@ -24,7 +24,7 @@ from training.data.data_module import PictureData, workers_for
 from training.data.labelled_pictures import DataError
 from training.model.networks import memory_layout
 
-__all__ = ['Estimate', 'estimated']
+__all__ = ['Estimate', 'estimated', 'views_for']
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,20 @@ class Estimate:
     views: int
 
 
+def views_for(pictures: int, *, frozen: bool) -> int:
+    """How many views the estimate learns, of so many pictures to train on; `frozen` as of `estimated`."""
+    learned = min(LEARNED, pictures - _held_out(pictures))
+    return _epochs(learned, frozen=frozen) * learned
+
+
+def _held_out(pictures: int) -> int:
+    return min(HELD_OUT, int(HELD_OUT_SHARE * pictures))
+
+
+def _epochs(learned: int, *, frozen: bool) -> int:
+    return min(MOST_EPOCHS, max(1, round((VIEWS_OF_HEADS if frozen else VIEWS) / learned)))
+
+
 def estimated(
     network: ImpatientNetwork,
     heads: Sequence[Sequence[nn.Module]],
@@ -66,7 +80,7 @@ def estimated(
     `PictureData`) the last exit's answers are the labels. `network` is left changed. Raises DataError.
     """
     count = len(data.pictures)
-    held_out = min(HELD_OUT, int(HELD_OUT_SHARE * count))
+    held_out = _held_out(count)
     order = np.random.default_rng(data.seed).permutation(count)
     held, learned = np.sort(order[:held_out]), order[held_out:][:LEARNED]
     if held_out < len(data.labels):
@@ -82,7 +96,7 @@ def estimated(
     network.exits[-1].requires_grad_(not relative)  # after `every`: heads may share its final layer
     learning = {id(p): p for part in (every, network.stages, network.exits[-1]) for p in part.parameters()}
     parameters = [p for p in learning.values() if p.requires_grad]
-    epochs = min(MOST_EPOCHS, max(1, round((VIEWS_OF_HEADS if frozen else VIEWS) / len(learned))))
+    epochs = _epochs(len(learned), frozen=frozen)
     steps = epochs * max(1, len(learned) // BATCH)
     optimiser = torch.optim.AdamW(parameters, RATE, weight_decay=WEIGHT_DECAY)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=steps, pct_start=0.1)

@@ -37,12 +37,17 @@ def with_exits(
     """
     if not wanted(network, risk):
         return network, None
-    found = None
+    found: Placement | ValueError | OSError | None = None
     if trainer.is_global_zero:
         data = trainer.datamodule  # type: ignore[attr-defined]
         folder, device = Path(trainer.default_root_dir), trainer.strategy.root_device
-        found = placed(network, risk, data, folder, device)
-    told: Placement = trainer.strategy.broadcast(found)  # type: ignore[assignment]
+        try:
+            found = placed(network, risk, data, folder, device)
+        except (ValueError, OSError) as error:
+            found = error  # the others are waiting to be told
+    told: Placement | Exception = trainer.strategy.broadcast(found)  # type: ignore[assignment]
+    if isinstance(told, Exception):
+        raise told
     return told.options(network), told
 
 
@@ -68,6 +73,11 @@ def placed(
                 'training, or write another --output, or --resume false to start anew'
             )
         log.info('%s is of other %s: exits are placed anew', path, other)
+    elif (folder / STATE).exists():
+        raise ValueError(
+            f'{folder} holds a training whose {FILE} is missing, which says where its exits stand: put it '
+            'back, or write another --output, or --resume false to start anew'
+        )
     with torch.random.fork_rng():  # what is learned afterwards does not depend on whether this was repeated
         torch.manual_seed(data.seed)
         found = replace(place(network, risk, data, device), key=key)
@@ -79,7 +89,7 @@ def placed(
 
 
 def _key(network: NetworkOptions, risk: RiskOptions, data: PictureData) -> dict[str, Any]:
-    """All that a placement depends on; files by their content."""
+    """All that a placement depends on: files by path and content, pictures by name."""
     views = [data.preprocessing.to_dict(), asdict(data.augmentation), data.sizes, data.seed]
     values = {
         'network': [asdict(network), _content(network.start), _content(network.weights)],

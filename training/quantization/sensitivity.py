@@ -43,8 +43,13 @@ def _each_alone(graph: QuantizedGraph) -> Iterator[tuple[str, onnx.ModelProto]]:
     marked = {node.name: node for node in graph.marked.graph.node}
     scales = list(graph.marked.graph.initializer)
     for weight, names in graph.layers.items():
-        pairs = {name: [made[each] for each in marked[name].input[:2] if each in made] for name in names}
-        if any([each.op_type for each in pair] != ['DequantizeLinear'] * 2 for pair in pairs.values()):
+        read = {name: [made[each] for each in marked[name].input[:2] if each in made] for name in names}
+        pairs = {
+            name: pair
+            for name, pair in read.items()
+            if [each.op_type for each in pair] == ['DequantizeLinear'] * 2
+        }
+        if not pairs:
             continue
         nodes: list[onnx.NodeProto] = []
         for node in graph.plain.graph.node:

@@ -20,15 +20,18 @@ def finding(model: Mapping[str, Any], others: Sequence[Mapping[str, Any]], names
         others: those that it is compared with, called `names`.
     """
     group = _group(model)
-    expected = model['expected_accuracy'][group]
+    expected = _expected(model, group)
+    assert expected is not None
     rivals = [('its best single exit', model['best_single_exit'].get(group))]
     rivals += [(name, each['expected_accuracy'].get(group)) for each, name in zip(others, names, strict=True)]
     known = [_against(expected, value, name) for name, value in rivals if value is not None]
     sentences = [
-        f'Under {Path(group).stem} budgets {100 * expected:.1f}% of the answers are expected to be right'
-        + (f': {", ".join(known)}.' if known else '.')
+        f'Under {Path(group).stem} budgets {100 * expected:.1f}% of the frames are expected to get a right '
+        'answer' + (f': {", ".join(known)}.' if known else '.')
     ]
-    paths = [row for row in model.get('paths') or model['exits'] if row.get('trained', True)]
+    trained = {t for t, row in enumerate(model['exits']) if row.get('trained', True)}
+    paths = [row for row in model.get('paths', []) if row['exit_index'] in trained]
+    paths = paths or [row for t, row in enumerate(model['exits']) if t in trained]
     if len(paths) > 1:
         best = max(paths, key=lambda row: row['accuracy'])
         near = min(
@@ -43,6 +46,13 @@ def finding(model: Mapping[str, Any], others: Sequence[Mapping[str, Any]], names
         error = math.sqrt(max(expected * (1 - expected), 0.0) / count)
         sentences.append(f'{count:,} pictures: one accuracy is known to about ±{200 * error:.1f} points.')
     return ' '.join(sentences)
+
+
+def _expected(result: Mapping[str, Any], group: str) -> float | None:
+    """Over all resolutions, where there are several."""
+    found = result.get('expected_accuracy_of_paths') or result['expected_accuracy']
+    value = found.get(group)
+    return None if value is None else float(value)
 
 
 def _group(model: Mapping[str, Any]) -> str:

@@ -11,13 +11,13 @@ from training.placement.placement import Placement
 from training.placement.search import Candidate
 from training.reporting.charts import Line, lines
 
-__all__ = ['PLACED', 'placement_section']
+__all__ = ['SERIES', 'placement_section']
 
-PLACED = ('every cut point, heads of all sizes', 'exits placed evenly', 'exits placed by budgets')
+SERIES = ('every cut point, heads of all sizes', 'exits placed evenly', 'exits placed by budgets')
 
 
 def placement_section(values: Mapping[str, Any], legend: str) -> list[str]:
-    """HTML of a placement as a checkpoint's provenance has it; `legend` explains the colours of `PLACED`.
+    """HTML of a placement as a checkpoint's provenance has it; `legend` explains the colours of `SERIES`.
 
     Raises ValueError where it is none.
     """
@@ -51,9 +51,9 @@ def _chart(placement: Placement, chosen: Sequence[Candidate], even: Sequence[Can
         return [(scale * (each.backbone + each.head + overhead), each.accuracy) for each in exits] + [last]
 
     curves = [
-        Line(PLACED[0], points(placement.candidates), loose=True),
-        Line(PLACED[1], _best_so_far(points(even))),
-        Line(PLACED[2], _best_so_far(points(chosen))),
+        Line(SERIES[0], points(placement.candidates), loose=True),
+        Line(SERIES[1], _best_so_far(points(even))),
+        Line(SERIES[2], _best_so_far(points(chosen))),
     ]
     return lines(curves, x_label=f'cost, {unit}', y_label=f'estimated {what}', title='where exits stand')
 

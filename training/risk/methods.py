@@ -80,10 +80,11 @@ def check_options(options: RiskOptions, frozen_from: str | None) -> None:
         raise ValueError(
             'model.risk.train_backbone says what learns with method distil: write that, or leave it out'
         )
-    if options.feature_weight and options.method != 'distil' and not options.distillation:
+    taught = options.method == 'distil' or (options.method in ('joint', 'uniform') and options.distillation)
+    if options.feature_weight and not taught:
         raise ValueError(
-            'model.risk.feature_weight compares with what teaches: write model.risk.distillation, or method '
-            'distil'
+            'model.risk.feature_weight compares with what teaches: write method distil, or joint or uniform '
+            'with model.risk.distillation, or leave it out'
         )
     if options.method in FROZEN and not frozen_from:
         raise ValueError(

@@ -31,9 +31,9 @@ def table(summary: Sequence[dict]) -> str:
             _percent(r['deeper_fits_rate']),
             '' if r['decision_p99_us'] is None else f'{r["decision_p99_us"]:.0f}',
             '' if r['slack_p50_ms'] is None else f'{r["slack_p50_ms"]:.1f} / {r["slack_p01_ms"]:.1f}',
-            r['disturbed'],
+            r.get('disturbed', ''),
             _rate(r, 'miss_rate_with'),
-            f'{r["expected_accuracy_with"]:.4f}',
+            f'{r["expected_accuracy_with"]:.4f}' if 'expected_accuracy_with' in r else '',
         )
         lines.append('| ' + ' | '.join(str(cell) for cell in cells) + ' |')
     return '\n'.join(lines)

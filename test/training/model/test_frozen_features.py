@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 import pytest
 import torch
 from checkpoint_files import randomised
@@ -24,46 +22,61 @@ def network() -> ImpatientNetwork:
     return randomised(made, SIDE)
 
 
-@pytest.mark.parametrize(('faster', 'said'), [('runtime', 'openvino in f32 is'), ('torch', 'is 0.')])
-def test_scores_are_the_networks_own_and_only_heads_get_gradients(
-    network: ImpatientNetwork,
-    faster: str,
-    said: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    monkeypatch.setattr(frozen_features, 'native', lambda device: ('f32',))
-    now = iter([0.0, 10.0, 0.0, 1.0] if faster == 'runtime' else [0.0, 1.0, 0.0, 10.0])
-    monkeypatch.setattr(frozen_features.time, 'perf_counter', lambda: next(now))
+def test_scores_are_the_networks_own_and_only_heads_get_gradients(network: ImpatientNetwork) -> None:
     features_of, x = FrozenFeatures(network), torch.randn(5, 3, SIDE, SIDE)
-    with caplog.at_level(logging.INFO, logger='training'):
-        features = features_of(x)
-    assert said in caplog.text
-    assert len(features) == 2
-    wanted = network(x)
+    assert features_of.by == 'openvino in f32'
+    features = features_of(x)
     found = scores_from(network, features)
-    for one, other in zip(found, wanted, strict=True):
+    assert len(features) == 2
+    for one, other in zip(found, network(x), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
     assert not any(each.requires_grad for each in features)
     sum(each.sum() for each in found[:-1]).backward()
     assert all(p.grad is not None for p in network.exits[0].parameters())
     assert all(p.grad is None for p in network.stages.parameters())
     network.zero_grad()
-    assert torch.equal(features_of(x[:2])[0], features[0][:2]), 'the way is chosen once'
+    kept = features[0].clone()
+    features_of(x + 1)
+    assert torch.equal(features[0], kept), 'they are not overwritten'
+
+
+@pytest.mark.parametrize(
+    ('asked', 'able', 'made'),
+    [(True, ('f32', 'bf16'), 'bf16'), (True, ('f32',), 'f32'), (False, ('f32', 'bf16'), 'f32')],
+)
+def test_bfloat16_is_taken_where_it_is_asked_for_and_native(
+    network: ImpatientNetwork,
+    asked: bool,
+    able: tuple[str, ...],
+    made: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    chosen = []
+
+    def select(*_: object, precision: str, **__: object) -> None:
+        chosen.append(precision)
+        raise RuntimeUnavailableError('enough seen')
+
+    monkeypatch.setattr(frozen_features, 'native', lambda device: able)
+    monkeypatch.setattr(frozen_features, 'select_runtime', select)
+    assert FrozenFeatures(network, bf16=asked).by == 'torch (enough seen)'
+    assert chosen == [made]
 
 
 def test_torch_computes_where_there_is_no_runtime_and_at_other_sizes(
-    network: ImpatientNetwork, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    network: ImpatientNetwork, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x = torch.randn(2, 3, SIDE + 32, SIDE + 32)
     with torch.no_grad():
         wanted = network.stages[0](x)
     assert torch.equal(FrozenFeatures(network)(x)[0], wanted)
 
-    def none(network: ImpatientNetwork) -> None:
+    def none(*_: object, **__: object) -> None:
         raise RuntimeUnavailableError('OpenVINO is not installed')
 
-    monkeypatch.setattr(frozen_features, '_runtime', none)
-    with caplog.at_level(logging.INFO, logger='training'):
-        assert torch.equal(FrozenFeatures(network)(x)[0], wanted)
-    assert 'come from torch (OpenVINO is not installed)' in caplog.text
+    monkeypatch.setattr(frozen_features, 'select_runtime', none)
+    features_of = FrozenFeatures(network)
+    assert features_of.by == 'torch (OpenVINO is not installed)'
+    x = torch.randn(2, 3, SIDE, SIDE)
+    with torch.no_grad():
+        assert torch.equal(features_of(x)[0], network.stages[0](x))

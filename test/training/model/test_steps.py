@@ -8,11 +8,13 @@ import torch
 from torch.nn import functional
 
 from impatient_ros.network import ImpatientNetwork
+from training.model.frozen_features import FrozenFeatures
 from training.model.resolutions import at_sides
 from training.model.steps import final_features, joint_step, sharing_exits
 from training.risk.objective import JointRisk
 
 pytestmark = pytest.mark.usefixtures('one_thread')
+X = torch.randn(2, 3, 128, 128, generator=torch.Generator().manual_seed(0))
 
 
 def network(kind: str) -> ImpatientNetwork:
@@ -57,7 +59,18 @@ def test_exits_with_layers_of_their_own_have_nothing_to_compare() -> None:
     assert sharing_exits(net) == ()
     risk = JointRisk([1 / 3] * 3, feature_weight=1.0)
     with torch.no_grad():
-        risk_with, _ = joint_step(
-            [net], (128,), risk, torch.randn(2, 3, 128, 128), None, np.random.default_rng(0)
-        )
-    assert risk_with.isfinite()
+        risk_with, _ = joint_step([net], (128,), risk, X, None, np.random.default_rng(0))
+        plain = JointRisk([1 / 3] * 3)
+        without, _ = joint_step([net], (128,), plain, X, None, np.random.default_rng(0))
+    assert risk_with == without
+
+
+def test_features_from_the_runtime_are_compared_as_those_of_torch_are() -> None:
+    net = network('shared')
+    risk = JointRisk([1 / 3] * 3, feature_weight=1.0)
+
+    def losses(features_of: FrozenFeatures | None) -> torch.Tensor:
+        random = np.random.default_rng(0)
+        return joint_step([net], (128,), risk, X, None, random, features_of=features_of)[1]
+
+    torch.testing.assert_close(losses(FrozenFeatures(net)), losses(None), rtol=1e-3, atol=1e-3)

@@ -126,6 +126,9 @@ def test_a_training_that_goes_on_gets_no_other_exits(
     robot.write_text('b')
     with pytest.raises(ValueError, match='other network, budgets than'):
         placed(network, risk, data, tmp_path, CPU)
+    (tmp_path / FILE).unlink()
+    with pytest.raises(ValueError, match='is missing'):
+        placed(network, risk, data, tmp_path, CPU)
     (tmp_path / STATE).unlink()
     placed(network, risk, data, tmp_path, CPU)
 

@@ -27,8 +27,8 @@ def test_it_is_about_the_budgets_that_were_trained_for_and_names_every_rival() -
         evaluation({'early': 0.5}, {}),
     ]
     assert finding(model, others, ['plain', 'elsewhere', 'twin']) == (
-        'Under early budgets 50.0% of the answers are expected to be right: 5.0 points more than with its '
-        'best single exit, 1.2 points less than with plain, as many as with twin. 40% of the '
+        'Under early budgets 50.0% of the frames are expected to get a right answer: 5.0 points more than '
+        'with its best single exit, 1.2 points less than with plain, as many as with twin. 40% of the '
         'multiply-accumulates give 79.5%, the best path 80.0%. 2,500 pictures: one accuracy is known to '
         'about ±2.0 points.'
     )
@@ -36,4 +36,22 @@ def test_it_is_about_the_budgets_that_were_trained_for_and_names_every_rival() -
 
 def test_of_a_network_with_one_path_only_the_expected_accuracy_is_said() -> None:
     model = evaluation({'run/robot.yaml': 0.7}, {}) | {'exits': [{'accuracy': 0.8, 'macs': 1.0}]}
-    assert finding(model, [], []) == 'Under robot budgets 70.0% of the answers are expected to be right.'
+    said = 'Under robot budgets 70.0% of the frames are expected to get a right answer.'
+    assert finding(model, [], []) == said
+    # A plain network: the heads of its other exits have learnt nothing.
+    rows = [{'exit_index': t, 'macs': m, 'accuracy': a} for t, m, a in ((0, 0.5, 0.1), (1, 1.0, 0.8))]
+    exits = [{**rows[0], 'trained': False}, {**rows[1], 'trained': True}]
+    assert finding(model | {'exits': exits, 'paths': rows}, [], []) == said
+
+
+def test_at_several_resolutions_all_paths_count() -> None:
+    rows = [
+        {'exit_index': 0, 'macs': m, 'accuracy': a, 'resolution': px}
+        for px, m, a in ((16, 25.0, 0.795), (32, 100.0, 0.8))
+    ]
+    model = evaluation({'uniform': 0.5}, {'uniform': 0.48}, paths=rows) | {'exits': rows[1:]}
+    model['expected_accuracy_of_paths'] = {'uniform': 0.66}
+    assert finding(model, [], []) == (
+        'Under uniform budgets 66.0% of the frames are expected to get a right answer: 18.0 points more than '
+        'with its best single exit. 25% of the multiply-accumulates give 79.5%, the best path 80.0%.'
+    )

@@ -144,6 +144,7 @@ def test_every_method_is_known_and_others_are_refused() -> None:
         RiskOptions(floor=2.0),
         RiskOptions(train_backbone=True),
         RiskOptions(feature_weight=1.0),
+        RiskOptions(method='last', feature_weight=1.0, distillation=0.5),
         RiskOptions(feature_weight=1.0, distillation=0.5),  # no head of this network shares the final layer
     ],
 )
