@@ -124,9 +124,9 @@ def plain_at_its_best(name: str, *, rounds: int, time_limit: float) -> Iterator[
 
 
 def made(of: Source, kind: str, precision: str, device: str) -> Runtime:
-    """A runtime in one precision."""
+    """A runtime in one precision; eager torch has no other than single."""
     if kind != 'cuda_graph':
-        return select_runtime(of, kind, device, precision=precision)
+        return select_runtime(of, kind, device, precision='f32' if kind == 'eager' else precision)
     from impatient_ros.runtime.cuda.graph import CudaGraphRuntime
 
     assert of.network is not None
