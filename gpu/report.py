@@ -10,7 +10,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
 
-from benchmark.report import markdown  # noqa: E402
+from benchmark.tables import markdown  # noqa: E402
 from benchmark.targets import targets  # noqa: E402
 
 __all__ = ['readme']

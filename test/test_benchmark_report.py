@@ -2,7 +2,8 @@ import json
 
 import numpy as np
 import pytest
-from benchmark.report import MARKS, changes, markdown, placed, record
+from benchmark.report import changes, record
+from benchmark.tables import MARKS, markdown, placed
 from benchmark.targets import targets
 from benchmark.turns import ratio, take_turns
 

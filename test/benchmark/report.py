@@ -1,4 +1,4 @@
-"""Records, and what people look at: what changed, a table, a plot."""
+"""Records, what changed since others, and a plot."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 Record = dict[str, Any]
-MARKS = ('<!-- tables by speed.py -->', '<!-- end of the tables -->')
 NAMES = {
     'truncated': 'plain network truncated there',
     'contract': 'ours, contract',
@@ -69,176 +68,6 @@ def changes(
     return lines
 
 
-def markdown(records: Sequence[Record], machine: str) -> str:
-    """Tables for people: the networks, then what the node adds."""
-    lines = [
-        f'Medians in ms, batch 1, on {machine}.',
-        '',
-        '| model | device, runtime, precision | plain eager | plain on our runtime | ours to the last exit '
-        '| x eager | contract / truncated, worst | interruptible / plain |',
-        '|---|---|---|---|---|---|---|---|',
-    ]
-    for way in dict.fromkeys(_way(each) for each in records if each['what'] == 'contract'):
-        model, device, runtime, precision = way
-        mine = [r for r in records if _way(r) == way]
-        plain = _one(r for r in mine if r['what'] == 'plain')
-        contract = [r for r in mine if r['what'] == 'contract']
-        every = [r for r in mine if r['what'] == 'interruptible']
-        eager = [
-            r
-            for r in records
-            if (r['model'], r['device'], r['runtime'], r['what']) == (model, device, 'eager', 'plain')
-        ]
-        worst = max(r['ratio'] for r in contract)
-        lines.append(
-            f'| {model} | {device}, {runtime}, {precision} | {_ms(eager[0]) if eager else "-"} '
-            f'| {_ms(plain)} | {_ms(contract[-1])} | {_times(eager, contract[-1])} '
-            f'| {worst:.2f} | {every[-1]["ratio"]:.2f} |'
-        )
-    lines += [*_at_its_best(records), *_startup(records), *_ladder(records), *_realtime(records)]
-    node = [r for r in records if r['what'] in ('node', 'not_received')]
-    if node:
-        lines += [
-            '',
-            '| node, image published to answer published, minus preparing and stages | p50 | p99 '
-            '| / bare relay | p50 to answer received | not received |',
-            '|---|---|---|---|---|---|',
-        ]
-        for each in (r for r in node if r['what'] == 'node'):
-            missing = _one(
-                r
-                for r in node
-                if r['what'] == 'not_received'
-                and (r['image'], r['transport']) == (each['image'], each['transport'])
-            )
-            lines.append(
-                f'| {each["image"]} {each["transport"]} | {each["ms_p50"]:.2f} | {each["ms_p99"]:.2f} '
-                f'| {_number(each["ratio"])} | {each["ms_received_p50"]:.2f} '
-                f'| {missing["count"]} of {missing["frames"]} |'
-            )
-    prepared = [r for r in records if r['what'] == 'preprocess']
-    if prepared:
-        lines += ['', '| preprocessing to 224 px | p50 | p99 |', '|---|---|---|']
-        lines += [f'| {r["image"]} | {r["ms_p50"]:.2f} | {r["ms_p99"]:.2f} |' for r in prepared]
-    lines += [*_others(records)]
-    return '\n'.join(lines) + '\n'
-
-
-def _at_its_best(records: Sequence[Record]) -> list[str]:
-    """The plain network as a user could run it, and ours."""
-    found = [r for r in records if r['what'] == 'plain_at_its_best']
-    if not found:
-        return []
-    ways = list(dict.fromkeys(r['runtime'] for r in found))
-    head = ['plain network at its best', 'OpenVINO', *ways, *(f'{way} / ours f32' for way in ways)]
-    lines = ['', f'| {" | ".join(head)} |', '|---' * len(head) + '|']
-    for model in dict.fromkeys(r['model'] for r in found):
-        mine = {r['runtime']: r for r in found if r['model'] == model}
-        plain = [r for r in records if _way(r) == (model, 'cpu', 'openvino', 'f32') and r['what'] == 'plain']
-        cells = [model, _ms(plain[0]) if plain else '-']
-        cells += [_ms(mine[way]) if way in mine else '-' for way in ways]
-        cells += [_number(mine[way]['ratio']) if way in mine else '-' for way in ways]
-        lines.append(f'| {" | ".join(cells)} |')
-    return lines
-
-
-def _startup(records: Sequence[Record]) -> list[str]:
-    """From the start of a process to the first answer."""
-    found = [r for r in records if r['what'] == 'startup']
-    if not found:
-        return []
-    lines = [
-        '',
-        '| process to its first answer | first time, s | again | plain eager | memory, MiB | plain eager |',
-        '|---|---|---|---|---|---|',
-    ]
-    for model in dict.fromkeys(r['model'] for r in found):
-        mine = {(r['runtime'], r['again']): r for r in found if r['model'] == model}
-        first, again, plain = (
-            mine[key] for key in (('openvino', False), ('openvino', True), ('eager', False))
-        )
-        seconds = ' | '.join(f'{each["ms_p50"] / 1e3:.2f}' for each in (first, again, plain))
-        lines.append(f'| {model} | {seconds} | {again["mib"]:.0f} | {plain["mib"]:.0f} |')
-    return lines
-
-
-def _realtime(records: Sequence[Record]) -> list[str]:
-    """All frames, and those that no stranger disturbed."""
-    found = [r for r in records if r['what'] == 'realtime']
-    if not found:
-        return []
-    lines = [
-        '',
-        '| real time | load | scheduling | frames | infeasible % | misses of feasible % | expected accuracy '
-        '| of unloaded | others get on at |',
-        '|---|---|---|---|---|---|---|---|---|',
-    ]
-    for r in found:
-        shares = [_percent(r[name]) for name in ('infeasible_rate', 'miss_rate')]
-        cells = [r['model'], r['load'], r['scheduling'], f'{r["frames"]} {r["which"]}', *shares]
-        cells += [f'{r["expected_accuracy"]:.4f}', _number(r['ratio']), _number(r['others_progress'])]
-        lines.append(f'| {" | ".join(cells)} |')
-    return lines
-
-
-def _ladder(records: Sequence[Record]) -> list[str]:
-    """The default model, resolution by resolution."""
-    lines = []
-    for way in dict.fromkeys(_way(r) for r in records if r['what'] == 'path'):
-        mine = [r for r in records if _way(r) == way]
-        plain = {r['resolution']: r for r in mine if r['what'] == 'path_plain'}
-        how = ', '.join(way[1:])
-        lines += ['', f'| default model, px ({how}) | plain | ours | ours / plain |', '|---|---|---|---|']
-        for r in (r for r in mine if r['what'] == 'path'):
-            px = r['resolution']
-            lines.append(f'| {px} | {_ms(plain[px])} | {_ms(r)} | {r["ratio"]:.2f} |')
-        for r in (r for r in mine if r['what'] == 'passes'):
-            lines.append(
-                f'| interruptible: {", ".join(map(str, r["resolutions"]))} in turn '
-                f'| {_ms(plain[max(plain)])} | {_ms(r)} | {r["ratio"]:.2f} |'
-            )
-    return lines
-
-
-def _others(records: Sequence[Record]) -> list[str]:
-    """Decisions, accuracy, memory."""
-    lines = []
-    decided = [r for r in records if r['what'] == 'decision']
-    if decided:
-        model = decided[0]['model']
-        lines += ['', f'| deciding, all of a frame, {model} | p50 | p99 |', '|---|---|---|']
-        lines += [f'| {r["mode"]} | {r["ms_p50"]:.2f} | {r["ms_p99"]:.2f} |' for r in decided]
-    accurate = [r for r in records if r['what'] == 'accuracy']
-    if accurate:
-        lines += [
-            '',
-            '| accuracy of the clothing model | by exit | points from eager, largest |',
-            '|---|---|---|',
-        ]
-        for runtime in dict.fromkeys(r['runtime'] for r in accurate):
-            mine = [r for r in accurate if r['runtime'] == runtime]
-            shares = ', '.join(f'{100 * r["accuracy"]:.2f} %' for r in mine)
-            lines.append(f'| {runtime} | {shares} | {max(abs(r["ratio"]) for r in mine):.2f} |')
-    for r in (r for r in records if r['what'] == 'failed'):
-        lines += ['', f'Not measured: {", ".join(_way(r))}: {r["reason"]}']
-    for r in (r for r in records if r['what'] == 'memory'):
-        lines += [
-            '',
-            f'The node holds {r["mib_first"]:.1f} MiB after 500 frames and {r["mib_last"]:.1f} MiB after '
-            f'{r["frames"]} ({r["ratio"]:+.2%}; {r["image"]}, {r["transport"]}).',
-        ]
-    return lines
-
-
-def placed(text: str, table: str) -> str:
-    """`text` with the table between its marks; without marks the table alone."""
-    start, end = MARKS
-    if start not in text or end not in text:
-        return table
-    before, _, rest = text.partition(start)
-    return f'{before}{start}\n\n{table}\n{end}{rest.partition(end)[2]}'
-
-
 def plot(records: Sequence[Record], path: Path) -> None:
     """Cost of each exit, one panel per model: ours, and the plain network truncated there."""
     from matplotlib.figure import Figure
@@ -247,9 +76,9 @@ def plot(records: Sequence[Record], path: Path) -> None:
     figure = Figure(figsize=(max(6.4, 3.0 * len(models)), 3.6), layout='constrained')
     for panel, model in zip(figure.subplots(1, len(models), squeeze=False)[0], models, strict=True):
         mine = [r for r in records if r['model'] == model]
-        for index, way in enumerate(dict.fromkeys(_way(r) for r in mine if r['what'] == 'contract')):
+        for index, way in enumerate(dict.fromkeys(way_of(r) for r in mine if r['what'] == 'contract')):
             for what, style in (('truncated', 'x'), ('contract', '-'), ('interruptible', '--')):
-                rows = [r for r in mine if (_way(r), r['what']) == (way, what)]
+                rows = [r for r in mine if (way_of(r), r['what']) == (way, what)]
                 panel.plot(
                     [r['exit'] for r in rows],
                     [r['ms_p50'] for r in rows],
@@ -267,13 +96,9 @@ def plot(records: Sequence[Record], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _way(each: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def way_of(each: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """Model, device, runtime and precision, which was single before there was a choice."""
     return each['model'], each['device'], each['runtime'], each.get('precision') or 'f32'
-
-
-def _times(eager: Sequence[Record], ours: Record) -> str:
-    return f'{eager[0]["ms_p50"] / ours["ms_p50"]:.2f}' if eager else '-'
 
 
 def _identity(each: Mapping[str, Any]) -> tuple[Any, ...]:
@@ -285,19 +110,3 @@ def _name(each: Mapping[str, Any]) -> str:
     if each.get('precision') not in (None, '', 'f32'):
         parts.append(each['precision'])
     return ' '.join(parts) + (f' exit {each["exit"]}' if each.get('exit') else '')
-
-
-def _one(found: Iterable[Record]) -> Record:
-    return next(iter(found))
-
-
-def _ms(each: Record) -> str:
-    return f'{each["ms_p50"]:.2f}'
-
-
-def _percent(share: float | None) -> str:
-    return '' if share is None else f'{100 * share:.2f}'
-
-
-def _number(ratio: float | None) -> str:
-    return '' if ratio is None else f'{ratio:.2f}'

@@ -42,9 +42,10 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from benchmark.ladder import ladder, passes_of  # noqa: E402
 from benchmark.models import MODELS, SHIPPED, torch_source  # noqa: E402
-from benchmark.report import Record, changes, markdown, placed, plot, record  # noqa: E402
+from benchmark.report import Record, changes, plot, record  # noqa: E402
 from benchmark.stages import plain_at_its_best, stages, started  # noqa: E402
 from benchmark.startup import startup  # noqa: E402
+from benchmark.tables import markdown, placed  # noqa: E402
 from benchmark.targets import targets  # noqa: E402
 from benchmark.turns import timed  # noqa: E402
 
