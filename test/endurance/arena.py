@@ -22,6 +22,7 @@ __all__ = ['Arena']
 
 # Seconds after which the node, which counts publishers every second, knows that another one has gone.
 GRAPH_KNOWN = 3.0
+NAME_UNKNOWN = '_NODE_NAME_UNKNOWN_'  # what the graph calls a node whose name has not come
 NODE_PARAMETERS = (
     f'camera_names:=[{", ".join(CAMERAS)}]',
     'cameras.front.topic:=/front/image',
@@ -180,9 +181,13 @@ class Arena:
         return balances
 
     def alone(self) -> bool:
-        """Whether the graph knows of this camera and no other; one that was killed stays in it for 20 s."""
-        ours = [f'camera_{self.camera.incarnation}']
-        return all(names == ours for names in self._publishers().values())
+        """Whether the graph knows of this camera and no other; one that was killed stays in it for 20 s.
+
+        The name of a node comes by another topic than its publishers, and may never come: one publisher alone
+        is this camera's, which is running.
+        """
+        ours = ([f'camera_{self.camera.incarnation}'], [NAME_UNKNOWN])
+        return all(names in ours for names in self._publishers().values())
 
     def wait_alone(self) -> None:
         """Wait until it is."""
