@@ -36,7 +36,7 @@ from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / 'test')]
+sys.path[:0] = [str(ROOT), str(ROOT / 'test'), str(ROOT / 'test' / 'benchmark')]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
@@ -132,7 +132,6 @@ def accuracy(device: str, data: str) -> Iterator[Record]:
 
 def realtime(priority: int, frames: int) -> Iterator[Record]:
     """Real time on and off, in turns, without load and beside two kinds of it."""
-    sys.path.insert(0, str(ROOT / 'test' / 'benchmark'))
     from deadline.realtime import compare_models
 
     try:
@@ -141,7 +140,7 @@ def realtime(priority: int, frames: int) -> Iterator[Record]:
         yield record('', 'cpu', '', 'failed', reason=f'real time is not permitted here ({error})')
         return
     for row in rows:
-        yield record(row.pop('model'), 'cpu', '', 'realtime', ratio=row.pop('of_unloaded'), **row)
+        yield record(row.pop('model'), 'cpu', '', 'realtime', ratio=row['of_unloaded'], **row)
 
 
 def default_classifier(device: str, runtime: str = 'auto') -> AnytimeClassifier:

@@ -108,18 +108,9 @@ def _realtime(records: Sequence[Record]) -> list[str]:
     found = [r for r in records if r['what'] == 'realtime']
     if not found:
         return []
-    lines = [
-        '',
-        '| real time | load | scheduling | frames | infeasible % | misses of feasible % | expected accuracy '
-        '| of unloaded | others get on at |',
-        '|---|---|---|---|---|---|---|---|---|',
-    ]
-    for r in found:
-        shares = [_percent(r[name]) for name in ('infeasible_rate', 'miss_rate')]
-        cells = [r['model'], r['load'], r['scheduling'], f'{r["frames"]} {r["which"]}', *shares]
-        cells += [f'{r["expected_accuracy"]:.4f}', _number(r['ratio']), _number(r['others_progress'])]
-        lines.append(f'| {" | ".join(cells)} |')
-    return lines
+    from deadline.realtime import realtime_table  # imports all that measures
+
+    return ['', realtime_table(found)]
 
 
 def _ladder(records: Sequence[Record]) -> list[str]:
@@ -190,10 +181,6 @@ def _one(found: Iterable[Record]) -> Record:
 
 def _ms(each: Record) -> str:
     return f'{each["ms_p50"]:.2f}'
-
-
-def _percent(share: float | None) -> str:
-    return '' if share is None else f'{100 * share:.2f}'
 
 
 def _number(ratio: float | None) -> str:

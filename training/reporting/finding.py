@@ -37,10 +37,10 @@ def finding(model: Mapping[str, Any], others: Sequence[Mapping[str, Any]], names
         near = min(
             (row for row in paths if row['accuracy'] >= best['accuracy'] - NEAR), key=lambda row: row['macs']
         )
-        dearest = max(row['macs'] for row in paths)
-        share = f'{near["macs"] / dearest:.0%} of the multiply-accumulates'
-        right = f'{100 * near["accuracy"]:.1f}%, the best path {100 * best["accuracy"]:.1f}%'
-        sentences.append(f'{share} give {right}.')
+        if near['macs'] < best['macs']:
+            share = f'{near["macs"] / max(row["macs"] for row in paths):.0%} of the multiply-accumulates'
+            right = f'{100 * near["accuracy"]:.1f}%, the best path {100 * best["accuracy"]:.1f}%'
+            sentences.append(f'{share} give {right}.')
     count = model.get('pictures')
     if count:
         error = math.sqrt(max(expected * (1 - expected), 0.0) / count)

@@ -44,6 +44,11 @@ def test_of_a_network_with_one_path_only_the_expected_accuracy_is_said() -> None
     assert finding(model | {'exits': exits, 'paths': rows}, [], []) == said
 
 
+def test_that_the_dearest_path_alone_is_best_is_not_told() -> None:
+    exits = [{'accuracy': 0.5, 'macs': 1.0}, {'accuracy': 0.8, 'macs': 2.0}]
+    assert 'multiply-accumulates' not in finding(evaluation({'uniform': 0.7}, {}) | {'exits': exits}, [], [])
+
+
 def test_at_several_resolutions_all_paths_count() -> None:
     rows = [
         {'exit_index': 0, 'macs': m, 'accuracy': a, 'resolution': px}
