@@ -67,7 +67,9 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
         _legend(names),
         _anytime(results, names),
         '<h2>Expected accuracy by budget distribution</h2>',
-        '<p>Averaged over pictures and budgets; where no exit fits, the answer counts as wrong.</p>',
+        '<p>Averaged over pictures and budgets; where no exit fits, the answer counts as wrong. '
+        f'{_chosen(model)} What single exits and fixed networks stand for is the best of them on these '
+        'pictures.</p>',
         *_expected(results, names),
         *_paths(model),
         *_placement(model),
@@ -85,6 +87,12 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<title>{escape(names[0])}</title><style>{STYLE}</style></head><body>{"".join(sections)}</body></html>\n'
     )
+
+
+def _chosen(model: Mapping[str, Any]) -> str:
+    if model.get('chosen_on_halves'):
+        return 'Each half of these pictures chose the exits that the other half counts.'
+    return "The checkpoint's accuracies, of other pictures, chose the exits."
 
 
 def _names(results: Sequence[Mapping[str, Any]]) -> list[str]:

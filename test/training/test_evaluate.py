@@ -81,6 +81,7 @@ def test_the_checkpoints_accuracies_choose_and_the_splits_count(result: dict) ->
     second = result['exits'][1]['accuracy']
     assert result['expected_accuracy'][result['robot']] == pytest.approx(second, abs=1e-3)
     assert result['exit_share'][result['robot']][2] > 0.99
+    assert not result['chosen_on_halves']  # the checkpoint's are of other pictures
     best = max(row['accuracy'] for row in result['exits'])
     assert result['best_single_exit'][result['robot']] == pytest.approx(best, abs=1e-3)
 
@@ -129,8 +130,13 @@ def test_every_path_is_measured_and_written(
     assert written.provenance['accuracy'].endswith('validation, 30 pictures')
     # The new file has its resolutions and temperatures, and what is measured on it is what it says.
     assert main(['--checkpoint', str(new), *given]) == 0
-    again = json.loads(out.read_text())['paths']
+    result = json.loads(out.read_text())
+    again = result['paths']
     assert [row['accuracy'] for row in again] == [row['accuracy'] for row in rows]
+    # Its accuracies are of these very pictures: one half of them chooses, the other one counts.
+    assert result['chosen_on_halves']
+    assert 'chosen on each half' in capsys.readouterr().out
+    assert result['expected_accuracy_of_paths'] == pytest.approx(expected)
     assert [row['temperature'] for row in again] == [row['temperature'] for row in rows]
 
 

@@ -119,6 +119,11 @@ def test_a_whole_experiment_has_a_colour_for_each_of_its_bars() -> None:
     assert len(set(COLOURS)) == len(COLOURS) >= joint_uniform_plain_separate_truncated_single_fixed
 
 
+def test_the_page_says_which_pictures_chose_the_exits() -> None:
+    assert 'of other pictures, chose the exits' in page([RESULT])
+    assert 'chose the exits that the other half counts' in page([RESULT | {'chosen_on_halves': True}])
+
+
 def test_two_evaluations_of_one_name_stay_apart() -> None:
     assert 'joint &lt;early&gt; (2)' in page([RESULT, RESULT])
 

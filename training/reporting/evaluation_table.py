@@ -29,6 +29,11 @@ def evaluation_table(result: Mapping[str, Any]) -> str:
         if 'best_fixed' in result:
             line += f', best fixed network {100 * result["best_fixed"][name]:.2f}%'
         lines.append(line)
+    if result['chosen_on_halves']:
+        lines.append(
+            "the checkpoint's accuracies are of these pictures: exits were chosen on each half of them and "
+            'counted on the other'
+        )
     decline = result['monotonicity']
     lines.append(
         f'falls of 0.2 or more: {100 * decline["falls"]:.2f}%, right to wrong: {100 * decline["flips"]:.2f}%'

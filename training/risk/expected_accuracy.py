@@ -24,7 +24,14 @@ from impatient_ros.planning.options import undominated
 from training.risk.costs import increasing
 from training.risk.loaded_budgets import KIND, LoadedBudgets
 
-__all__ = ['best_single_exit', 'chosen_share', 'distribution_of', 'expected_accuracy', 'plain_share']
+__all__ = [
+    'best_single_exit',
+    'chosen_share',
+    'distribution_of',
+    'expected_accuracy',
+    'expected_on_halves',
+    'plain_share',
+]
 
 
 def distribution_of(name: str, last_cost: float) -> tuple[BudgetDistribution, str | None]:
@@ -85,6 +92,23 @@ def plain_share(distribution: BudgetDistribution, costs: Sequence[float], exits:
 def expected_accuracy(share: Sequence[float] | np.ndarray, accuracies: Sequence[float]) -> float:
     """Accuracy over pictures and budgets from `chosen_share` and the accuracies to count."""
     return float(np.dot(np.asarray(share)[1:], accuracies))
+
+
+def expected_on_halves(distribution: BudgetDistribution, costs: Sequence[float], right: np.ndarray) -> float:
+    """Where the rule chooses by the accuracies of one half of the pictures and counts on the other one.
+
+    Args:
+        right: which answers are right, bool [K, N]. Every second picture is a half, since splits are sorted
+            by class; a single picture is both.
+    """
+    if right.shape[1] == 1:
+        right = right.repeat(2, axis=1)
+    value = 0.0
+    for half in (0, 1):
+        chosen_by, counted = right[:, 1 - half :: 2], right[:, half::2]
+        share = chosen_share(distribution, costs, chosen_by.mean(1).tolist())
+        value += counted.shape[1] / right.shape[1] * expected_accuracy(share, counted.mean(1))
+    return value
 
 
 def best_single_exit(

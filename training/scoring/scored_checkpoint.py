@@ -1,4 +1,9 @@
-"""All that is said of a checkpoint on a split: exits, calibration, and expected accuracy under budgets."""
+"""All that is said of a checkpoint on a split: exits, calibration, and expected accuracy under budgets.
+
+The planner chooses by the checkpoint's accuracies. Where these are of the very pictures that count, that
+would flatter it: then the choice is made by the accuracies of one half of the pictures and counted on the
+other, both ways.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +11,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from impatient_ros.budgets import BudgetDistribution
 from impatient_ros.checkpoint import Checkpoint
 from training.data.labelled_pictures import Pictures
 from training.risk.costs import exit_costs, path_costs
-from training.risk.expected_accuracy import best_single_exit, chosen_share, distribution_of, expected_accuracy
+from training.risk.expected_accuracy import (
+    best_single_exit,
+    chosen_share,
+    distribution_of,
+    expected_accuracy,
+    expected_on_halves,
+)
 from training.scoring.calibration import reliability
 from training.scoring.classes import with_labels
 from training.scoring.exit_scores import Evaluation, evaluate
 from training.scoring.paths import ResolutionScores
 
 __all__ = ['ScoredCheckpoint', 'evaluation', 'expected_over_paths', 'score']
+
+# Accuracies that differ by no more, all of them, are taken for those of the same pictures: as much as half
+# precision or another device changes. Where they are not, halves are no worse a measure.
+SAME = 0.002
 
 
 @dataclass(frozen=True)
@@ -77,15 +94,22 @@ def evaluation(
         'best_single_exit': {},
         'best_single_exit_index': {},
         'monotonicity': scores.monotonicity(temperatures),
+        'chosen_on_halves': _same(
+            [checkpoint.accuracies[t] for t in model.trained], [accuracies[t] for t in model.trained]
+        ),
     }
     if fixed:
         result |= {'best_fixed': {}, 'best_fixed_name': {}}
     for name in budgets:
         distribution, _ = distribution_of(name, model.costs[-1])
-        share = _share(model, distribution)
-        result['exit_share'][name] = share
-        result['expected_accuracy'][name] = expected_accuracy(share, accuracies)
+        result['exit_share'][name] = _share(model, distribution)
         trained = model.trained
+        result['expected_accuracy'][name] = _expected(
+            distribution,
+            [model.costs[t] for t in trained],
+            [checkpoint.accuracies[t] for t in trained],
+            scores.right.numpy()[list(trained)],
+        )
         best, index = best_single_exit(
             distribution, [model.costs[t] for t in trained], [accuracies[t] for t in trained]
         )
@@ -105,27 +129,43 @@ def expected_over_paths(
     costs: str = 'macs',
     mode: str = 'contract',
 ) -> dict[str, float]:
-    """Expected accuracy where the planner's rule chooses among all paths, by the checkpoint's accuracies; at
-    resolutions that it does not have, by those that were measured here.
+    """Expected accuracy where the planner's rule chooses among all paths, by the checkpoint's accuracies;
+    with resolutions that it does not have by those of the other half of these pictures.
     """
     network, own = model.checkpoint.network, found[-1].side
     networks = [network if each.side == own else network.at(each.side) for each in found]
     own_costs = path_costs(networks, costs, mode)
     known = {each.side: each.accuracies for each in model.checkpoint.resolutions}
-    measured = [accuracy for each in found for accuracy in each.scores.accuracies]
-    believed = [value for each in found for value in known.get(each.side, each.scores.accuracies)]
     trained = [r * len(model.costs) + t for r in range(len(found)) for t in model.trained]
+    believed = None
+    if all(each.side in known for each in found):
+        stated = [accuracy for each in found for accuracy in known[each.side]]
+        believed = [stated[k] for k in trained]
+    right = np.concatenate([each.scores.right.numpy() for each in found])[trained]
     return {
-        name: expected_accuracy(
-            chosen_share(
-                distribution_of(name, model.costs[-1])[0],
-                [own_costs[k] for k in trained],
-                [believed[k] for k in trained],
-            ),
-            [measured[k] for k in trained],
+        name: _expected(
+            distribution_of(name, model.costs[-1])[0], [own_costs[k] for k in trained], believed, right
         )
         for name in budgets
     }
+
+
+def _same(believed: Sequence[float], measured: Sequence[float]) -> bool:
+    return all(abs(a - b) <= SAME for a, b in zip(believed, measured, strict=True))
+
+
+def _expected(
+    distribution: BudgetDistribution,
+    costs: Sequence[float],
+    believed: Sequence[float] | None,
+    right: np.ndarray,
+) -> float:
+    """Where the rule chooses by the accuracies `believed`, or by those of the other half of the pictures
+    where nothing is believed or it is of these pictures. `right`: bool [K, N].
+    """
+    if believed is not None and not _same(believed, right.mean(1).tolist()):
+        return expected_accuracy(chosen_share(distribution, costs, believed), right.mean(1))
+    return expected_on_halves(distribution, costs, right)
 
 
 def _share(model: ScoredCheckpoint, distribution: BudgetDistribution) -> list[float]:

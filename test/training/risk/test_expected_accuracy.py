@@ -15,6 +15,7 @@ from training.risk.expected_accuracy import (
     chosen_share,
     distribution_of,
     expected_accuracy,
+    expected_on_halves,
     plain_share,
 )
 
@@ -92,3 +93,37 @@ def test_a_file_that_is_no_distribution_is_refused(text: str, tmp_path: Path) ->
     file.write_text(text)
     with pytest.raises(ValueError, match=r'budgets|distribution'):
         distribution_of(str(file), 1.0)
+
+
+def test_what_one_half_chooses_the_other_half_counts() -> None:
+    """Even pictures say that the first path is the best one, odd ones the second; both cost the same."""
+    right = np.array([[1, 0, 1, 0, 1, 0], [0, 1, 0, 1, 1, 1]], bool)
+    always = Empirical([5.0])
+    # Even pictures choose path 1 (3 of 3), right on none of the odd ones; odd ones path 2 (3 of 3), right
+    # on one of the three even ones.
+    assert expected_on_halves(always, [1.0, 2.0], right) == pytest.approx((0 + 1) / 6)
+    assert expected_on_halves(always, [1.0, 2.0], right[:, :1]) == 1.0
+    # Halves of unequal size count by their pictures.
+    assert expected_on_halves(always, [1.0], np.array([[1, 0, 1]], bool)) == pytest.approx(2 / 3)
+
+
+def test_choosing_on_halves_gains_nothing_by_chance() -> None:
+    """Forty paths that are all right on half of the pictures: the best of them seems better, and is not."""
+    right = np.random.default_rng(0).random((40, 200)) < 0.5
+    costs, distribution = np.linspace(1, 1.1, 40).tolist(), Empirical([2.0])
+    measured = right.mean(1)
+    share = chosen_share(distribution, costs, measured.tolist())
+    assert expected_accuracy(share, measured) > 0.56
+    assert expected_on_halves(distribution, costs, right) == pytest.approx(0.5, abs=0.04)
+
+
+@given(EXITS, st.sampled_from(['uniform', 'early', 'late']))
+def test_where_the_halves_agree_they_say_what_all_say(exits: list[tuple[float, float]], name: str) -> None:
+    costs = [cost for cost, _ in exits]
+    right = np.random.default_rng(1).random((len(costs), 25)) < [[accuracy] for _, accuracy in exits]
+    distribution = named_distribution(name, max(costs))
+    share = chosen_share(distribution, costs, right.mean(1).tolist())
+    twice = right.repeat(2, axis=1)
+    assert expected_on_halves(distribution, costs, twice) == pytest.approx(
+        expected_accuracy(share, right.mean(1))
+    )
