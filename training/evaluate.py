@@ -4,12 +4,16 @@
         --costs macs --fixed F2 F3 --json OUT
     python -m training.evaluate --checkpoint F --data D --resolutions 96,128,160,192,224 --write NEW
     python -m training.evaluate --checkpoint F --data D --split val --precision bf16 --write NEW
+    python -m training.evaluate --checkpoint F --data BAG --unlabelled --teacher F1 --json OUT
 
 The planner's rule chooses the exit by the accuracies in the checkpoint, not by those on the split that is
 evaluated; temperatures are the checkpoint's, too. With --write these pictures are what the accuracies and
 temperatures of all paths in a new checkpoint are measured on: take a split that nothing was trained on, and
 another one to compare networks. With --precision every path is compared with single precision on the same
 pictures, by a runtime that computes it natively on this machine; --write adds that to the checkpoint.
+
+Pictures --unlabelled are a bag, a video, a folder or a zip, of which those count that training without labels
+holds out; right is what the full path answers, that of --teacher or of the checkpoint itself.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +40,14 @@ from impatient_ros.images.preprocessing import FITS
 from impatient_ros.runtime import RuntimeUnavailableError
 from impatient_ros.standard_output import run_command
 from training.data.labelled_pictures import Pictures, read
+from training.data.unlabelled_pictures import kept_side, read_unlabelled
 from training.model.networks import module_of, trusted
 from training.reporting.evaluation_table import evaluation_table
 from training.risk.costs import exit_costs
 from training.risk.expected_accuracy import distribution_of
 from training.scoring.classes import with_labels
 from training.scoring.examples import examples
+from training.scoring.exit_scores import evaluate
 from training.scoring.paths import ResolutionScores, evaluate_resolutions, path_rows, sides_of
 from training.scoring.precision import in_precision
 from training.scoring.scored_checkpoint import ScoredCheckpoint, evaluation, expected_over_paths, score
@@ -94,9 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _in_precision(given: argparse.Namespace) -> dict[str, Any]:
-    if given.half or given.fit or given.resolutions or given.fixed:
+    if given.half or given.fit or given.resolutions or given.fixed or given.unlabelled:
         raise ValueError(
-            '--precision changes nothing else: leave out --half, --fit, --resolutions and --fixed'
+            '--precision changes nothing else, and wants labelled pictures: leave out --half, --fit, '
+            '--resolutions, --fixed and --unlabelled'
         )
     return in_precision(
         given.checkpoint,
@@ -115,7 +123,12 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
         _, unit = distribution_of(name, 1.0)
         if unit == 's' and given.costs == 'macs':
             raise ValueError(f'{name} has budgets in seconds: write --costs measured')
-    pictures = read(given.data, given.split)
+    if given.unlabelled and given.write:
+        raise ValueError('--write wants labelled pictures: the training itself writes agreement')
+    if (given.teacher or given.hold_out) and not given.unlabelled:
+        raise ValueError('--teacher and --hold-out are for pictures without labels: write --unlabelled, too')
+    # Of labelled pictures mistakes show before the network is built.
+    labelled = None if given.unlabelled else read(given.data, given.split)
     device = _device(given.device)
     checkpoint = load_checkpoint(given.checkpoint, given.module)
     if given.fit:
@@ -124,6 +137,7 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
         raise ValueError('--half says how --write stores weights: write both')
     if given.half:
         rounded_to_half(checkpoint.network)  # before it is measured
+    pictures = _answered(given, checkpoint, device) if labelled is None else labelled
     pictures = with_labels(pictures, checkpoint.labels, 'the checkpoint')
     sides = _sides(given.resolutions, checkpoint)
     checkpoint.network.to(device)
@@ -137,8 +151,9 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
         'name': given.name or _name(Path(given.checkpoint)),
         'checkpoint': Path(given.checkpoint).name,
         'data': Path(given.data).name,
-        'split': given.split,
+        'split': 'held out' if given.unlabelled else given.split,
         'pictures': len(pictures),
+        'relative': given.unlabelled,
         'rejected': list(pictures.rejected),
         'labels': list(checkpoint.labels),
         'costs': 'macs' if given.costs == 'macs' else 'seconds',
@@ -173,6 +188,17 @@ def _device(name: str) -> torch.device:
     if name == 'cuda' and not torch.cuda.is_available():
         raise ValueError('--device is cuda: torch finds no GPU here; write cpu or auto')
     return torch.device('cuda' if name != 'cpu' and torch.cuda.is_available() else 'cpu')
+
+
+def _answered(given: argparse.Namespace, checkpoint: Checkpoint, device: torch.device) -> Pictures:
+    """What is held out of pictures without labels, as the full path of the network to agree with names it."""
+    teacher = load_checkpoint(given.teacher, given.module) if given.teacher else checkpoint
+    prepared = teacher.preprocessing
+    held = read_unlabelled(
+        given.data, teacher.labels, shorter_side=kept_side(prepared), hold_out=given.hold_out
+    )[1]
+    answers = evaluate(teacher.network.to(device), held, prepared).logits[-1].argmax(1)
+    return replace(held, targets=answers.numpy())
 
 
 def _sides(text: str | None, checkpoint: Checkpoint) -> tuple[int, ...]:
@@ -249,6 +275,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--checkpoint', required=True, help='the .safetensors file')
     parser.add_argument('--data', required=True, help='folder, zip, or torchvision:<data set>:<folder>')
     parser.add_argument('--split', default='test', help='default: %(default)s')
+    parser.add_argument(
+        '--unlabelled',
+        action='store_true',
+        help='any pictures, a bag or a video: agreement with the full path',
+    )
+    parser.add_argument(
+        '--teacher', metavar='F', help='with --unlabelled: the network to agree with; default: the checkpoint'
+    )
+    parser.add_argument(
+        '--hold-out',
+        type=int,
+        default=0,
+        help='with --unlabelled: how many count, as data.hold_out said in training; default: a tenth',
+    )
     parser.add_argument(
         '--budgets',
         default=','.join(NAMED_DISTRIBUTIONS),

@@ -60,7 +60,7 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
     sections = [
         f'<h1>{escape(names[0])}</h1>',
         f'<p class="finding">{escape(finding(model, results[1:], names[1:]))}</p>',
-        f'<p class="quiet">{escape(about)}. Costs: {costs}.</p>',
+        f'<p class="quiet">{escape(about)}. Costs: {costs}.{_relative(model)}</p>',
         '<h2>Accuracy against cost</h2>',
         '<p>Accuracy of the best path that fits, against what it costs: the paths (exits at each resolution) '
         'that no other one dominates. A network of one path is a point.</p>',
@@ -86,6 +86,14 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<title>{escape(names[0])}</title><style>{STYLE}</style></head><body>{"".join(sections)}</body></html>\n'
+    )
+
+
+def _relative(model: Mapping[str, Any]) -> str:
+    if not model.get('relative'):
+        return ''
+    return (
+        ' These pictures have no labels: right is what the full path answers, accuracy is agreement with it.'
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import torch
 from impatient_ros.checkpoint import Checkpoint, Preprocessing, load, save
 from impatient_ros.network import ImpatientNetwork
 from training.data.unlabelled_pictures import read_unlabelled
+from training.evaluate import main as evaluation
 from training.scoring.calibration import fit_temperature
 from training.scoring.exit_scores import Evaluation, evaluate
 from training.train import main
@@ -154,6 +156,49 @@ def test_what_is_measured_is_agreement_with_the_full_path(shapes: Path, run: Pat
     assert about['accuracy'].startswith('pictures without labels, 20 pictures')
     assert 'agreement with the full path' in about['accuracy']
     assert about['training_pictures'] == 72 - HELD_OUT
+
+
+def test_the_same_pictures_evaluated_afterwards_agree_as_often(
+    shapes: Path, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    held = ['--data', str(pictures(shapes)), '--unlabelled', '--hold-out', str(HELD_OUT)]
+    after, out = str(run / 'model.safetensors'), tmp_path / 'after.json'
+    assert evaluation(['--checkpoint', after, *held, '--json', str(out)]) == 0
+    found = json.loads(out.read_text())
+    assert [row['accuracy'] for row in found['exits']] == pytest.approx(load(after).accuracies)
+    assert found['exits'][-1]['accuracy'] == 1
+    assert (found['relative'], found['pictures'], found['split']) == (True, HELD_OUT, 'held out')
+    assert found['chosen_on_halves']  # these pictures are those that the checkpoint knows
+    assert 'agreement' in capsys.readouterr().out
+    # Right is what another network answers, where one is named; its exits are no better than its own.
+    other = tmp_path / 'other.safetensors'
+    network = load(after).network
+    with torch.no_grad():
+        final = [layer for layer in network.exits[-1].modules() if isinstance(layer, torch.nn.Linear)][-1]
+        final.bias[0] += 100  # it names nothing but the first class
+    save(network, other, labels=LABELS, preprocessing=PREPROCESSING)
+    assert evaluation(['--checkpoint', after, *held, '--teacher', str(other), '--json', str(out)]) == 0
+    answers = scores(shapes, load(after)).logits
+    first = [float((logits.argmax(1) == 0).double().mean()) for logits in answers]
+    assert [row['accuracy'] for row in json.loads(out.read_text())['exits']] == pytest.approx(first)
+
+
+@pytest.mark.parametrize(
+    ('more', 'said'),
+    [
+        (['--unlabelled', '--write', 'new.safetensors'], '--write wants labelled pictures'),
+        (['--teacher', 'other.safetensors'], 'write --unlabelled, too'),
+        (['--hold-out', '3'], 'write --unlabelled, too'),
+        (['--unlabelled', '--precision', 'int8'], 'leave out --half'),
+        (['--unlabelled', '--hold-out', '1000'], 'a smaller data.hold_out'),
+    ],
+)
+def test_what_pictures_without_labels_cannot_be_evaluated_for(
+    shapes: Path, run: Path, more: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ['--checkpoint', str(run / 'model.safetensors'), '--data', str(pictures(shapes))]
+    assert evaluation([*given, *more]) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_temperatures_are_fitted_to_the_probabilities_of_the_full_path(shapes: Path, run: Path) -> None:

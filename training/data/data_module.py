@@ -32,7 +32,7 @@ from training.data.batches import (
 )
 from training.data.labelled_pictures import Pictures
 from training.data.splits import Splits
-from training.data.unlabelled_pictures import read_unlabelled
+from training.data.unlabelled_pictures import kept_side, read_unlabelled
 
 __all__ = ['PictureData', 'workers_for']
 
@@ -129,8 +129,7 @@ class PictureData(lightning.LightningDataModule):
         """Decode the pictures, once. Raises DataError."""
         if self._read is not None:
             return
-        # A quarter more than the network's input, so that crops are not enlarged much.
-        side = round(1.25 * max(self.preprocessing.resize, *self.sizes))
+        side = kept_side(self.preprocessing, self.sizes)
         if self.splits is None:
             self._read = read_unlabelled(
                 self.source, self.labels, shorter_side=side, hold_out=self.hold_out, limit=self.limit

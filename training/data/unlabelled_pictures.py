@@ -15,6 +15,7 @@ import numpy as np
 
 from impatient_ros.images.errors import ImageError
 from impatient_ros.images.picture_files import PICTURE_SUFFIXES, read_picture_file
+from impatient_ros.images.preprocessing import Preprocessing
 from impatient_ros.images.raw import decode_compressed, to_rgb
 from impatient_ros.replay.frame import RawFrame, SourceError
 from impatient_ros.replay.pictures import picture_files
@@ -22,11 +23,18 @@ from training.data.labelled_pictures import Pictures, shrunk
 from training.data.picture_files import DataError, decode, hidden, member_data
 from training.terminal import in_parallel
 
-__all__ = ['read_unlabelled']
+__all__ = ['kept_side', 'read_unlabelled']
 
 log = logging.getLogger(__name__)
 
 HELD_OUT = 0.1  # of the pictures, where nothing else is said
+
+
+def kept_side(preprocessing: Preprocessing, sizes: Sequence[int] = ()) -> int:
+    """Shorter side at which pictures are kept, px: a quarter more than the network's input, or than `sizes`
+    that it trains at, so that crops are not enlarged much.
+    """
+    return round(1.25 * max(preprocessing.resize, *sizes, 0))
 
 
 def read_unlabelled(

@@ -13,6 +13,8 @@ __all__ = ['evaluation_table']
 def evaluation_table(result: Mapping[str, Any]) -> str:
     """For people; `result` is what the command writes as JSON."""
     lines = [f'{result["name"]}: {result["pictures"]} pictures of {result["data"]}, {result["split"]}']
+    if result['relative']:
+        lines.append('right is what the full path answers: accuracies are agreement with it')
     lines.append(f'{"exit":>4} {"accuracy":>9} {"ECE":>7} {"before":>7} {"NLL":>7} {"MMACs":>8}  latency')
     for number, row in enumerate(result['exits'], 1):
         latency = f'{1000 * row["latency"]:6.2f} ms' if 'latency' in row else '-'

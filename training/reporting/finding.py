@@ -23,11 +23,12 @@ def finding(model: Mapping[str, Any], others: Sequence[Mapping[str, Any]], names
     expected = _expected(model, group)
     assert expected is not None
     rivals = [('its best single exit', model['best_single_exit'].get(group))]
-    rivals += [(name, each['expected_accuracy'].get(group)) for each, name in zip(others, names, strict=True)]
+    rivals += [(name, _expected(each, group)) for each, name in zip(others, names, strict=True)]
     known = [_against(expected, value, name) for name, value in rivals if value is not None]
     sentences = [
-        f'Under {Path(group).stem} budgets {100 * expected:.1f}% of the frames are expected to get a right '
-        'answer' + (f': {", ".join(known)}.' if known else '.')
+        f'Under {Path(group).stem} budgets {100 * expected:.1f}% of the frames are expected to get '
+        + ("the full path's answer" if model.get('relative') else 'a right answer')
+        + (f': {", ".join(known)}.' if known else '.')
     ]
     trained = {t for t, row in enumerate(model['exits']) if row.get('trained', True)}
     paths = [row for row in model.get('paths', []) if row['exit_index'] in trained]
