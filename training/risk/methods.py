@@ -120,13 +120,18 @@ def joint_risk(
 ) -> JointRisk:
     """The risk over paths of these `weights` and `names`. Raises ValueError."""
     distillation = options.distillation if options.method in ('joint', 'uniform') else 0.0
+    feature_weight = options.feature_weight
+    if feature_weight is None:
+        feature_weight = (
+            1.0 if options.method == 'distil' else 0.0
+        )  # heads of their own have nothing to compare
     return JointRisk(
         teaching(weights, distillation),
         class_weights=class_weights,
         label_smoothing=options.label_smoothing,
         distillation=distillation,
         temperature=options.distillation_temperature,
-        feature_weight=options.feature_weight if distillation or options.method == 'distil' else 0.0,
+        feature_weight=feature_weight if distillation or options.method == 'distil' else 0.0,
         names=names,
     )
 

@@ -29,7 +29,8 @@ class RiskOptions:
             training.risk.objective.teaching).
         distillation_temperature: at which these answers are compared.
         feature_weight: of 1 - cosine between what heads that share the network's final layer give to it and
-            what the network itself does; with distillation or method distil.
+            what the network itself does; with distillation or method distil. Default: 1 with method distil
+            where heads share that layer, else 0.
         train_backbone: with method distil: all learns, from the answers of the network as it was given; else
             the full path stays as it was.
         equilibrium: mix the exits' gradients by the budgets behind them (see model.gradient_equilibrium).
@@ -47,7 +48,7 @@ class RiskOptions:
     label_smoothing: float = 0.0
     distillation: float = 0.0
     distillation_temperature: float = 2.0
-    feature_weight: float = 0.0
+    feature_weight: float | None = None
     train_backbone: bool = False
     equilibrium: bool = False
     mixed: float = 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from training.model.networks import NetworkOptions
 from training.model.optimisation import OptimiserOptions
 from training.model.small_backbones import SmallResNet
 from training.model.training_module import ImpatientModule
-from training.risk.methods import METHODS, chosen_exits
+from training.risk.methods import METHODS, chosen_exits, joint_risk
 from training.risk.options import RiskOptions
 
 NETWORK = NetworkOptions(
@@ -110,6 +111,16 @@ def test_with_distillation_the_last_exit_has_the_weight_of_a_teacher() -> None:
     assert taught[-1].item() == pytest.approx((plain[-1] + 0.5 * plain[:-1].sum()).item())
     alone = module(RiskOptions('last', distillation=0.5)).risk
     assert alone.distillation == 0
+
+
+def test_without_labels_features_count_by_default_and_elsewhere_where_asked_for() -> None:
+    def weight(**options: Any) -> float:
+        return joint_risk(RiskOptions(**options), (0.5, 0.5), None, ('1', '2')).feature_weight
+
+    assert weight(method='distil') == 1
+    assert weight(method='distil', feature_weight=0.0) == 0
+    assert weight(method='joint', distillation=0.5) == 0
+    assert weight(method='joint', distillation=0.5, feature_weight=2.0) == 2
 
 
 def test_costs_in_seconds_go_with_budgets_in_seconds(tmp_path: pytest.TempPathFactory) -> None:
