@@ -125,6 +125,8 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
             raise ValueError(f'{name} has budgets in seconds: write --costs measured')
     if given.unlabelled and given.write:
         raise ValueError('--write wants labelled pictures: the training itself writes agreement')
+    if given.hold_out < 0:
+        raise ValueError(f'--hold-out is {given.hold_out}: write how many pictures count, or 0 for a tenth')
     if (given.teacher or given.hold_out) and not given.unlabelled:
         raise ValueError('--teacher and --hold-out are for pictures without labels: write --unlabelled, too')
     # Of labelled pictures mistakes show before the network is built.

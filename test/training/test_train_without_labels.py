@@ -190,6 +190,7 @@ def test_the_same_pictures_evaluated_afterwards_agree_as_often(
         (['--teacher', 'other.safetensors'], 'write --unlabelled, too'),
         (['--hold-out', '3'], 'write --unlabelled, too'),
         (['--unlabelled', '--precision', 'int8'], 'leave out --half'),
+        (['--unlabelled', '--hold-out', '-3'], 'how many pictures count'),
         (['--unlabelled', '--hold-out', '1000'], 'a smaller data.hold_out'),
     ],
 )
