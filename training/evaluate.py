@@ -28,6 +28,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from impatient_ros.budgets import NAMED_DISTRIBUTIONS
@@ -156,6 +157,7 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
         'split': 'held out' if given.unlabelled else given.split,
         'pictures': len(pictures),
         'relative': given.unlabelled,
+        'commonest': _commonest(pictures),
         'rejected': list(pictures.rejected),
         'labels': list(checkpoint.labels),
         'costs': 'macs' if given.costs == 'macs' else 'seconds',
@@ -201,6 +203,13 @@ def _answered(given: argparse.Namespace, checkpoint: Checkpoint, device: torch.d
     )[1]
     answers = evaluate(teacher.network.to(device), held, prepared).logits[-1].argmax(1)
     return replace(held, targets=answers.numpy())
+
+
+def _commonest(pictures: Pictures) -> dict[str, Any]:
+    """The class that most pictures have, and their share: what always the same answer would be right on."""
+    counts = np.bincount(pictures.targets, minlength=len(pictures.labels))
+    most = int(counts.argmax())
+    return {'label': pictures.labels[most], 'share': float(counts[most] / counts.sum())}
 
 
 def _sides(text: str | None, checkpoint: Checkpoint) -> tuple[int, ...]:

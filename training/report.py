@@ -90,11 +90,16 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _relative(model: Mapping[str, Any]) -> str:
+    """That accuracies are agreement, as HTML; nothing where they are not."""
     if not model.get('relative'):
         return ''
-    return (
+    text = (
         ' These pictures have no labels: right is what the full path answers, accuracy is agreement with it.'
     )
+    most = model.get('commonest')
+    if most:
+        text += f' Always {escape(most["label"])} would be right on {100 * most["share"]:.1f}%.'
+    return text
 
 
 def _chosen(model: Mapping[str, Any]) -> str:

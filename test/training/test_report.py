@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,14 @@ def test_a_whole_experiment_has_a_colour_for_each_of_its_bars() -> None:
 def test_the_page_says_which_pictures_chose_the_exits() -> None:
     assert 'of other pictures, chose the exits' in page([RESULT])
     assert 'chose the exits that the other half counts' in page([RESULT | {'chosen_on_halves': True}])
+
+
+def test_the_page_says_that_there_are_no_labels_and_what_one_answer_is_right_on() -> None:
+    text = page([RESULT | {'relative': True, 'commonest': {'label': '<pole>', 'share': 0.547}}])
+    assert "get the full path's answer" in unescape(text)
+    assert 'have no labels' in text
+    assert 'Always &lt;pole&gt; would be right on 54.7%' in text
+    assert 'have no labels' not in page([RESULT])
 
 
 def test_two_evaluations_of_one_name_stay_apart() -> None:

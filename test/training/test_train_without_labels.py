@@ -169,7 +169,10 @@ def test_the_same_pictures_evaluated_afterwards_agree_as_often(
     assert found['exits'][-1]['accuracy'] == 1
     assert (found['relative'], found['pictures'], found['split']) == (True, HELD_OUT, 'held out')
     assert found['chosen_on_halves']  # these pictures are those that the checkpoint knows
-    assert 'agreement' in capsys.readouterr().out
+    named = scores(shapes, load(after)).logits[-1].argmax(1).bincount(minlength=len(LABELS))
+    assert found['commonest']['label'] == LABELS[int(named.argmax())]
+    assert found['commonest']['share'] == pytest.approx(int(named.max()) / HELD_OUT)
+    assert f'alone would be right on {100 * found["commonest"]["share"]:.1f}%' in capsys.readouterr().out
     # Right is what another network answers, where one is named; its exits are no better than its own.
     other = tmp_path / 'other.safetensors'
     network = load(after).network

@@ -14,7 +14,11 @@ def evaluation_table(result: Mapping[str, Any]) -> str:
     """For people; `result` is what the command writes as JSON."""
     lines = [f'{result["name"]}: {result["pictures"]} pictures of {result["data"]}, {result["split"]}']
     if result['relative']:
-        lines.append('right is what the full path answers: accuracies are agreement with it')
+        most = result['commonest']
+        lines.append(
+            'right is what the full path answers: accuracies are agreement with it; '
+            f'{most["label"]!r} alone would be right on {100 * most["share"]:.1f}%'
+        )
     lines.append(f'{"exit":>4} {"accuracy":>9} {"ECE":>7} {"before":>7} {"NLL":>7} {"MMACs":>8}  latency')
     for number, row in enumerate(result['exits'], 1):
         latency = f'{1000 * row["latency"]:6.2f} ms' if 'latency' in row else '-'
