@@ -24,11 +24,9 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from impatient_ros.budgets import NAMED_DISTRIBUTIONS
@@ -41,14 +39,13 @@ from impatient_ros.images.preprocessing import FITS
 from impatient_ros.runtime import RuntimeUnavailableError
 from impatient_ros.standard_output import run_command
 from training.data.labelled_pictures import Pictures, read
-from training.data.unlabelled_pictures import kept_side, read_unlabelled
 from training.model.networks import module_of, trusted
 from training.reporting.evaluation_table import evaluation_table
 from training.risk.costs import exit_costs
 from training.risk.expected_accuracy import distribution_of
+from training.scoring.agreement import commonest, held_out
 from training.scoring.classes import with_labels
 from training.scoring.examples import examples
-from training.scoring.exit_scores import evaluate
 from training.scoring.paths import ResolutionScores, evaluate_resolutions, path_rows, sides_of
 from training.scoring.precision import in_precision
 from training.scoring.scored_checkpoint import ScoredCheckpoint, evaluation, expected_over_paths, score
@@ -128,8 +125,12 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
         raise ValueError('--write wants labelled pictures: the training itself writes agreement')
     if given.hold_out < 0:
         raise ValueError(f'--hold-out is {given.hold_out}: write how many pictures count, or 0 for a tenth')
-    if (given.teacher or given.hold_out) and not given.unlabelled:
-        raise ValueError('--teacher and --hold-out are for pictures without labels: write --unlabelled, too')
+    if given.limit is not None and given.limit < 1:
+        raise ValueError(f'--limit is {given.limit}: write how many pictures were learned from')
+    if (given.teacher or given.hold_out or given.limit) and not given.unlabelled:
+        raise ValueError(
+            '--teacher, --hold-out and --limit are for pictures without labels: write --unlabelled, too'
+        )
     # Of labelled pictures mistakes show before the network is built.
     labelled = None if given.unlabelled else read(given.data, given.split)
     device = _device(given.device)
@@ -140,7 +141,12 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
         raise ValueError('--half says how --write stores weights: write both')
     if given.half:
         rounded_to_half(checkpoint.network)  # before it is measured
-    pictures = _answered(given, checkpoint, device) if labelled is None else labelled
+    if labelled is None:
+        teacher = load_checkpoint(given.teacher, given.module) if given.teacher else checkpoint
+        teacher.network.to(device)
+        pictures = held_out(given.data, teacher, hold_out=given.hold_out, limit=given.limit)
+    else:
+        pictures = labelled
     pictures = with_labels(pictures, checkpoint.labels, 'the checkpoint')
     sides = _sides(given.resolutions, checkpoint)
     checkpoint.network.to(device)
@@ -157,7 +163,7 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
         'split': 'held out' if given.unlabelled else given.split,
         'pictures': len(pictures),
         'relative': given.unlabelled,
-        'commonest': _commonest(pictures),
+        'commonest': commonest(pictures),
         'rejected': list(pictures.rejected),
         'labels': list(checkpoint.labels),
         'costs': 'macs' if given.costs == 'macs' else 'seconds',
@@ -169,9 +175,7 @@ def _evaluated(given: argparse.Namespace) -> dict[str, Any]:
     temperatures = _temperatures(found, checkpoint, fit=bool(given.write))
     result['paths'] = path_rows(found, temperatures)
     if len(found) > 1:
-        result['expected_accuracy_of_paths'] = expected_over_paths(
-            model, found, budgets, given.costs, given.mode
-        )
+        result |= expected_over_paths(model, found, budgets, given.costs, given.mode)
     checkpoint.network.cpu()  # where it is written, and measured for --latency
     if given.write:
         _write(given, checkpoint, found, temperatures, len(pictures))
@@ -192,24 +196,6 @@ def _device(name: str) -> torch.device:
     if name == 'cuda' and not torch.cuda.is_available():
         raise ValueError('--device is cuda: torch finds no GPU here; write cpu or auto')
     return torch.device('cuda' if name != 'cpu' and torch.cuda.is_available() else 'cpu')
-
-
-def _answered(given: argparse.Namespace, checkpoint: Checkpoint, device: torch.device) -> Pictures:
-    """What is held out of pictures without labels, as the full path of the network to agree with names it."""
-    teacher = load_checkpoint(given.teacher, given.module) if given.teacher else checkpoint
-    prepared = teacher.preprocessing
-    held = read_unlabelled(
-        given.data, teacher.labels, shorter_side=kept_side(prepared), hold_out=given.hold_out
-    )[1]
-    answers = evaluate(teacher.network.to(device), held, prepared).logits[-1].argmax(1)
-    return replace(held, targets=answers.numpy())
-
-
-def _commonest(pictures: Pictures) -> dict[str, Any]:
-    """The class that most pictures have, and their share: what always the same answer would be right on."""
-    counts = np.bincount(pictures.targets, minlength=len(pictures.labels))
-    most = int(counts.argmax())
-    return {'label': pictures.labels[most], 'share': float(counts[most] / counts.sum())}
 
 
 def _sides(text: str | None, checkpoint: Checkpoint) -> tuple[int, ...]:
@@ -300,6 +286,7 @@ def _parser() -> argparse.ArgumentParser:
         default=0,
         help='with --unlabelled: how many count, as data.hold_out said in training; default: a tenth',
     )
+    parser.add_argument('--limit', type=int, help='with --unlabelled: as data.limit said in training')
     parser.add_argument(
         '--budgets',
         default=','.join(NAMED_DISTRIBUTIONS),

@@ -18,7 +18,7 @@ from typing import Any
 
 from impatient_ros.standard_output import run_command
 from training.reporting.charts import COLOURS, Line, bars, lines, reliability_diagram
-from training.reporting.finding import finding
+from training.reporting.finding import expected_of, finding
 from training.reporting.placement_section import SERIES, placement_section
 
 __all__ = ['main', 'page']
@@ -67,9 +67,8 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
         _legend(names),
         _anytime(results, names),
         '<h2>Expected accuracy by budget distribution</h2>',
-        '<p>Averaged over pictures and budgets; where no exit fits, the answer counts as wrong. '
-        f'{_chosen(model)} What single exits and fixed networks stand for is the best of them on these '
-        'pictures.</p>',
+        '<p>Averaged over pictures and budgets; where no exit fits, the answer counts as wrong.'
+        f'{_chosen(model)} The best single exit and the best fixed network are those that are best here.</p>',
         *_expected(results, names),
         *_paths(model),
         *_placement(model),
@@ -103,9 +102,13 @@ def _relative(model: Mapping[str, Any]) -> str:
 
 
 def _chosen(model: Mapping[str, Any]) -> str:
-    if model.get('chosen_on_halves'):
-        return 'Each half of these pictures chose the exits that the other half counts.'
-    return "The checkpoint's accuracies, of other pictures, chose the exits."
+    """Which pictures chose the exits (of several resolutions, the paths), where the evaluation knows."""
+    on_halves = model.get('paths_chosen_on_halves', model.get('chosen_on_halves'))
+    if on_halves is None:
+        return ''
+    if on_halves:
+        return ' Each half of these pictures chose the exits that the other half counts.'
+    return " The checkpoint's own accuracies chose the exits."
 
 
 def _names(results: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -148,7 +151,7 @@ def _expected(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> lis
     model = results[0]
     groups = list(model['expected_accuracy'])
     series: dict[str, list[float | None]] = {
-        name: [result['expected_accuracy'].get(group) for group in groups]
+        name: [expected_of(result, group) for group in groups]
         for result, name in zip(results, names, strict=True)
     }
     series['its best single exit'] = [model['best_single_exit'].get(group) for group in groups]

@@ -117,7 +117,10 @@ def test_every_path_is_measured_and_written(
     rows = json.loads(out.read_text())['paths']
     assert sorted({row['resolution'] for row in rows}) == [16, 24, 32]
     assert len(rows) == 9
-    expected = json.loads(out.read_text())['expected_accuracy_of_paths']
+    first = json.loads(out.read_text())
+    # The checkpoint knows nothing of 16 and 24 px, and what it says of 32 px is of other pictures.
+    assert (first['chosen_on_halves'], first['paths_chosen_on_halves']) == (False, True)
+    expected = first['expected_accuracy_of_paths']
     best = max(row['accuracy'] for row in rows)
     assert expected.keys() == json.loads(out.read_text())['expected_accuracy'].keys()
     assert all(0 < value <= best for value in expected.values())
@@ -135,6 +138,7 @@ def test_every_path_is_measured_and_written(
     assert [row['accuracy'] for row in again] == [row['accuracy'] for row in rows]
     # Its accuracies are of these very pictures: one half of them chooses, the other one counts.
     assert result['chosen_on_halves']
+    assert result['paths_chosen_on_halves']
     assert 'chosen on each half' in capsys.readouterr().out
     assert result['expected_accuracy_of_paths'] == pytest.approx(expected)
     assert [row['temperature'] for row in again] == [row['temperature'] for row in rows]

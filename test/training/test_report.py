@@ -121,8 +121,22 @@ def test_a_whole_experiment_has_a_colour_for_each_of_its_bars() -> None:
 
 
 def test_the_page_says_which_pictures_chose_the_exits() -> None:
-    assert 'of other pictures, chose the exits' in page([RESULT])
-    assert 'chose the exits that the other half counts' in page([RESULT | {'chosen_on_halves': True}])
+    def said(**more: bool) -> tuple[bool, bool]:
+        text = page([RESULT | more])
+        return 'own accuracies chose the exits' in text, 'that the other half counts' in text
+
+    assert said(chosen_on_halves=False) == (True, False)
+    assert said(chosen_on_halves=True) == (False, True)
+    # Of several resolutions it is the paths that are shown.
+    assert said(chosen_on_halves=False, paths_chosen_on_halves=True) == (False, True)
+    assert said() == (False, False)  # an evaluation from before this was known
+
+
+def test_at_several_resolutions_the_table_has_what_all_paths_are_worth() -> None:
+    shown = RESULT | {'expected_accuracy_of_paths': {'uniform': 0.777, 'config/robot.yaml': 0.444}}
+    text = page([shown])
+    assert '77.7%</td>' in text
+    assert '60.0%</td>' not in text  # that of the largest resolution alone
 
 
 def test_the_page_says_that_there_are_no_labels_and_what_one_answer_is_right_on() -> None:

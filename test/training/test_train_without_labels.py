@@ -173,7 +173,7 @@ def test_the_same_pictures_evaluated_afterwards_agree_as_often(
     assert found['commonest']['label'] == LABELS[int(named.argmax())]
     assert found['commonest']['share'] == pytest.approx(int(named.max()) / HELD_OUT)
     assert f'alone would be right on {100 * found["commonest"]["share"]:.1f}%' in capsys.readouterr().out
-    # Right is what another network answers, where one is named; its exits are no better than its own.
+    # Right is what another network answers, where one is named.
     other = tmp_path / 'other.safetensors'
     network = load(after).network
     with torch.no_grad():
@@ -192,6 +192,8 @@ def test_the_same_pictures_evaluated_afterwards_agree_as_often(
         (['--unlabelled', '--write', 'new.safetensors'], '--write wants labelled pictures'),
         (['--teacher', 'other.safetensors'], 'write --unlabelled, too'),
         (['--hold-out', '3'], 'write --unlabelled, too'),
+        (['--limit', '3'], 'write --unlabelled, too'),
+        (['--unlabelled', '--limit', '0'], 'how many pictures were learned from'),
         (['--unlabelled', '--precision', 'int8'], 'leave out --half'),
         (['--unlabelled', '--hold-out', '-3'], 'how many pictures count'),
         (['--unlabelled', '--hold-out', '1000'], 'a smaller data.hold_out'),

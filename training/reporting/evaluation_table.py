@@ -35,10 +35,10 @@ def evaluation_table(result: Mapping[str, Any]) -> str:
         if 'best_fixed' in result:
             line += f', best fixed network {100 * result["best_fixed"][name]:.2f}%'
         lines.append(line)
-    if result['chosen_on_halves']:
+    if result.get('paths_chosen_on_halves', result['chosen_on_halves']):
         lines.append(
-            "the checkpoint's accuracies are of these pictures: exits were chosen on each half of them and "
-            'counted on the other'
+            'the checkpoint has no accuracies from elsewhere: exits were chosen on each half of these '
+            'pictures and counted on the other'
         )
     decline = result['monotonicity']
     lines.append(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ['finding']
+__all__ = ['expected_of', 'finding']
 
 NEAR = 0.01  # of accuracy: a path that loses no more is as good as the best one, for most
 
@@ -20,10 +20,10 @@ def finding(model: Mapping[str, Any], others: Sequence[Mapping[str, Any]], names
         others: those that it is compared with, called `names`.
     """
     group = _group(model)
-    expected = _expected(model, group)
+    expected = expected_of(model, group)
     assert expected is not None
     rivals = [('its best single exit', model['best_single_exit'].get(group))]
-    rivals += [(name, _expected(each, group)) for each, name in zip(others, names, strict=True)]
+    rivals += [(name, expected_of(each, group)) for each, name in zip(others, names, strict=True)]
     known = [_against(expected, value, name) for name, value in rivals if value is not None]
     sentences = [
         f'Under {Path(group).stem} budgets {100 * expected:.1f}% of the frames are expected to get '
@@ -49,8 +49,10 @@ def finding(model: Mapping[str, Any], others: Sequence[Mapping[str, Any]], names
     return ' '.join(sentences)
 
 
-def _expected(result: Mapping[str, Any], group: str) -> float | None:
-    """Over all resolutions, where there are several."""
+def expected_of(result: Mapping[str, Any], group: str) -> float | None:
+    """The expected accuracy of an evaluation under the budgets `group`, over all resolutions where there are
+    several; None where it has none.
+    """
     found = result.get('expected_accuracy_of_paths') or result['expected_accuracy']
     value = found.get(group)
     return None if value is None else float(value)

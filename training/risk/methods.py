@@ -120,11 +120,9 @@ def joint_risk(
 ) -> JointRisk:
     """The risk over paths of these `weights` and `names`. Raises ValueError."""
     distillation = options.distillation if options.method in ('joint', 'uniform') else 0.0
-    feature_weight = options.feature_weight
-    if feature_weight is None:
-        feature_weight = (
-            1.0 if options.method == 'distil' else 0.0
-        )  # heads of their own have nothing to compare
+    # Without labels features count by default; where no head shares the final layer, there are none.
+    by_default = 1.0 if options.method == 'distil' else 0.0
+    feature_weight = by_default if options.feature_weight is None else options.feature_weight
     return JointRisk(
         teaching(weights, distillation),
         class_weights=class_weights,

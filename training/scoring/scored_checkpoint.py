@@ -128,25 +128,29 @@ def expected_over_paths(
     budgets: Sequence[str],
     costs: str = 'macs',
     mode: str = 'contract',
-) -> dict[str, float]:
-    """Expected accuracy where the planner's rule chooses among all paths, by the checkpoint's accuracies;
-    with resolutions that it does not have by those of the other half of these pictures.
+) -> dict[str, Any]:
+    """`expected_accuracy_of_paths`: where the planner's rule chooses among all paths, by the checkpoint's
+    accuracies; with resolutions that it does not have by those of the other half of these pictures, which
+    `paths_chosen_on_halves` says.
     """
     network, own = model.checkpoint.network, found[-1].side
     networks = [network if each.side == own else network.at(each.side) for each in found]
     own_costs = path_costs(networks, costs, mode)
     known = {each.side: each.accuracies for each in model.checkpoint.resolutions}
     trained = [r * len(model.costs) + t for r in range(len(found)) for t in model.trained]
+    right = np.concatenate([each.scores.right.numpy() for each in found])[trained]
     believed = None
     if all(each.side in known for each in found):
         stated = [accuracy for each in found for accuracy in known[each.side]]
         believed = [stated[k] for k in trained]
-    right = np.concatenate([each.scores.right.numpy() for each in found])[trained]
     return {
-        name: _expected(
-            distribution_of(name, model.costs[-1])[0], [own_costs[k] for k in trained], believed, right
-        )
-        for name in budgets
+        'expected_accuracy_of_paths': {
+            name: _expected(
+                distribution_of(name, model.costs[-1])[0], [own_costs[k] for k in trained], believed, right
+            )
+            for name in budgets
+        },
+        'paths_chosen_on_halves': believed is None or _same(believed, right.mean(1).tolist()),
     }
 
 

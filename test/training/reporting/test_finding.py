@@ -60,3 +60,9 @@ def test_at_several_resolutions_all_paths_count() -> None:
         'Under uniform budgets 66.0% of the frames are expected to get a right answer: 18.0 points more than '
         'with its best single exit. 25% of the multiply-accumulates give 79.5%, the best path 80.0%.'
     )
+
+
+def test_a_rival_counts_with_all_of_its_paths() -> None:
+    rival = evaluation({'uniform': 0.3}, {}) | {'expected_accuracy_of_paths': {'uniform': 0.58}}
+    said = finding(evaluation({'uniform': 0.6}, {}), [rival], ['before'])
+    assert '2.0 points more than with before' in said
